@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Every check, as CI runs them; options go to pytest (`scripts/check.sh -k replay`).
+# shellcheck source=scripts/common.sh
+source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
+use_environment dev
+cd -- "$SIMPLE_DQN_ROOT"
+"$bin/ruff" format --check .
+"$bin/ruff" check .
+"$bin/mypy"
+if command -v shellcheck >/dev/null; then
+    shellcheck --external-sources scripts/*.sh .ci/run
+else
+    printf 'shellcheck is not installed: the scripts are not checked\n'
+fi
+exec "$bin/python" -m pytest "$@"

@@ -1,0 +1,144 @@
+"""Atari games frame by frame in Python: slower than `ale_environment`, every frame at hand."""
+
+from pathlib import Path
+
+import ale_py
+import numpy as np
+import numpy.typing as npt
+
+from simple_dqn.environment import Environment, Observation
+from simple_dqn.screen import to_screen
+
+
+class Console:
+    """One Atari game, one frame at a time.
+
+    Attributes:
+        actions: legal actions, by number.
+    """
+
+    def __init__(
+        self,
+        *,
+        rom_path: Path,
+        repeat_action_probability: float,
+        minimal_action_set: bool,
+        color_averaging: bool,
+        seed: int,
+    ) -> None:
+        """Switch on; see `ALEEnvironment` for the arguments.
+
+        Args:
+            rom_path: a checked ROM file.
+            repeat_action_probability: per frame.
+            minimal_action_set: only the game's own actions.
+            color_averaging: each frame is averaged with the one before, on colours.
+            seed: of the emulator's randomness, 31 bits.
+        """
+        ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
+        self.ale = ale_py.ALEInterface()
+        self.ale.setInt("random_seed", seed)
+        self.ale.setInt("frame_skip", 1)
+        self.ale.setFloat("repeat_action_probability", repeat_action_probability)
+        self.ale.setBool("color_averaging", color_averaging)
+        self.ale.loadROM(rom_path)
+        self._color_averaging = color_averaging
+        self.actions = (
+            self.ale.getMinimalActionSet() if minimal_action_set else self.ale.getLegalActionSet()
+        )
+
+    def start_game(self, noops: int) -> npt.NDArray[np.uint8]:
+        """Start a game with so many idle frames; return its luminance, uint8 (210, 160)."""
+        self.ale.reset_game()
+        for _ in range(noops):
+            self.ale.act(ale_py.Action.NOOP)
+            if self.ale.game_over():
+                self.ale.reset_game()
+        return self.ale.getScreenGrayscale()
+
+    def step(self, action: int, frames: int) -> tuple[float, npt.NDArray[np.uint8]]:
+        """Repeat an action for some frames or to the game's end; return reward and luminance."""
+        reward = 0.0
+        last = picture = self.ale.getScreenGrayscale()
+        for _ in range(frames):
+            reward += self.ale.act(self.actions[action])
+            last, picture = picture, self.ale.getScreenGrayscale()
+            if self.ale.game_over():
+                break
+        if frames > 1 and not self._color_averaging:
+            picture = np.maximum(last, picture)
+        return reward, picture
+
+
+class ConsoleEnvironment(Environment):
+    """`ALEEnvironment` in Python, for what the vector engine cannot do: averaging colours."""
+
+    def __init__(
+        self,
+        *,
+        rom_path: Path,
+        num_games: int,
+        screen_shape: tuple[int, int],
+        frame_skip: int,
+        repeat_action_probability: float,
+        minimal_action_set: bool,
+        random_starts: int,
+        lost_life_is_terminal: bool,
+        max_frames: int,
+        color_averaging: bool,
+    ) -> None:
+        """See `ALEEnvironment`; `color_averaging`: each frame is averaged with the one before."""
+        self.num_games = num_games
+        self.screen_shape = screen_shape
+        self._settings = {
+            "rom_path": rom_path,
+            "repeat_action_probability": repeat_action_probability,
+            "minimal_action_set": minimal_action_set,
+            "color_averaging": color_averaging,
+        }
+        self._frame_skip = frame_skip
+        self._random_starts = random_starts
+        self._lost_life_is_terminal = lost_life_is_terminal
+        self._max_frames = max_frames
+        self._switch_on(0)
+        self.action_meanings = tuple(action.name for action in self._consoles[0].actions)
+        self.num_actions = len(self.action_meanings)
+        self._actions = np.zeros(num_games, np.int64)
+
+    def restart(self, seed: int) -> npt.NDArray[np.uint8]:
+        """Start new games; see the base class."""
+        self._switch_on(seed)
+        return np.stack([self._start(console) for console in self._consoles])
+
+    def act(self, actions: npt.NDArray[np.int64]) -> None:
+        """Remember the actions; see the base class."""
+        self._actions = actions
+
+    def observe(self) -> Observation:
+        """Play the step, game after game; see the base class."""
+        screens = np.empty((self.num_games, *self.screen_shape), np.uint8)
+        rewards = np.zeros(self.num_games, np.float32)
+        terminals = np.zeros(self.num_games, np.bool_)
+        game_overs = np.zeros(self.num_games, np.bool_)
+        for i, (console, action) in enumerate(zip(self._consoles, self._actions, strict=True)):
+            ale = console.ale
+            lives = ale.lives()
+            rewards[i], picture = console.step(int(action), self._frame_skip)
+            terminals[i] = ale.game_over() or (self._lost_life_is_terminal and ale.lives() < lives)
+            game_overs[i] = ale.game_over() or ale.getEpisodeFrameNumber() >= self._max_frames
+            screens[i] = (
+                self._start(console) if game_overs[i] else to_screen(picture, self.screen_shape)
+            )
+        return Observation(screens, rewards, terminals, game_overs)
+
+    def _switch_on(self, seed: int) -> None:
+        seeds = np.random.SeedSequence(seed)
+        self._rng = np.random.default_rng(seeds)
+        self._consoles = [
+            Console(**self._settings, seed=int(s >> 1))  # type: ignore[arg-type]
+            for s in seeds.generate_state(self.num_games)
+        ]
+
+    def _start(self, console: Console) -> npt.NDArray[np.uint8]:
+        noops = int(self._rng.integers(self._random_starts + 1))
+        return to_screen(console.start_game(noops), self.screen_shape)

@@ -1,0 +1,349 @@
+"""The deep Q-network: Q-values of all actions from one look at a state.
+
+Mnih et al. 2015, Methods, Model architecture and Training algorithm. The only core class that
+knows torch; NumPy arrays go in and come out.
+"""
+
+import math
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from simple_dqn.errors import UserError
+from simple_dqn.optimizers import make_optimizer
+
+_COSTS_BETWEEN_CHECKS = 1000  # updates; a look at the cost waits for the device
+
+
+class Transitions(Protocol):
+    """A minibatch of transitions; see `replay_memory.Minibatch`."""
+
+    @property
+    def prestates(self) -> npt.NDArray[np.uint8]:
+        """uint8 (batch, history, height, width)."""
+
+    @property
+    def actions(self) -> npt.NDArray[np.int64]:
+        """int64 (batch,)."""
+
+    @property
+    def rewards(self) -> npt.NDArray[np.float32]:
+        """float32 (batch,), raw."""
+
+    @property
+    def poststates(self) -> npt.NDArray[np.uint8]:
+        """uint8 (batch, history, height, width)."""
+
+    @property
+    def terminals(self) -> npt.NDArray[np.bool_]:
+        """Bool (batch,)."""
+
+
+class DeepQNetwork:
+    """Q(s, a) as a convolutional network, its target network and its optimizer.
+
+    Attributes:
+        weight_updates: gradient steps taken so far.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_actions: int,
+        history_length: int,
+        screen_shape: tuple[int, int],
+        batch_norm: bool,
+        learning_rate: float,
+        discount_rate: float,
+        batch_size: int,
+        optimizer: str,
+        decay_rate: float,
+        clip_error: float,
+        min_reward: float,
+        max_reward: float,
+        target_network: bool,
+        device: str,
+        datatype: str,
+        random_seed: int,
+        num_threads: int,
+    ) -> None:
+        """Build the network with random weights.
+
+        Args:
+            num_actions: outputs.
+            history_length: screens in a state.
+            screen_shape: (height, width).
+            batch_norm: normalise each hidden layer over the minibatch.
+            learning_rate: of the optimizer.
+            discount_rate: the weight of a reward one step later.
+            batch_size: transitions in a minibatch.
+            optimizer: `rmsprop`, `adam` or `adadelta`.
+            decay_rate: of the optimizer's running averages.
+            clip_error: the error counts in the gradient up to this; 0: in full.
+            min_reward: rewards are clipped to [min_reward, max_reward].
+            max_reward: see min_reward.
+            target_network: keep a second network for the targets; without, the network is its own.
+            device: `cpu` or `cuda:0`.
+            datatype: `float16`, `float32` or `float64`, of weights and arithmetic.
+            random_seed: of the initial weights.
+            num_threads: threads that compute on the CPU.
+
+        Raises:
+            UserError: the screens are too small for the network.
+        """
+        torch.set_num_threads(num_threads)
+        self._device = torch.device(device)
+        self._dtype: torch.dtype = getattr(torch, datatype)
+        self._discount_rate = discount_rate
+        self._clip_error = clip_error
+        self._min_reward, self._max_reward = min_reward, max_reward
+        architecture = (num_actions, history_length, screen_shape, batch_norm)
+        self._network = self._place(nature_network(*architecture))
+        init_weights(self._network, random_seed)
+        self._target_network = self._network
+        if target_network:
+            self._target_network = self._place(nature_network(*architecture)).eval()
+            self.update_target_network()
+        self._optimizer = make_optimizer(
+            optimizer,
+            self._network.parameters(),
+            learning_rate=learning_rate,
+            decay_rate=decay_rate,
+            batch_size=batch_size,
+        )
+        self.weight_updates = 0
+        self._cost_sum = torch.zeros((), dtype=torch.float64, device=self._device)
+        self._costs = 0
+
+    def predict(self, states: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Return the Q-values of all actions in the given states.
+
+        Args:
+            states: uint8 (n, history, height, width).
+
+        Returns:
+            float32 (n, num_actions).
+        """
+        with torch.inference_mode():
+            self._network.eval()
+            values: Tensor = self._network(self._scaled(states))  # (n, num_actions)
+            return values.float().cpu().numpy()
+
+    def train(self, minibatch: Transitions) -> None:
+        """Take one gradient step on a minibatch; its cost is kept for `take_cost`.
+
+            target  t = r                              if s' is terminal
+                    t = r + discount max_a' Q_target(s', a')  otherwise
+            cost      = sum of (t - Q(s, a))^2 / 2, the error t - Q(s, a) clipped
+
+        Mnih et al. 2015, algorithm 1; the gradient is the sum over the minibatch and its error
+        clipped to [-1, 1] as in NeuralQLearner.lua (the Huber function's derivative).
+        """
+        rewards = self._tensor(minibatch.rewards).clamp(self._min_reward, self._max_reward)
+        continues = self._tensor(~minibatch.terminals)
+        with torch.inference_mode():
+            next_values = self._next_state_values(self._scaled(minibatch.poststates))  # (batch,)
+        targets = rewards + self._discount_rate * continues * next_values.float()  # (batch,)
+        actions = torch.from_numpy(minibatch.actions).to(self._device)
+
+        self._network.train()
+        values = self._network(self._scaled(minibatch.prestates))  # (batch, num_actions)
+        values = values.gather(1, actions[:, None])[:, 0]  # (batch,)
+        if self._clip_error:
+            cost = functional.huber_loss(
+                values.to(targets.dtype), targets, reduction="sum", delta=self._clip_error
+            )
+        else:
+            cost = ((values - targets) ** 2).sum() / 2
+        self._optimizer.zero_grad()
+        cost.backward()  # type: ignore[no-untyped-call]
+        self._optimizer.step()
+
+        self.weight_updates += 1
+        self._cost_sum += cost.detach() / len(actions)
+        self._costs += 1
+        if self._costs % _COSTS_BETWEEN_CHECKS == 0:
+            self.mean_cost()
+
+    def _next_state_values(self, poststates: Tensor) -> Tensor:
+        """max_a' Q_target(s', a') for each poststate, (batch,); the place for Double DQN."""
+        self._target_network.eval()
+        values: Tensor = self._target_network(poststates)  # (batch, num_actions)
+        return values.amax(1)
+
+    def update_target_network(self) -> None:
+        """Copy the network's weights to the target network, if there is one."""
+        if self._target_network is not self._network:
+            self._target_network.load_state_dict(self._network.state_dict())
+
+    def mean_cost(self) -> float:
+        """Mean cost of a transition over the updates since `reset_cost`; 0 without any.
+
+        Raises:
+            UserError: it is not finite: the network has diverged.
+        """
+        cost = self._cost_sum.item() / max(self._costs, 1)
+        if not math.isfinite(cost):
+            raise UserError(
+                f"the loss became {cost} by weight update {self.weight_updates}; "
+                "go back to the last snapshot with a smaller --learning_rate"
+            )
+        return cost
+
+    def reset_cost(self) -> None:
+        """Begin a new mean of costs."""
+        self._cost_sum.zero_()
+        self._costs = 0
+
+    def get_weights(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Copies of the network's weights by name."""
+        return {name: _to_numpy(value) for name, value in self._network.state_dict().items()}
+
+    def set_weights(self, weights: dict[str, npt.NDArray[np.generic]]) -> None:
+        """Take over weights from `get_weights`; the target network gets them too.
+
+        Raises:
+            UserError: they belong to another network.
+        """
+        own = {name: tuple(value.shape) for name, value in self._network.state_dict().items()}
+        given = {name: value.shape for name, value in weights.items()}
+        for name in own.keys() | given.keys():
+            if own.get(name) != given.get(name):
+                raise UserError(
+                    f"these weights belong to another network: {name} is {given.get(name)} there "
+                    f"and {own.get(name)} here; use the options that the snapshot was trained with"
+                )
+        self._network.load_state_dict(_to_tensors(weights))
+        self.update_target_network()
+
+    def get_training_state(self) -> dict[str, npt.NDArray[np.generic]]:
+        """What training needs besides the weights: target network and optimizer, by name."""
+        state = {}
+        if self._target_network is not self._network:
+            for name, value in self._target_network.state_dict().items():
+                state[f"target.{name}"] = _to_numpy(value)
+        for index, values in self._optimizer.state_dict()["state"].items():
+            for name, value in values.items():
+                state[f"optimizer.{index}.{name}"] = _to_numpy(value)
+        return state
+
+    def set_training_state(self, state: dict[str, npt.NDArray[np.generic]]) -> None:
+        """Take over what `get_training_state` gave for the same network and optimizer."""
+        tensors = _to_tensors(state)
+        target = _with_prefix(tensors, "target.")
+        if target:
+            self._target_network.load_state_dict(target)
+        optimizer_state: dict[int, dict[str, Tensor]] = {}
+        for key, value in _with_prefix(tensors, "optimizer.").items():
+            index, name = key.split(".", 1)
+            optimizer_state.setdefault(int(index), {})[name] = value
+        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": optimizer_state})
+
+    def _place(self, network: nn.Sequential) -> nn.Sequential:
+        # Channels last: convolutions on the CPU are a quarter faster so.
+        network.to(self._device, self._dtype)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return network
+
+    def _scaled(self, states: npt.NDArray[np.uint8]) -> Tensor:
+        """Bring states to the device as bytes and scale them to [0, 1] there."""
+        pixels = torch.from_numpy(states).to(self._device)
+        scaled = torch.empty(
+            pixels.shape,
+            dtype=self._dtype,
+            device=self._device,
+            memory_format=torch.channels_last,
+        )
+        return scaled.copy_(pixels).mul_(1 / 255)
+
+    def _tensor(self, array: npt.NDArray[np.generic]) -> Tensor:
+        """Bring rewards or flags to the device, as float32 at least."""
+        dtype = torch.float64 if self._dtype == torch.float64 else torch.float32
+        return torch.from_numpy(array).to(self._device, dtype)
+
+
+def find_device(backend: str | None, device_id: int) -> str:
+    """Name the device to compute on.
+
+    Args:
+        backend: `cpu`, `gpu`, or None for the GPU where there is one.
+        device_id: which GPU.
+
+    Raises:
+        UserError: a GPU was asked for that is not there.
+    """
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if backend == "cpu" or (backend is None and not gpus):
+        return "cpu"
+    if device_id >= gpus:
+        raise UserError(
+            f"there is no CUDA GPU {device_id} that torch {torch.__version__} can use "
+            f"({gpus} found); use --backend cpu, or install a CUDA build of torch"
+        )
+    return f"cuda:{device_id}"
+
+
+def nature_network(
+    num_actions: int, history_length: int, screen_shape: tuple[int, int], batch_norm: bool
+) -> nn.Sequential:
+    """The network of Mnih et al. 2015, Methods, Model architecture.
+
+        state  (history, 84, 84) in [0, 1]
+        conv   32 filters 8x8, stride 4, ReLU -> (32, 20, 20)
+        conv   64 filters 4x4, stride 2, ReLU -> (64, 9, 9)
+        conv   64 filters 3x3, stride 1, ReLU -> (64, 7, 7)
+        linear 512, ReLU
+        linear num_actions
+
+    Raises:
+        UserError: a screen is smaller than 36x36.
+    """
+    height, width = screen_shape
+    if min(height, width) < 36:
+        raise UserError(f"screens of {width}x{height} are too small; the network needs 36x36")
+    layers: list[nn.Module] = []
+    channels = history_length
+    for filters, size, stride in ((32, 8, 4), (64, 4, 2), (64, 3, 1)):
+        layers.append(nn.Conv2d(channels, filters, size, stride))
+        if batch_norm:
+            layers.append(nn.BatchNorm2d(filters))
+        layers.append(nn.ReLU(inplace=True))
+        channels = filters
+        height, width = (height - size) // stride + 1, (width - size) // stride + 1
+    layers += [nn.Flatten(), nn.Linear(channels * height * width, 512)]
+    if batch_norm:
+        layers.append(nn.BatchNorm1d(512))
+    layers += [nn.ReLU(inplace=True), nn.Linear(512, num_actions)]
+    return nn.Sequential(*layers)
+
+
+def init_weights(network: nn.Module, random_seed: int) -> None:
+    """Draw weights and biases uniformly from +-1/sqrt(fan-in), Torch7's default initialisation."""
+    generator = torch.Generator().manual_seed(random_seed)
+    with torch.no_grad():
+        for layer in network.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                bound = 1 / math.sqrt(layer.weight[0].numel())
+                for parameter in layer.parameters():
+                    draw = torch.rand(parameter.shape, generator=generator, dtype=torch.float64)
+                    parameter.copy_((2 * draw - 1) * bound)
+
+
+def _to_numpy(value: Tensor) -> npt.NDArray[np.generic]:
+    return value.detach().cpu().contiguous().clone().numpy()
+
+
+def _to_tensors(arrays: dict[str, npt.NDArray[np.generic]]) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
+
+
+def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): value
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }

@@ -1,0 +1,94 @@
+"""Atari games: finding the ROM that a user means, and human-normalized scores.
+
+ALE ends the whole process on a missing or unknown ROM, so everything is checked here first.
+"""
+
+import csv
+import difflib
+import hashlib
+import json
+import re
+from importlib import resources
+from pathlib import Path
+from typing import NamedTuple
+
+from simple_dqn.errors import UserError
+
+
+class Game(NamedTuple):
+    """An Atari game that ALE can play: its name (`space_invaders`), ROM file and the ROM's MD5."""
+
+    name: str
+    rom_path: Path
+    rom_md5: str
+
+
+def find_game(text: str, roms_dir: Path) -> Game:
+    """Find the game meant by a name, a ROM file or an environment id.
+
+    Args:
+        text: `pong`, `SpaceInvaders`, `space_invaders`, `roms/pong.bin` or `ALE/Pong-v5`.
+        roms_dir: the user's ROMs; a file there wins over the one that comes with ale-py.
+
+    Raises:
+        UserError: no such game or file, or not a ROM that ALE knows.
+    """
+    path = Path(text)
+    if path.is_file():
+        return _read_rom(path)
+    if path.suffix in {".bin", ".rom", ".a26"}:
+        raise UserError(f"ROM file {path} not found; give a game's name (pong) or an existing file")
+    wheel_roms = Path(str(resources.files("ale_py"))) / "roms"
+    names = sorted(Path(file).stem for file in _known_roms().values())
+    by_squashed_name = {name.replace("_", ""): name for name in names}
+    wanted = re.sub(r"^ALE/|(NoFrameskip|Deterministic)?(-v\d+)?$", "", text)
+    wanted = re.sub(r"[^a-z0-9]", "", wanted.lower())
+    if wanted not in by_squashed_name:
+        near = difflib.get_close_matches(wanted, by_squashed_name, n=3, cutoff=0.5)
+        hint = " or ".join(by_squashed_name[name] for name in near)
+        raise UserError(
+            f"unknown game {text!r}; "
+            + (f"did you mean {hint}?" if hint else "try pong, breakout or space_invaders")
+        )
+    file = by_squashed_name[wanted] + ".bin"
+    own_rom, wheel_rom = roms_dir / file, wheel_roms / file
+    if not own_rom.exists() and not wheel_rom.exists():
+        raise UserError(f"ale-py brings no ROM for {text}; put it at {own_rom}")
+    return _read_rom(own_rom if own_rom.exists() else wheel_rom)
+
+
+def human_normalized_score(game: str, score: float) -> float | None:
+    """100 (score - random) / (human - random), or None for a game without a published human score.
+
+    Mnih et al. 2015, Methods, Evaluation procedure; the scores in scores.csv are those that Wang
+    et al. 2016 (Dueling network architectures, appendix) give for 57 games with no-op starts.
+    """
+    table = resources.files("simple_dqn").joinpath("scores.csv").read_text().splitlines()
+    for row in csv.DictReader(table):
+        if row["game"] == game:
+            random, human = float(row["random"]), float(row["human"])
+            return 100 * (score - random) / (human - random)
+    return None
+
+
+def _known_roms() -> dict[str, str]:
+    """MD5 -> file name of each ROM that ALE supports."""
+    table = resources.files("ale_py").joinpath("roms", "md5.json").read_text()
+    return {md5: file for file, md5 in json.loads(table).items()}
+
+
+def _read_rom(path: Path) -> Game:
+    try:
+        rom = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read ROM file {path}: {error.strerror}") from error
+    if not rom:
+        raise UserError(f"ROM file {path} is empty; get the ROM again or give the game's name")
+    md5 = hashlib.md5(rom, usedforsecurity=False).hexdigest()
+    file = _known_roms().get(md5)
+    if file is None:
+        raise UserError(
+            f"{path} ({len(rom)} bytes, MD5 {md5}) is not a ROM that ALE knows: truncated, altered "
+            "or another version; give the game's name to use the ROM that comes with ale-py"
+        )
+    return Game(Path(file).stem, path.resolve(), md5)

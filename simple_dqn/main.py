@@ -1,0 +1,526 @@
+"""The command line: options become parts, parts become phases, mistakes become one clear line.
+
+simple-dqn train GAME [LABEL] [options]      simple-dqn test SNAPSHOT [options]
+simple-dqn resume SNAPSHOT [options]         simple-dqn plot CSV... [options]
+"""
+
+import argparse
+import importlib.metadata
+import logging
+import os
+import re
+import secrets
+import signal
+import sys
+import tomllib
+from collections.abc import Callable, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from simple_dqn import __version__, games, snapshot
+from simple_dqn.agent import Agent, ExplorationSchedule
+from simple_dqn.environment import Environment
+from simple_dqn.errors import UserError
+from simple_dqn.files import check_writable
+from simple_dqn.options import NOT_KEPT, add_run_options, label
+from simple_dqn.progress import Progress
+from simple_dqn.replay_memory import ReplayMemory
+from simple_dqn.statistics import Row, Statistics, keep_rows
+
+if TYPE_CHECKING:
+    from simple_dqn.deep_q_network import DeepQNetwork
+
+logger = logging.getLogger(__name__)
+
+TEST_FRAMES = 18_000  # 5 minutes; Mnih et al. 2015, Methods, Evaluation procedure
+HELD_OUT_STATES = 100
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["--version"]:
+        sys.stdout.write(f"simple_dqn {__version__}\n")
+        return 0
+    if not arguments or arguments[0] not in COMMANDS:
+        return _usage(arguments)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with logging_redirect_tqdm():
+            COMMANDS[arguments[0]](arguments[1:])
+    except UserError as error:
+        sys.stderr.write(f"simple_dqn: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write(
+            "simple_dqn: interrupted; finished phases are in the CSV, finished epochs in snapshots "
+            "that scripts/resume.sh goes on from\n"
+        )
+        return 130
+    return 0
+
+
+def train(arguments: Sequence[str]) -> None:
+    """`train GAME [LABEL]`: train a network, a CSV row per phase and a snapshot per epoch."""
+    parser = _parser("train", "Train a deep Q-network on a game.")
+    parser.add_argument("game", help="name (pong), ROM file or id (ALE/Pong-v5)")
+    parser.add_argument("label", nargs="?", type=label, help="names the files of this run")
+    add_run_options(parser)
+    args = _parse(parser, arguments)
+    game = find_game(args)
+    name = game.name + (f"_{args.label}" if args.label else "")
+    files = _run_files(args, name)
+    _refuse_to_overwrite(args, files)
+    run = Run(args, game, files.csv_file)
+    run.agent.total_train_steps = args.start_epoch * args.train_steps
+    run.statistics.total_train_steps = run.agent.total_train_steps
+    if args.load_weights is not None:
+        loaded = snapshot.read_snapshot(args.load_weights)
+        _check_game(loaded, args.load_weights, game)
+        run.network.set_weights(loaded.arrays)
+    if args.random_steps:
+        run.agent.play_random(args.random_steps)
+    _train_epochs(run, args, files.prefix, args.start_epoch)
+
+
+def resume(arguments: Sequence[str]) -> None:
+    """`resume SNAPSHOT`: go on with the run that wrote a snapshot."""
+    parser = _parser("resume", "Go on training from a snapshot.")
+    parser.add_argument("snapshot", type=Path, help="snapshots/<game>_<epoch>.safetensors")
+    add_run_options(parser)
+    args, loaded = _parse_with_snapshot(parser, arguments)
+    header = loaded.header
+    epoch = header["epoch"]
+    if epoch >= args.epochs:
+        raise UserError(
+            f"{args.snapshot} is of epoch {epoch}, and {args.epochs} were asked for; "
+            f"say --epochs {epoch + 1} or more to train on"
+        )
+    args.game, args.label = header["game"], header["label"]
+    game = find_game(args)
+    _check_game(loaded, args.snapshot, game)
+    files = _run_files(args, snapshot.run_prefix(args.snapshot).name)
+    if args.save_weights_prefix is None:
+        files = files._replace(prefix=snapshot.run_prefix(args.snapshot))
+    later = {e: path for e, path in snapshot.run_snapshots(files.prefix).items() if e > epoch}
+    if later and not args.overwrite:
+        last = max(later)
+        raise UserError(
+            f"epoch {epoch} is not the last of this run: resume {later[last]}, or give "
+            f"--overwrite true to drop the epochs {epoch + 1} to {last} and their CSV rows"
+        )
+    phases = keep_rows(files.csv_file, epoch)
+    for path in later.values():
+        _remove_snapshot(path)
+
+    run = Run(args, game, files.csv_file, loaded)
+    state_path = snapshot.training_state_path(args.snapshot)
+    if state_path.exists():
+        run.network.set_training_state(snapshot.read_snapshot(state_path).arrays)
+        logger.info("restored: weights, target network, optimizer, counters, exploration rate")
+    else:
+        logger.warning(
+            "%s is not there: target network and optimizer are not restored; the target network "
+            "begins as a copy of the network, the optimizer afresh",
+            state_path,
+        )
+    if "train" in phases and "test" not in phases and _tests(args):
+        _test(run.agent, args, epoch)  # the run was stopped in this test
+    if args.random_steps:
+        logger.info(
+            "not restored: the replay memory; it is filled with %s steps of play at the current "
+            "exploration rate",
+            f"{args.random_steps:,}",
+        )
+        run.agent.refill(epoch, args.random_steps)
+    _train_epochs(run, args, files.prefix, epoch)
+
+
+def test(arguments: Sequence[str]) -> None:
+    """`test SNAPSHOT`: play as the run's own test phase did and tell the score."""
+    parser = _parser("test", "Test a snapshot.")
+    parser.add_argument("snapshot", type=Path, help="snapshots/<game>_<epoch>.safetensors")
+    add_run_options(parser)
+    args, loaded = _parse_with_snapshot(parser, arguments)
+    args.game = loaded.header["game"]
+    game = find_game(args)
+    _check_game(loaded, args.snapshot, game)
+    if not _tests(args):
+        raise UserError("nothing to test: give --test_steps or --test_games")
+    if args.csv_file is not None:
+        check_writable(args.csv_file.resolve().parent)
+    run = Run(args, game, args.csv_file, loaded, only_test=True)
+    _test(run.agent, args, loaded.header["epoch"])
+    sys.stdout.write(_score_report(game.name, run.statistics.row))
+
+
+def plot(arguments: Sequence[str]) -> None:
+    """`plot CSV...`: draw the statistics of one or several runs."""
+    from simple_dqn.plot import plot_results
+
+    parser = _parser("plot", "Plot statistics: RESULTS.csv becomes RESULTS.png.")
+    parser.add_argument(
+        "csv_file", nargs="+", type=Path, help="results/<game>.csv; several overlay"
+    )
+    parser.add_argument(
+        "--fields",
+        default="average_reward,meanq,nr_games,meancost",
+        help="CSV columns, a panel each, left to right and top to bottom",
+    )
+    parser.add_argument("--output", type=Path, help="default: the first CSV's name with .png")
+    args = parser.parse_args(arguments)
+    output = args.output or args.csv_file[0].with_suffix(".png")
+    fields = [field.strip() for field in args.fields.split(",") if field.strip()]
+    plot_results(args.csv_file, fields=fields, output=output)
+    sys.stdout.write(f"{output}\n")
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
+    "train": train,
+    "resume": resume,
+    "test": test,
+    "plot": plot,
+}
+
+
+class RunFiles(NamedTuple):
+    """Where a run writes."""
+
+    csv_file: Path
+    prefix: Path
+
+
+class Run:
+    """The parts of a run, made from its options and wired together."""
+
+    def __init__(
+        self,
+        args: argparse.Namespace,
+        game: games.Game,
+        csv_file: Path | None,
+        loaded: snapshot.Snapshot | None = None,
+        *,
+        only_test: bool = False,
+    ) -> None:
+        self.args = args
+        self.game = game
+        self.earlier = loaded.header if loaded else {}
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        self.num_threads = cores or 1
+        if args.random_seed is None:
+            args.random_seed = secrets.randbits(32)
+        logger.info("%s, random seed %d", game.name, args.random_seed)
+        logger.debug("options: %s", vars(args))
+        self.test_environment = make_environment(args, game, self.num_threads, training=False)
+        self.environment = self.test_environment
+        # A test fills no memory: the smallest one will do.
+        replay_size = args.batch_size + args.num_games * (args.history_length + 1)
+        if not only_test:
+            self.environment = make_environment(args, game, self.num_threads, training=True)
+            replay_size = args.replay_size
+        self.memory = make_memory(args, replay_size)
+        self.network = make_network(args, self.environment.num_actions, self.num_threads)
+        self.agent = make_agent(
+            args, self.environment, self.test_environment, self.memory, self.network
+        )
+        if loaded:
+            self.network.set_weights(loaded.arrays)
+            self.network.weight_updates = self.earlier["weight_updates"]
+            self.agent.total_train_steps = self.earlier["total_train_steps"]
+        self.statistics = Statistics(
+            network=self.network,
+            # A test reports the memory that the run had.
+            memory=range(self.earlier["replay_memory_count"]) if only_test else self.memory,
+            num_games=args.num_games,
+            held_out_states=self.agent.held_out_states(HELD_OUT_STATES),
+            csv_file=csv_file,
+            total_train_steps=self.agent.total_train_steps,
+            total_time=self.earlier.get("total_time", 0.0),
+        )
+        progress = Progress(rewards=self.statistics.rewards, mean_cost=self.network.mean_cost)
+        self.agent.callbacks += [progress, self.statistics]
+
+    def save(self, prefix: Path, epoch: int) -> None:
+        """Write an epoch's snapshot and training state; drop the training state before it."""
+        header = {
+            "game": self.game.name,
+            "rom_md5": self.game.rom_md5,
+            "label": self.args.label,
+            "action_meanings": self.environment.action_meanings,
+            "network": "nature",
+            "epoch": epoch,
+            "total_train_steps": self.agent.total_train_steps,
+            "weight_updates": self.network.weight_updates,
+            "replay_memory_count": len(self.memory),
+            "total_time": self.statistics.row["total_time"],
+            "options": {k: v for k, v in sorted(vars(self.args).items()) if k not in NOT_KEPT},
+            "versions": {
+                name: importlib.metadata.version(name)
+                for name in ("simple_dqn", "torch", "numpy", "ale-py", "gymnasium")
+            },
+        }
+        path = snapshot.snapshot_path(prefix, epoch)
+        # The training state first: a snapshot that is there can be resumed from.
+        state = self.network.get_training_state()
+        snapshot.write_snapshot(snapshot.training_state_path(path), header, state)
+        snapshot.write_snapshot(path, header, self.network.get_weights())
+        logger.info("wrote %s", path)
+        previous = snapshot.snapshot_path(prefix, epoch - 1)
+        snapshot.training_state_path(previous).unlink(missing_ok=True)
+
+
+def make_environment(
+    args: argparse.Namespace, game: games.Game, num_threads: int, *, training: bool
+) -> Environment:
+    """Make the training or the test environment."""
+    screen_shape = (args.screen_height, args.screen_width)
+    if args.environment == "gym":
+        from simple_dqn.gym_environment import GymEnvironment
+
+        return GymEnvironment(
+            environment_id=args.game, num_games=args.num_games, screen_shape=screen_shape
+        )
+    from simple_dqn.ale_environment import NO_LIMIT, ALEEnvironment
+    from simple_dqn.console_environment import ConsoleEnvironment
+
+    settings: dict[str, Any] = {
+        "rom_path": game.rom_path,
+        "num_games": args.num_games,
+        "screen_shape": screen_shape,
+        "frame_skip": args.frame_skip,
+        "repeat_action_probability": args.repeat_action_probability,
+        "minimal_action_set": args.minimal_action_set,
+        "random_starts": args.random_starts,
+        "lost_life_is_terminal": training,
+        "max_frames": NO_LIMIT if training else TEST_FRAMES,
+    }
+    if args.color_averaging:
+        return ConsoleEnvironment(**settings, color_averaging=True)
+    return ALEEnvironment(**settings, num_threads=min(args.num_games, num_threads))
+
+
+def make_memory(args: argparse.Namespace, size: int) -> ReplayMemory:
+    """Make the replay memory."""
+    return ReplayMemory(
+        size=size,
+        num_games=args.num_games,
+        history_length=args.history_length,
+        screen_shape=(args.screen_height, args.screen_width),
+        batch_size=args.batch_size,
+    )
+
+
+def make_network(args: argparse.Namespace, num_actions: int, num_threads: int) -> "DeepQNetwork":
+    """Make the Q-network."""
+    from simple_dqn.deep_q_network import DeepQNetwork, find_device
+
+    return DeepQNetwork(
+        num_actions=num_actions,
+        history_length=args.history_length,
+        screen_shape=(args.screen_height, args.screen_width),
+        batch_norm=args.batch_norm,
+        learning_rate=args.learning_rate,
+        discount_rate=args.discount_rate,
+        batch_size=args.batch_size,
+        optimizer=args.optimizer,
+        decay_rate=args.decay_rate,
+        clip_error=args.clip_error,
+        min_reward=args.min_reward,
+        max_reward=args.max_reward,
+        target_network=args.target_steps > 0,
+        device=find_device(args.backend, args.device_id),
+        datatype=args.datatype,
+        random_seed=args.random_seed,
+        num_threads=num_threads,
+    )
+
+
+def make_agent(
+    args: argparse.Namespace,
+    environment: Environment,
+    test_environment: Environment,
+    memory: ReplayMemory,
+    network: "DeepQNetwork",
+) -> Agent:
+    """Make the agent."""
+    return Agent(
+        environment=environment,
+        test_environment=test_environment,
+        memory=memory,
+        network=network,
+        history_length=args.history_length,
+        exploration=ExplorationSchedule(
+            args.exploration_rate_start, args.exploration_rate_end, args.exploration_decay_steps
+        ),
+        exploration_rate_test=args.exploration_rate_test,
+        train_frequency=args.train_frequency,
+        train_repeat=args.train_repeat,
+        target_steps=args.target_steps,
+        random_seed=args.random_seed,
+    )
+
+
+def find_game(args: argparse.Namespace) -> games.Game:
+    """Find what `args.game` means in the chosen kind of environment."""
+    if args.environment == "gym":
+        return games.Game(args.game, Path(), "")
+    return games.find_game(args.game, _root() / "roms")
+
+
+def _root() -> Path:
+    """Where roms/, results/ and snapshots/ are: the repository for its scripts, else here."""
+    return Path(os.environ.get("SIMPLE_DQN_ROOT", "."))
+
+
+def _run_files(args: argparse.Namespace, name: str) -> RunFiles:
+    """Where this run writes; tried before the first step."""
+    name = re.sub(r"[^\w.+=-]", "_", name)
+    files = RunFiles(
+        args.csv_file or _root() / "results" / f"{name}.csv",
+        args.save_weights_prefix or _root() / "snapshots" / name,
+    )
+    for path in files:
+        check_writable(path.resolve().parent)
+    return files
+
+
+def _refuse_to_overwrite(args: argparse.Namespace, files: RunFiles) -> None:
+    """Stop if the run would replace files of an earlier one; with --overwrite, remove those."""
+    snapshots = snapshot.run_snapshots(files.prefix)
+    existing = [path for path in (files.csv_file, *snapshots.values()) if path.exists()]
+    if existing and not args.overwrite:
+        go_on = f"scripts/resume.sh {list(snapshots.values())[-1]}, " if snapshots else ""
+        raise UserError(
+            f"{existing[0]} exists: an earlier run's; give this run a label "
+            f"(train.sh {args.game} LABEL), go on with that one ({go_on}if it has a snapshot) or "
+            "replace it with --overwrite true"
+        )
+    for path in snapshots.values():
+        _remove_snapshot(path)
+    files.csv_file.unlink(missing_ok=True)
+
+
+def _remove_snapshot(path: Path) -> None:
+    logger.info("removing %s", path)
+    path.unlink()
+    snapshot.training_state_path(path).unlink(missing_ok=True)
+
+
+def _check_game(loaded: snapshot.Snapshot, path: Path, game: games.Game) -> None:
+    if (loaded.header["game"], loaded.header["rom_md5"]) != (game.name, game.rom_md5):
+        raise UserError(
+            f"{path} is a snapshot of {loaded.header['game']}, not of {game.name} "
+            f"({game.rom_path}); use the game it was trained on"
+        )
+
+
+def _train_epochs(run: Run, args: argparse.Namespace, prefix: Path, done: int) -> None:
+    """The main loop: an epoch is training, a snapshot and a test."""
+    for epoch in range(done + 1, args.epochs + 1):
+        if args.train_steps:
+            run.agent.train(epoch, args.train_steps)
+            run.save(prefix, epoch)
+        if _tests(args):
+            _test(run.agent, args, epoch)
+
+
+def _tests(args: argparse.Namespace) -> bool:
+    return bool(args.test_steps or args.test_games)
+
+
+def _test(agent: Agent, args: argparse.Namespace, epoch: int) -> None:
+    if args.test_games:
+        agent.test_games(epoch, args.test_games)
+    else:
+        agent.test(epoch, args.test_steps)
+
+
+def _score_report(game: str, row: Row) -> str:
+    """What `test` prints."""
+    average = float(row["average_reward"])
+    lines = [
+        f"game                    {game}",
+        f"games                   {row['nr_games']}",
+        f"steps                   {row['steps']}",
+        f"average reward          {average:.2f} +- {row['std_game_reward']:.2f} (std. deviation)",
+        f"lowest, highest         {row['min_game_reward']:g}, {row['max_game_reward']:g}",
+    ]
+    normalized = games.human_normalized_score(game, average)
+    if normalized is not None:
+        lines.append(f"human-normalized score  {normalized:.1f}% (0: random play, 100: a human)")
+    return "\n".join(lines) + "\n"
+
+
+def _parser(command: str, description: str) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(
+        prog=f"simple-dqn {command}",
+        description=description,
+        allow_abbrev=False,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+
+
+def _parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
+    """Parse; options come from the command line, else a preset, else the parser's defaults."""
+    args = parser.parse_intermixed_args(arguments)
+    if args.preset is not None:
+        args = parser.parse_intermixed_args([*_preset_arguments(args), *arguments])
+    logging.basicConfig(
+        level=args.log_level, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True
+    )
+    return args
+
+
+def _parse_with_snapshot(
+    parser: argparse.ArgumentParser, arguments: Sequence[str]
+) -> tuple[argparse.Namespace, snapshot.Snapshot]:
+    """Parse; what neither command line nor preset say is as in the run that wrote the snapshot."""
+    path = parser.parse_intermixed_args(arguments).snapshot
+    loaded = snapshot.read_snapshot(path)
+    parser.set_defaults(**loaded.header["options"])
+    return _parse(parser, arguments), loaded
+
+
+def _preset_arguments(args: argparse.Namespace) -> list[str]:
+    """The options of a preset, as they would stand on a command line."""
+    presets = resources.files("simple_dqn") / "presets"
+    own = presets / f"{args.preset}.toml"
+    try:
+        text = own.read_text() if own.is_file() else Path(args.preset).read_text()
+        values = tomllib.loads(text)
+    except (OSError, UnicodeError, tomllib.TOMLDecodeError) as error:
+        names = ", ".join(sorted(Path(str(p)).stem for p in presets.iterdir()))
+        raise UserError(
+            f"cannot read preset {args.preset}: {error}; give a TOML file or one of: {names}"
+        ) from error
+    for name, value in values.items():
+        if name not in vars(args) or not isinstance(value, bool | int | float | str):
+            raise UserError(
+                f"preset {args.preset}: {name} = {value!r} is no option; see --help for their names"
+            )
+    return [
+        f"--{name}={str(value).lower() if isinstance(value, bool) else value}"
+        for name, value in values.items()
+    ]
+
+
+def _usage(arguments: Sequence[str]) -> int:
+    """Tell which commands there are."""
+    text = (
+        f"usage: simple-dqn {{{','.join(COMMANDS)}}} ...\n"
+        "       simple-dqn COMMAND --help tells a command's options\n"
+    )
+    for name, command in COMMANDS.items():
+        text += f"  {name:10}{(command.__doc__ or '').splitlines()[0]}\n"
+    if arguments in (["--help"], ["-h"]):
+        sys.stdout.write(text)
+        return 0
+    sys.stderr.write(text)
+    return 2
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt

@@ -1,0 +1,89 @@
+"""The optimizers by name; the default one is the paper's RMSProp, which no library has."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class GravesRMSProp(torch.optim.Optimizer):
+    """RMSProp as DeepMind used it: centred, without momentum, the constant inside the root.
+
+        g <- decay g + (1 - decay) dw
+        n <- decay n + (1 - decay) dw^2
+        w <- w - learning_rate dw / sqrt(n - g^2 + min_squared_gradient)
+
+    Graves 2013 (Generating sequences with recurrent neural networks), equations 38-41;
+    Mnih et al. 2015, extended data table 1; NeuralQLearner.lua, qLearnMinibatch. torch's RMSprop
+    adds its constant outside the root: where gradients are small, its steps are several times
+    larger.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[nn.Parameter],
+        *,
+        learning_rate: float,
+        decay_rate: float,
+        min_squared_gradient: float,
+    ) -> None:
+        super().__init__(params, {})
+        self._learning_rate = learning_rate
+        self._decay_rate = decay_rate
+        self._min_squared_gradient = min_squared_gradient
+        self._scratch: list[Tensor] = []
+        for parameter in self._parameters():
+            self.state[parameter] = {
+                "mean_gradient": torch.zeros_like(parameter),
+                "mean_squared_gradient": torch.zeros_like(parameter),
+            }
+            self._scratch.append(torch.zeros_like(parameter))
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Update the parameters from their gradients; in place, no memory is allocated."""
+        assert closure is None
+        decay = self._decay_rate
+        for parameter, root in zip(self._parameters(), self._scratch, strict=True):
+            dw = parameter.grad
+            assert dw is not None
+            state = self.state[parameter]
+            g, n = state["mean_gradient"], state["mean_squared_gradient"]
+            g.lerp_(dw, 1 - decay)
+            n.mul_(decay).addcmul_(dw, dw, value=1 - decay)
+            torch.addcmul(n, g, g, value=-1, out=root)
+            root.add_(self._min_squared_gradient).sqrt_()
+            parameter.addcdiv_(dw, root, value=-self._learning_rate)
+
+    def _parameters(self) -> list[nn.Parameter]:
+        return list(self.param_groups[0]["params"])
+
+
+def make_optimizer(
+    name: str,
+    params: Iterable[nn.Parameter],
+    *,
+    learning_rate: float,
+    decay_rate: float,
+    batch_size: int,
+) -> torch.optim.Optimizer:
+    """Make the optimizer `rmsprop`, `adam` or `adadelta`.
+
+    Args:
+        name: of the optimizer.
+        params: what it updates.
+        learning_rate: step size; for adadelta a factor on its own step size.
+        decay_rate: of the running averages; adam has its own (0.9 and 0.999).
+        batch_size: transitions whose gradients are summed.
+    """
+    if name == "rmsprop":
+        return GravesRMSProp(
+            params, learning_rate=learning_rate, decay_rate=decay_rate, min_squared_gradient=0.01
+        )
+    kwargs: dict[str, Any] = {"lr": learning_rate}
+    if name == "adam":
+        # 1.5e-4 on the mean gradient (Hessel et al. 2018, table 1); ours are sums over the batch.
+        return torch.optim.Adam(params, eps=1.5e-4 * batch_size, fused=True, **kwargs)
+    assert name == "adadelta", name
+    return torch.optim.Adadelta(params, rho=decay_rate, **kwargs)

@@ -1,0 +1,74 @@
+"""A progress bar for each phase on a terminal, a log line a minute elsewhere."""
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Collection
+
+from tqdm import tqdm
+
+from simple_dqn.environment import Observation
+
+logger = logging.getLogger(__name__)
+
+_SECONDS_BETWEEN_REFRESHES = 0.5
+_SECONDS_BETWEEN_LOG_LINES = 60.0
+
+
+class Progress:
+    """Watches the agent; shows how far the phase is and how it goes."""
+
+    def __init__(self, *, rewards: Collection[float], mean_cost: Callable[[], float]) -> None:
+        """Prepare to show.
+
+        Args:
+            rewards: of the phase's latest games; read, never changed.
+            mean_cost: of the phase's updates; asked at each refresh.
+        """
+        self._rewards = rewards
+        self._mean_cost = mean_cost
+        self._on_terminal = sys.stderr.isatty()
+        self._interval = (
+            _SECONDS_BETWEEN_REFRESHES if self._on_terminal else _SECONDS_BETWEEN_LOG_LINES
+        )
+        self._bar = tqdm(disable=True)
+        self._next_refresh = 0.0
+        self._done = 0
+        self._unit = ""
+
+    def on_phase_start(self, phase: str, epoch: int, total: int, unit: str) -> None:
+        """Open a bar."""
+        title = f"{phase.replace('_', ' ')}" + (f" {epoch}" if epoch else "")
+        self._bar = tqdm(
+            total=total,
+            desc=title,
+            unit=f" {unit}",
+            disable=not self._on_terminal,
+            leave=False,
+            dynamic_ncols=True,
+            mininterval=_SECONDS_BETWEEN_REFRESHES,
+        )
+        self._title, self._total, self._unit, self._done = title, total, unit, 0
+        self._next_refresh = time.perf_counter() + self._interval
+
+    def on_step(self, observation: Observation, steps: int, exploration_rate: float) -> None:
+        """Move the bar on."""
+        done = steps if self._unit == "steps" else int(observation.game_overs.sum())
+        self._done += done
+        now = time.perf_counter()
+        if now >= self._next_refresh:
+            self._next_refresh = now + self._interval
+            reward = f"{sum(self._rewards) / len(self._rewards):.1f}" if self._rewards else "-"
+            text = f"exploration {exploration_rate:.2f}, reward {reward}"
+            if cost := self._mean_cost():
+                text += f", loss {cost:.4f}"
+            self._bar.set_postfix_str(text, refresh=False)
+            if not self._on_terminal:
+                logger.info(
+                    "%s: %d of %d %s, %s", self._title, self._done, self._total, self._unit, text
+                )
+        self._bar.update(done)
+
+    def on_phase_end(self) -> None:
+        """Take the bar away."""
+        self._bar.close()

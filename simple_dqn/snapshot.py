@@ -1,0 +1,111 @@
+"""Snapshot files: a trained network that explains itself, and what training needs to go on.
+
+`pong_10.safetensors` holds the network's weights and a JSON header with everything that testing
+or playing needs to know. `pong_10.training.safetensors` beside it holds what only `resume.sh`
+needs: target network and optimizer. Both are safetensors files: reading one never runs code from
+it. A SHA-256 over header and arrays stands in the file, since the format itself has no checksum.
+"""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import safetensors
+import safetensors.numpy
+
+from simple_dqn.errors import UserError
+from simple_dqn.files import write_atomically
+
+FORMAT_VERSION = 1
+Arrays = dict[str, npt.NDArray[np.generic]]
+
+
+class Snapshot(NamedTuple):
+    """What a snapshot file holds."""
+
+    header: dict[str, Any]
+    arrays: Arrays
+
+
+def snapshot_path(prefix: Path, epoch: int) -> Path:
+    """`snapshots/pong` and 10 -> `snapshots/pong_10.safetensors`."""
+    return prefix.with_name(f"{prefix.name}_{epoch}.safetensors")
+
+
+def training_state_path(snapshot: Path) -> Path:
+    """`pong_10.safetensors` -> `pong_10.training.safetensors`."""
+    return snapshot.with_name(f"{snapshot.stem}.training.safetensors")
+
+
+def run_prefix(snapshot: Path) -> Path:
+    """`snapshots/pong_10.safetensors` -> `snapshots/pong`."""
+    return snapshot.with_name(re.sub(r"_\d+$", "", snapshot.stem))
+
+
+def run_snapshots(prefix: Path) -> dict[int, Path]:
+    """The snapshots of a run by epoch: those named like `snapshot_path(prefix, epoch)`."""
+    pattern = re.compile(re.escape(prefix.name) + r"_(\d+)\.safetensors")
+    found = {}
+    if prefix.parent.is_dir():
+        for path in prefix.parent.iterdir():
+            if match := pattern.fullmatch(path.name):
+                found[int(match[1])] = path
+    return dict(sorted(found.items()))
+
+
+def write_snapshot(path: Path, header: dict[str, Any], arrays: Arrays) -> None:
+    """Write a snapshot; the file appears whole or not at all.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    text = json.dumps({"format_version": FORMAT_VERSION, **header})
+    metadata = {"simple_dqn": text, "sha256": _digest(text, arrays)}
+    write_atomically(path, safetensors.numpy.save(arrays, metadata))
+
+
+def read_snapshot(path: Path) -> Snapshot:
+    """Read a snapshot and check that it is whole.
+
+    Raises:
+        UserError: missing, not a snapshot, damaged, or written by a newer version.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(2)
+    except OSError as error:
+        raise UserError(f"cannot read snapshot {path}: {error.strerror}") from error
+    if path.suffix == ".pkl" or start[:1] == b"\x80":
+        raise UserError(
+            f"{path} is a pickle file, which could run any code; simple_dqn reads only its own "
+            ".safetensors snapshots: train the network again with scripts/train.sh"
+        )
+    damaged = f"{path} is damaged (truncated or altered); use another epoch's snapshot or a backup"
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (safetensors.SafetensorError, OSError, ValueError, UnicodeError) as error:
+        raise UserError(damaged) from error
+    if "simple_dqn" not in metadata:
+        raise UserError(f"{path} is a safetensors file, but no snapshot of simple_dqn")
+    text = metadata["simple_dqn"]
+    if metadata.get("sha256") != _digest(text, arrays):
+        raise UserError(damaged)
+    header = json.loads(text)
+    if header["format_version"] > FORMAT_VERSION:
+        raise UserError(f"{path} was written by a newer simple_dqn; update this one to read it")
+    return Snapshot(header, arrays)
+
+
+def _digest(text: str, arrays: Arrays) -> str:
+    sha256 = hashlib.sha256(text.encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        sha256.update(f"{name} {array.dtype} {array.shape}".encode())
+        sha256.update(np.ascontiguousarray(array).tobytes())
+    return sha256.hexdigest()
