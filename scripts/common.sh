@@ -41,5 +41,6 @@ use_environment() {
     "$bin/python" -m pip install --quiet --disable-pip-version-check \
         --editable "$SIMPLE_DQN_ROOT${extra:+[$extra]}" >&2 ||
         fail "pip could not install simple_dqn into $venv; see the lines above."
+    cp "$SIMPLE_DQN_ROOT/pyproject.toml" "$venv/installed.toml"
     cp "$SIMPLE_DQN_ROOT/pyproject.toml" "$stamp"
 }

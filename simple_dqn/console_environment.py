@@ -15,6 +15,7 @@ class Console:
 
     Attributes:
         actions: legal actions, by number.
+        frames: played in this game, idle ones at its start not counted.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Console:
         self.ale.setBool("color_averaging", color_averaging)
         self.ale.loadROM(rom_path)
         self._color_averaging = color_averaging
+        self.frames = 0
         self.actions = (
             self.ale.getMinimalActionSet() if minimal_action_set else self.ale.getLegalActionSet()
         )
@@ -54,6 +56,7 @@ class Console:
             self.ale.act(ale_py.Action.NOOP)
             if self.ale.game_over():
                 self.ale.reset_game()
+        self.frames = 0
         return self.ale.getScreenGrayscale()
 
     def step(self, action: int, frames: int) -> tuple[float, npt.NDArray[np.uint8]]:
@@ -62,6 +65,7 @@ class Console:
         last = picture = self.ale.getScreenGrayscale()
         for _ in range(frames):
             reward += self.ale.act(self.actions[action])
+            self.frames += 1
             last, picture = picture, self.ale.getScreenGrayscale()
             if self.ale.game_over():
                 break
@@ -108,11 +112,11 @@ class ConsoleEnvironment(Environment):
     def restart(self, seed: int) -> npt.NDArray[np.uint8]:
         """Start new games; see the base class."""
         self._switch_on(seed)
-        return np.stack([self._start(console) for console in self._consoles])
+        return np.stack([self._start(i) for i in range(self.num_games)])
 
     def act(self, actions: npt.NDArray[np.int64]) -> None:
         """Remember the actions; see the base class."""
-        self._actions = actions
+        self._actions[:] = actions
 
     def observe(self) -> Observation:
         """Play the step, game after game; see the base class."""
@@ -123,22 +127,21 @@ class ConsoleEnvironment(Environment):
         for i, (console, action) in enumerate(zip(self._consoles, self._actions, strict=True)):
             ale = console.ale
             lives = ale.lives()
-            rewards[i], picture = console.step(int(action), self._frame_skip)
+            frames = min(self._frame_skip, self._max_frames - console.frames)
+            rewards[i], picture = console.step(int(action), frames)
             terminals[i] = ale.game_over() or (self._lost_life_is_terminal and ale.lives() < lives)
-            game_overs[i] = ale.game_over() or ale.getEpisodeFrameNumber() >= self._max_frames
-            screens[i] = (
-                self._start(console) if game_overs[i] else to_screen(picture, self.screen_shape)
-            )
+            game_overs[i] = ale.game_over() or console.frames >= self._max_frames
+            screens[i] = self._start(i) if game_overs[i] else to_screen(picture, self.screen_shape)
         return Observation(screens, rewards, terminals, game_overs)
 
     def _switch_on(self, seed: int) -> None:
-        seeds = np.random.SeedSequence(seed)
-        self._rng = np.random.default_rng(seeds)
+        seeds = np.random.SeedSequence(seed).generate_state(self.num_games) >> 1  # 31 bits
+        self._rngs = [np.random.default_rng(s) for s in seeds]  # games do not touch each other
         self._consoles = [
-            Console(**self._settings, seed=int(s >> 1))  # type: ignore[arg-type]
-            for s in seeds.generate_state(self.num_games)
+            Console(**self._settings, seed=int(s))  # type: ignore[arg-type]
+            for s in seeds
         ]
 
-    def _start(self, console: Console) -> npt.NDArray[np.uint8]:
-        noops = int(self._rng.integers(self._random_starts + 1))
-        return to_screen(console.start_game(noops), self.screen_shape)
+    def _start(self, game: int) -> npt.NDArray[np.uint8]:
+        noops = int(self._rngs[game].integers(self._random_starts + 1))
+        return to_screen(self._consoles[game].start_game(noops), self.screen_shape)

@@ -93,8 +93,12 @@ class DeepQNetwork:
             num_threads: threads that compute on the CPU.
 
         Raises:
-            UserError: the screens are too small for the network.
+            UserError: the screens are too small for the network, or no reward is allowed.
         """
+        if min_reward > max_reward:
+            raise UserError(
+                f"--min_reward {min_reward:g} is above --max_reward {max_reward:g}; swap them"
+            )
         torch.set_num_threads(num_threads)
         self._device = torch.device(device)
         self._dtype: torch.dtype = getattr(torch, datatype)
@@ -237,9 +241,14 @@ class DeepQNetwork:
         target = _with_prefix(tensors, "target.")
         if target:
             self._target_network.load_state_dict(target)
+        parameters = list(self._network.parameters())
         optimizer_state: dict[int, dict[str, Tensor]] = {}
         for key, value in _with_prefix(tensors, "optimizer.").items():
             index, name = key.split(".", 1)
+            parameter = parameters[int(index)]
+            if value.shape == parameter.shape:
+                # NB! In the parameter's memory order: torch's fused Adam goes by it alone.
+                value = torch.empty_like(parameter, requires_grad=False).copy_(value)
             optimizer_state.setdefault(int(index), {})[name] = value
         self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": optimizer_state})
 

@@ -42,7 +42,9 @@ class GymEnvironment(Environment):
         if not isinstance(space, gymnasium.spaces.Discrete) or space.start != 0 or space.n > 256:
             raise UserError(f"{environment_id} has the actions {space}; discrete ones are needed")
         seen = self._games[0].observation_space
-        self._sees_pictures = seen.dtype == np.uint8 and len(seen.shape or ()) in {2, 3}
+        shape = seen.shape or ()
+        is_picture = len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)
+        self._sees_pictures = seen.dtype == np.uint8 and is_picture
         self.num_games = num_games
         self.num_actions = int(space.n)
         self.action_meanings = tuple(str(action) for action in range(self.num_actions))
@@ -61,7 +63,7 @@ class GymEnvironment(Environment):
 
     def act(self, actions: npt.NDArray[np.int64]) -> None:
         """Remember the actions; see the base class."""
-        self._actions = actions
+        self._actions[:] = actions
 
     def observe(self) -> Observation:
         """Play the step, game after game; see the base class."""
@@ -83,7 +85,10 @@ class GymEnvironment(Environment):
             game.close()
 
     def _screen(self, game: "gymnasium.Env[object, int]", seen: object) -> npt.NDArray[np.uint8]:
-        picture = seen if self._sees_pictures else game.render()
+        try:
+            picture = seen if self._sees_pictures else game.render()
+        except gymnasium.error.Error as error:
+            raise UserError(f"{game} cannot be shown: {error}") from error
         if not isinstance(picture, np.ndarray):
             raise UserError(f"{game} renders no picture; choose an environment that does")
         return to_screen(picture, self.screen_shape)

@@ -75,8 +75,6 @@ def train(arguments: Sequence[str]) -> None:
     files = _run_files(args, name)
     _refuse_to_overwrite(args, files)
     run = Run(args, game, files.csv_file)
-    run.agent.total_train_steps = args.start_epoch * args.train_steps
-    run.statistics.total_train_steps = run.agent.total_train_steps
     if args.load_weights is not None:
         loaded = snapshot.read_snapshot(args.load_weights)
         _check_game(loaded, args.load_weights, game)
@@ -172,7 +170,8 @@ def plot(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--output", type=Path, help="default: the first CSV's name with .png")
     args = parser.parse_args(arguments)
-    output = args.output or args.csv_file[0].with_suffix(".png")
+    first = args.csv_file[0]
+    output = args.output or (first.with_suffix(".png") if first.name else first)
     fields = [field.strip() for field in args.fields.split(",") if field.strip()]
     plot_results(args.csv_file, fields=fields, output=output)
     sys.stdout.write(f"{output}\n")
@@ -208,36 +207,44 @@ class Run:
         self.args = args
         self.game = game
         self.earlier = loaded.header if loaded else {}
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        self.num_threads = cores or 1
         if args.random_seed is None:
             args.random_seed = secrets.randbits(32)
-        logger.info("%s, random seed %d", game.name, args.random_seed)
+        threads = choose_threads(args)
+        logger.info(
+            "%s, random seed %d, %d game(s) on %d thread(s), network on %s with %d thread(s)",
+            game.name,
+            args.random_seed,
+            args.num_games,
+            threads.environment,
+            threads.device,
+            threads.network,
+        )
         logger.debug("options: %s", vars(args))
-        self.test_environment = make_environment(args, game, self.num_threads, training=False)
+        self.test_environment = make_environment(args, game, threads, training=False)
         self.environment = self.test_environment
         # A test fills no memory: the smallest one will do.
         replay_size = args.batch_size + args.num_games * (args.history_length + 1)
         if not only_test:
-            self.environment = make_environment(args, game, self.num_threads, training=True)
+            self.environment = make_environment(args, game, threads, training=True)
             replay_size = args.replay_size
         self.memory = make_memory(args, replay_size)
-        self.network = make_network(args, self.environment.num_actions, self.num_threads)
+        self.network = make_network(args, self.environment.num_actions, threads)
         self.agent = make_agent(
             args, self.environment, self.test_environment, self.memory, self.network
         )
+        self.agent.total_train_steps = args.start_epoch * args.train_steps
         if loaded:
             self.network.set_weights(loaded.arrays)
             self.network.weight_updates = self.earlier["weight_updates"]
             self.agent.total_train_steps = self.earlier["total_train_steps"]
         self.statistics = Statistics(
             network=self.network,
-            # A test reports the memory that the run had.
-            memory=range(self.earlier["replay_memory_count"]) if only_test else self.memory,
+            memory=self.memory,
             num_games=args.num_games,
             held_out_states=self.agent.held_out_states(HELD_OUT_STATES),
             csv_file=csv_file,
             total_train_steps=self.agent.total_train_steps,
+            replay_memory_count=self.earlier.get("replay_memory_count", 0),
             total_time=self.earlier.get("total_time", 0.0),
         )
         progress = Progress(rewards=self.statistics.rewards, mean_cost=self.network.mean_cost)
@@ -272,8 +279,34 @@ class Run:
         snapshot.training_state_path(previous).unlink(missing_ok=True)
 
 
+class Threads(NamedTuple):
+    """Who computes where."""
+
+    device: str
+    network: int
+    environment: int
+
+
+def choose_threads(args: argparse.Namespace) -> Threads:
+    """Share the cores between network and emulators.
+
+    On the CPU the network gets a thread per core (or OMP_NUM_THREADS), since it does nearly all
+    the work, and the emulators half as many: they run while the network learns, and more of them
+    slow it down.
+    """
+    from simple_dqn.deep_q_network import find_device
+
+    device = find_device(args.backend, args.device_id)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = cores or 1
+    emulators = cores // 2 if device == "cpu" else cores - 1
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    network = int(wanted) if wanted.isdecimal() and int(wanted) else cores
+    return Threads(device, network, min(args.num_games, max(1, emulators)))
+
+
 def make_environment(
-    args: argparse.Namespace, game: games.Game, num_threads: int, *, training: bool
+    args: argparse.Namespace, game: games.Game, threads: Threads, *, training: bool
 ) -> Environment:
     """Make the training or the test environment."""
     screen_shape = (args.screen_height, args.screen_width)
@@ -299,7 +332,7 @@ def make_environment(
     }
     if args.color_averaging:
         return ConsoleEnvironment(**settings, color_averaging=True)
-    return ALEEnvironment(**settings, num_threads=min(args.num_games, num_threads))
+    return ALEEnvironment(**settings, num_threads=threads.environment)
 
 
 def make_memory(args: argparse.Namespace, size: int) -> ReplayMemory:
@@ -313,9 +346,9 @@ def make_memory(args: argparse.Namespace, size: int) -> ReplayMemory:
     )
 
 
-def make_network(args: argparse.Namespace, num_actions: int, num_threads: int) -> "DeepQNetwork":
+def make_network(args: argparse.Namespace, num_actions: int, threads: Threads) -> "DeepQNetwork":
     """Make the Q-network."""
-    from simple_dqn.deep_q_network import DeepQNetwork, find_device
+    from simple_dqn.deep_q_network import DeepQNetwork
 
     return DeepQNetwork(
         num_actions=num_actions,
@@ -331,10 +364,10 @@ def make_network(args: argparse.Namespace, num_actions: int, num_threads: int) -
         min_reward=args.min_reward,
         max_reward=args.max_reward,
         target_network=args.target_steps > 0,
-        device=find_device(args.backend, args.device_id),
+        device=threads.device,
         datatype=args.datatype,
         random_seed=args.random_seed,
-        num_threads=num_threads,
+        num_threads=threads.network,
     )
 
 
@@ -454,8 +487,16 @@ def _score_report(game: str, row: Row) -> str:
     return "\n".join(lines) + "\n"
 
 
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Tell what is wrong and exit with status 2."""
+        self.exit(2, f"{self.prog}: {message}; --help tells the options\n")
+
+
 def _parser(command: str, description: str) -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(
+    return _Parser(
         prog=f"simple-dqn {command}",
         description=description,
         allow_abbrev=False,

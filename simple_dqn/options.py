@@ -122,7 +122,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         "--repeat_action_probability",
         type=probability,
         default=0.0,
-        help="probability per frame that the emulator repeats the last action instead (sticky actions)",
+        help="probability per frame that the emulator repeats the last action",
     )
     add(
         "--minimal_action_set",

@@ -79,6 +79,7 @@ class Statistics:
         held_out_states: npt.NDArray[np.uint8],
         csv_file: Path | None,
         total_train_steps: int,
+        replay_memory_count: int,
         total_time: float,
     ) -> None:
         """Prepare to write.
@@ -90,6 +91,7 @@ class Statistics:
             held_out_states: uint8 (n, history, height, width), for `meanq`.
             csv_file: where a row per phase is added; None: nowhere.
             total_train_steps: trained before this run began (a resumed run).
+            replay_memory_count: steps in the memory before; a test reports what training left.
             total_time: seconds that the run took before.
         """
         self.row: Row = {}
@@ -97,6 +99,7 @@ class Statistics:
         self.total_train_steps = total_train_steps
         self._network = network
         self._memory = memory
+        self._replay_memory_count = replay_memory_count
         self._held_out_states = held_out_states
         self._csv_file = csv_file
         self._time_origin = time.perf_counter() - total_time
@@ -133,6 +136,8 @@ class Statistics:
         now = time.perf_counter()
         seconds = now - self._phase_start
         rewards = np.array(self._game_rewards or [np.nan])
+        if self._phase != "test":
+            self._replay_memory_count = len(self._memory)
         values = (
             self._epoch,
             self._phase,
@@ -143,7 +148,7 @@ class Statistics:
             rewards.max(),
             self._exploration_rate,
             self.total_train_steps,
-            len(self._memory),
+            self._replay_memory_count,
             self._network.predict(self._held_out_states).max(axis=1).mean(),
             self._network.mean_cost(),
             self._network.weight_updates,

@@ -1,0 +1,99 @@
+"""Deep Q-learning by hand: NumPy, float64, loops; nothing here knows torch or the package."""
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+CONVOLUTIONS = ((8, 4), (4, 2), (3, 1))  # size, stride
+
+
+class NaiveDQN:
+    """The Nature network with its training step, one transition after the other.
+
+    Args:
+        weights: ten arrays in the order of the network's layers, weight before bias.
+    """
+
+    def __init__(self, weights: list[Array], *, discount_rate: float, clip_error: float) -> None:
+        self.weights = [w.copy() for w in weights]
+        self.target_weights = [w.copy() for w in weights]
+        self.discount_rate = discount_rate
+        self.clip_error = clip_error
+        self.mean = [np.zeros_like(w) for w in weights]
+        self.mean_square = [np.zeros_like(w) for w in weights]
+
+    def values(self, state: npt.NDArray[np.uint8], weights: list[Array]) -> list[Array]:
+        """All layers' outputs for one state, input first, Q-values last."""
+        layers = [state / 255.0]
+        for i, (size, stride) in enumerate(CONVOLUTIONS):
+            layers.append(
+                np.maximum(
+                    convolve(layers[-1], weights[2 * i], weights[2 * i + 1], size, stride), 0
+                )
+            )
+        hidden = weights[6] @ layers[-1].reshape(-1) + weights[7]
+        layers.append(np.maximum(hidden, 0))
+        layers.append(weights[8] @ layers[-1] + weights[9])
+        return layers
+
+    def gradients(self, prestate, action, reward, poststate, terminal):  # type: ignore[no-untyped-def]  # noqa: ANN
+        """Cost of one transition and its gradient for each weight array."""
+        target = min(max(reward, -1.0), 1.0)
+        if not terminal:
+            target += self.discount_rate * max(self.values(poststate, self.target_weights)[-1])
+        layers = self.values(prestate, self.weights)
+        error = layers[-1][action] - target
+        clip = self.clip_error
+        if clip and abs(error) > clip:
+            cost, slope = clip * (abs(error) - clip / 2), clip * np.sign(error)
+        else:
+            cost, slope = error * error / 2, error
+        gradients = [np.zeros_like(w) for w in self.weights]
+        delta = np.zeros_like(layers[-1])
+        delta[action] = slope
+        for i, layer in ((8, layers[4]), (6, layers[3].reshape(-1))):
+            gradients[i] = np.outer(delta, layer)
+            gradients[i + 1] = delta
+            delta = (self.weights[i].T @ delta) * (layer > 0)
+        delta = delta.reshape(layers[3].shape)
+        for i in (2, 1, 0):
+            size, stride = CONVOLUTIONS[i]
+            kernel = self.weights[2 * i]
+            below = np.zeros_like(layers[i])
+            for y in range(delta.shape[1]):
+                for x in range(delta.shape[2]):
+                    rows = slice(y * stride, y * stride + size)
+                    columns = slice(x * stride, x * stride + size)
+                    patch = layers[i][:, rows, columns]
+                    gradients[2 * i] += delta[:, y, x, None, None, None] * patch
+                    below[:, rows, columns] += np.tensordot(delta[:, y, x], kernel, 1)
+            gradients[2 * i + 1] = delta.sum((1, 2))
+            delta = below * (layers[i] > 0)
+        return cost, gradients
+
+    def train(self, prestates, actions, rewards, poststates, terminals) -> float:  # type: ignore[no-untyped-def]  # noqa: ANN
+        """One step of DeepMind's RMSProp on the summed gradient; the mean cost."""
+        costs = []
+        total = [np.zeros_like(w) for w in self.weights]
+        for transition in zip(prestates, actions, rewards, poststates, terminals, strict=True):
+            cost, gradients = self.gradients(*transition)
+            costs.append(cost)
+            total = [t + g for t, g in zip(total, gradients, strict=True)]
+        for i, dw in enumerate(total):
+            self.mean[i] = 0.95 * self.mean[i] + 0.05 * dw
+            self.mean_square[i] = 0.95 * self.mean_square[i] + 0.05 * dw**2
+            root = np.sqrt(self.mean_square[i] - self.mean[i] ** 2 + 0.01)
+            self.weights[i] = self.weights[i] - 0.00025 * dw / root
+        return float(np.mean(costs))
+
+
+def convolve(layer: Array, kernel: Array, bias: Array, size: int, stride: int) -> Array:
+    """Valid cross-correlation of (channels, h, w) with (filters, channels, size, size)."""
+    height = (layer.shape[1] - size) // stride + 1
+    width = (layer.shape[2] - size) // stride + 1
+    result = np.empty((len(kernel), height, width))
+    for y in range(height):
+        for x in range(width):
+            patch = layer[:, y * stride : y * stride + size, x * stride : x * stride + size]
+            result[:, y, x] = np.tensordot(kernel, patch, 3) + bias
+    return result

@@ -1,0 +1,265 @@
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from reference.naive_dqn import NaiveDQN
+
+from simple_dqn.deep_q_network import DeepQNetwork, find_device
+from simple_dqn.errors import UserError
+
+
+class Batch(NamedTuple):
+    prestates: npt.NDArray[np.uint8]
+    actions: npt.NDArray[np.int64]
+    rewards: npt.NDArray[np.float32]
+    poststates: npt.NDArray[np.uint8]
+    terminals: npt.NDArray[np.bool_]
+
+
+def make_network(**changes: Any) -> DeepQNetwork:
+    settings: dict[str, Any] = {
+        "num_actions": 3,
+        "history_length": 4,
+        "screen_shape": (36, 40),
+        "batch_norm": False,
+        "learning_rate": 0.00025,
+        "discount_rate": 0.99,
+        "batch_size": 8,
+        "optimizer": "rmsprop",
+        "decay_rate": 0.95,
+        "clip_error": 1.0,
+        "min_reward": -1.0,
+        "max_reward": 1.0,
+        "target_network": True,
+        "device": "cpu",
+        "datatype": "float32",
+        "random_seed": 5,
+        "num_threads": 1,
+    }
+    return DeepQNetwork(**settings | changes)
+
+
+def make_batch(seed: int, size: int = 8, shape: tuple[int, int] = (36, 40)) -> Batch:
+    """Random transitions; rewards beyond the clipping range, about every third one terminal."""
+    rng = np.random.default_rng(seed)
+    screens = rng.integers(0, 256, (size, 5, *shape), dtype=np.uint8)
+    return Batch(
+        screens[:, :-1],
+        rng.integers(0, 3, size),
+        rng.normal(0, 3, size).astype(np.float32),
+        screens[:, 1:],
+        rng.random(size) < 0.3,
+    )
+
+
+def weights_of(network: DeepQNetwork) -> list[npt.NDArray[np.float64]]:
+    return [np.asarray(value, np.float64) for value in network.get_weights().values()]
+
+
+@pytest.mark.parametrize("clip_error", [1.0, 0.01, 0.0])
+@pytest.mark.parametrize(("datatype", "tolerance"), [("float64", 1e-10), ("float32", 1e-5)])
+def test_updates_equal_the_reference_by_hand(
+    datatype: str, tolerance: float, clip_error: float
+) -> None:
+    """Three updates, a target copy, two more: predictions, costs and all weights agree.
+
+    float32 rounds each weight to 6e-8 of its size and RMSProp divides by at least 0.1, so five
+    updates of 0.00025 stay well within 1e-5.
+    """
+    network = make_network(datatype=datatype, clip_error=clip_error)
+    reference = NaiveDQN(weights_of(network), discount_rate=0.99, clip_error=clip_error)
+    for step in range(5):
+        if step == 3:
+            network.update_target_network()
+            reference.target_weights = [w.copy() for w in reference.weights]
+        batch = make_batch(step)
+        network.reset_cost()
+        network.train(batch)
+        cost = reference.train(*batch)
+        assert network.mean_cost() == pytest.approx(cost, rel=max(tolerance, 1e-6))
+    for ours, theirs in zip(weights_of(network), reference.weights, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance)
+    states = make_batch(9).prestates
+    expected = [reference.values(state, reference.weights)[-1] for state in states]
+    np.testing.assert_allclose(network.predict(states), expected, rtol=0, atol=1e-5)
+    assert network.weight_updates == 5
+
+
+def test_two_action_example_by_hand() -> None:
+    """Target, clipping and sum with numbers a reader can check: all weights zero but the biases.
+
+    Q(s, .) = (0.5, 2) everywhere. Transition 1: action 0, reward 7 clipped to 1, s' not terminal:
+    target 1 + 0.5 * 2 = 2, error -1.5 clipped to -1. Transition 2: action 0, reward -0.25,
+    terminal: target -0.25, error 0.75. The bias gradient of action 0 is -1 + 0.75 = -0.25, of
+    action 1 it is 0. RMSProp's first step: g = -0.0125, n = 0.003125, and the root of
+    n - g^2 + 0.01 = 0.01296875 is 0.11388: the bias moves by 0.00025 * 0.25 / 0.11388.
+    """
+    network = make_network(num_actions=2, discount_rate=0.5, datatype="float64")
+    weights = {name: np.zeros_like(value) for name, value in network.get_weights().items()}
+    last_bias = list(weights)[-1]
+    weights[last_bias] = np.array([0.5, 2.0])
+    network.set_weights(weights)
+    screens = np.zeros((2, 5, 36, 40), np.uint8)
+    batch = Batch(
+        screens[:, :-1],
+        np.array([0, 0]),
+        np.array([7, -0.25], np.float32),
+        screens[:, 1:],
+        np.array([False, True]),
+    )
+    network.train(batch)
+    bias = network.get_weights()[last_bias]
+    np.testing.assert_allclose(bias, [0.5 + 0.00025 * 0.25 / 0.01296875**0.5, 2], atol=1e-12)
+    assert network.mean_cost() == pytest.approx(((1.5 - 0.5) + 0.75**2 / 2) / 2)
+
+
+def test_nature_network_has_the_papers_size() -> None:
+    network = make_network(num_actions=18, screen_shape=(84, 84))
+    weights = network.get_weights()
+    assert sum(value.size for value in weights.values()) == 1_693_362
+    assert [value.shape for value in weights.values()] == [
+        (32, 4, 8, 8),
+        (32,),
+        (64, 32, 4, 4),
+        (64,),
+        (64, 64, 3, 3),
+        (64,),
+        (512, 3136),
+        (512,),
+        (18, 512),
+        (18,),
+    ]
+
+
+def test_weights_start_uniform_within_one_over_root_fan_in() -> None:
+    weights = list(make_network(screen_shape=(84, 84)).get_weights().values())
+    for weight, bias in zip(weights[::2], weights[1::2], strict=True):
+        bound = np.sqrt(1 / weight[0].size)
+        for values in (weight, bias):
+            assert np.abs(values).max() <= bound
+        # The variance of a uniform distribution on +-b is b^2/3; its estimate from n draws has
+        # the relative standard error sqrt(0.8/n): 5 of those are allowed.
+        assert weight.var() / (bound**2 / 3) == pytest.approx(1, abs=5 * (0.8 / weight.size) ** 0.5)
+        assert np.abs(weight).max() > 0.99 * bound
+
+
+def test_seed_decides_the_first_weights() -> None:
+    first, same, other = (make_network(random_seed=seed) for seed in (0, 0, 1))
+    for a, b, c in zip(*(weights_of(network) for network in (first, same, other)), strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert not np.array_equal(a, c)
+
+
+def test_target_network_stays_until_it_is_copied() -> None:
+    network = make_network(learning_rate=0.01)
+    poststates = torch.rand(4, 4, 36, 40)
+    before = network._next_state_values(poststates)
+    network.train(make_batch(0))
+    torch.testing.assert_close(network._next_state_values(poststates), before, rtol=0, atol=0)
+    network.update_target_network()
+    assert not torch.equal(network._next_state_values(poststates), before)
+
+
+def test_without_target_network_the_network_is_its_own() -> None:
+    network = make_network(learning_rate=0.01, target_network=False)
+    poststates = torch.rand(4, 4, 36, 40)
+    before = network._next_state_values(poststates)
+    network.train(make_batch(0))
+    assert not torch.equal(network._next_state_values(poststates), before)
+
+
+def test_prediction_does_not_depend_on_the_company() -> None:
+    network = make_network()
+    states = make_batch(0).prestates
+    together = network.predict(states)
+    for i in range(len(states)):
+        np.testing.assert_allclose(network.predict(states[i : i + 1])[0], together[i], atol=1e-6)
+
+
+@pytest.mark.parametrize("optimizer", ["rmsprop", "adam", "adadelta"])
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_training_goes_on_exactly_from_saved_state(optimizer: str, batch_norm: bool) -> None:
+    network = make_network(optimizer=optimizer, batch_norm=batch_norm)
+    for step in range(3):
+        network.train(make_batch(step))
+        if step == 1:
+            network.update_target_network()
+    copy = make_network(optimizer=optimizer, batch_norm=batch_norm, random_seed=77)
+    copy.set_weights(network.get_weights())
+    copy.set_training_state(network.get_training_state())
+    for step in range(3, 6):
+        network.train(make_batch(step))
+        copy.train(make_batch(step))
+    for name, value in network.get_weights().items():
+        np.testing.assert_array_equal(copy.get_weights()[name], value)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"optimizer": "rmsprop"},
+        {"optimizer": "adam"},
+        {"optimizer": "adadelta", "learning_rate": 1.0},
+        {"batch_norm": True},
+        {"datatype": "float16"},
+        {"target_network": False},
+    ],
+    ids=str,
+)
+def test_repeated_updates_approach_the_targets(settings: dict[str, Any]) -> None:
+    """With only terminal transitions the targets are the rewards, a plain regression."""
+    network = make_network(**{"learning_rate": 0.001} | settings)
+    batch = make_batch(3)._replace(terminals=np.ones(8, np.bool_))
+    network.train(batch)
+    first = network.mean_cost()
+    for _ in range(100):
+        network.reset_cost()
+        network.train(batch)
+    assert network.mean_cost() < 0.5 * first
+
+
+def test_weights_of_another_network_are_refused() -> None:
+    weights = make_network(num_actions=4).get_weights()
+    with pytest.raises(UserError, match=r"\(4,|another network"):
+        make_network(num_actions=3).set_weights(weights)
+    with pytest.raises(UserError, match="another network"):
+        make_network().set_weights(make_network(batch_norm=True).get_weights())
+
+
+def test_divergence_is_noticed() -> None:
+    network = make_network(learning_rate=1e30)
+    for step in range(10):
+        network.train(make_batch(step)._replace(terminals=np.zeros(8, np.bool_)))
+        network.update_target_network()
+    with pytest.raises(UserError, match="learning_rate"):
+        network.mean_cost()
+
+
+def test_impossible_settings_are_refused() -> None:
+    with pytest.raises(UserError, match="36x36"):
+        make_network(screen_shape=(35, 84))
+    with pytest.raises(UserError, match="min_reward"):
+        make_network(min_reward=2.0, max_reward=1.0)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_gpu_that_is_not_there() -> None:
+    assert find_device(None, 0) == "cpu"
+    with pytest.raises(UserError, match="--backend cpu"):
+        find_device("gpu", 0)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_gpu_computes_what_the_cpu_does() -> None:
+    """100 updates with target copies, in float64 to leave TF32 out of it."""
+    networks = [make_network(device=device, datatype="float64") for device in ("cpu", "cuda:0")]
+    for step in range(100):
+        for network in networks:
+            network.train(make_batch(step))
+            if step % 10 == 9:
+                network.update_target_network()
+    for ours, theirs in zip(*map(weights_of, networks), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-6)

@@ -1,0 +1,396 @@
+"""The commands from end to end, on the real emulator, with tiny networks and short phases."""
+
+import csv
+import re
+import shutil
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ale_py import roms
+
+from simple_dqn import main as main_module
+from simple_dqn import snapshot
+from simple_dqn.main import main
+
+OPTIONS = (
+    "--screen_width 36 --screen_height 36 --replay_size 2000 --random_steps 120 --train_steps 120 "
+    "--test_steps 120 --epochs 2 --target_steps 50 --random_seed 0 --backend cpu"
+)
+TINY = OPTIONS.split()
+TIME_COLUMNS = {"total_time", "epoch_time", "steps_per_second"}
+Row = dict[str, str]
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of its own, with a space in its path, and few held-out states to gather."""
+    root = tmp_path / "my dqn"
+    root.mkdir()
+    monkeypatch.setenv("SIMPLE_DQN_ROOT", str(root))
+    monkeypatch.setattr(main_module, "HELD_OUT_STATES", 3)
+    return root
+
+
+def read_rows(csv_file: Path) -> list[Row]:
+    """A CSV without its time columns."""
+    rows = csv.DictReader(csv_file.read_text().splitlines())
+    return [{k: v for k, v in row.items() if k not in TIME_COLUMNS} for row in rows]
+
+
+def phases(csv_file: Path) -> list[tuple[str, str]]:
+    return [(row["epoch"], row["phase"]) for row in read_rows(csv_file)]
+
+
+def files(root: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()
+    }
+
+
+def refused(capsys: pytest.CaptureFixture[str], status: int, *arguments: str) -> str:
+    """Run a command that must fail; its one line on stderr."""
+    capsys.readouterr()
+    if status == 2:  # argparse's way
+        with pytest.raises(SystemExit, match="2"):
+            main(arguments)
+    else:
+        assert main(arguments) == status
+    output, errors = capsys.readouterr()
+    assert output == ""
+    lines = [line for line in errors.splitlines() if not re.match(r"\d\d:\d\d:\d\d ", line)]
+    assert len(lines) == 1, errors
+    assert "Traceback" not in errors
+    return lines[0]
+
+
+@pytest.mark.parametrize("num_games", ["1", "3"])
+def test_train_test_resume_plot(
+    root: Path, capsys: pytest.CaptureFixture[str], num_games: str
+) -> None:
+    options = [*TINY, "--num_games", num_games]
+    assert main(["train", "pong", *options]) == 0
+    results, snapshots = root / "results", root / "snapshots"
+    csv_file = results / "pong.csv"
+    rows = read_rows(csv_file)
+    assert phases(csv_file) == [
+        ("0", "random"),
+        ("1", "train"),
+        ("1", "test"),
+        ("2", "train"),
+        ("2", "test"),
+    ]
+    assert [row["weight_updates"] for row in rows] == ["0", "30", "30", "60", "60"]
+    assert [row["replay_memory_count"] for row in rows] == ["120", "240", "240", "360", "360"]
+    assert sorted(path.name for path in snapshots.iterdir()) == [
+        "pong_1.safetensors",
+        "pong_2.safetensors",
+        "pong_2.training.safetensors",
+    ]
+
+    # test.sh gives each epoch's test row again.
+    for epoch, row in (("1", rows[2]), ("2", rows[4])):
+        again = root / f"again_{epoch}.csv"
+        capsys.readouterr()
+        arguments = ["test", str(snapshots / f"pong_{epoch}.safetensors"), "--csv_file", str(again)]
+        assert main(arguments) == 0
+        assert read_rows(again) == [row]
+        assert "human-normalized" in capsys.readouterr().out or row["average_reward"] == "nan"
+
+    # resume.sh goes on; the rows so far stay.
+    before = csv_file.read_text()
+    last = str(snapshots / "pong_2.safetensors")
+    assert main(["resume", last, "--epochs", "3"]) == 0
+    assert csv_file.read_text().startswith(before)
+    assert phases(csv_file)[5:] == [("3", "train"), ("3", "test")]
+    assert read_rows(csv_file)[-1]["total_train_steps"] == "360"
+    assert read_rows(csv_file)[-1]["weight_updates"] == "90"
+
+    assert main(["plot", str(csv_file)]) == 0
+    assert (results / "pong.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("num_games", ["1", "8"])
+def test_same_seed_same_run(root: Path, num_games: str) -> None:
+    options = [*TINY, "--num_games", num_games, "--epochs", "1"]
+    for label in ("a", "b"):
+        assert main(["train", "breakout", label, *options]) == 0
+    a, b = (read_rows(root / "results" / f"breakout_{label}.csv") for label in "ab")
+    assert a == b
+    arrays = [
+        snapshot.read_snapshot(root / "snapshots" / f"breakout_{label}_1.safetensors").arrays
+        for label in "ab"
+    ]
+    for name, weights in arrays[0].items():
+        np.testing.assert_array_equal(weights, arrays[1][name])
+
+
+def test_another_seed_is_another_run(root: Path) -> None:
+    options = [*TINY, "--epochs", "1", "--test_steps", "0"]
+    for seed in ("0", "1"):
+        assert main(["train", "breakout", f"seed{seed}", *options, "--random_seed", seed]) == 0
+    a, b = (read_rows(root / "results" / f"breakout_seed{seed}.csv") for seed in "01")
+    assert a != b
+
+
+def test_resume_repeats_an_interrupted_test(root: Path) -> None:
+    """A run that was stopped in a test has a snapshot, but no row of the test: it comes first."""
+    assert main(["train", "pong", *TINY]) == 0
+    csv_file = root / "results" / "pong.csv"
+    rows = read_rows(csv_file)
+    csv_file.write_text("".join(csv_file.read_text().splitlines(keepends=True)[:-1]) + "2,test,1")
+    assert main(["resume", str(root / "snapshots/pong_2.safetensors"), "--epochs", "3"]) == 0
+    assert read_rows(csv_file)[4] == rows[4]
+    assert phases(csv_file)[4:] == [("2", "test"), ("3", "train"), ("3", "test")]
+
+
+def test_resume_without_training_state_says_so(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "pong", *TINY]) == 0
+    (root / "snapshots/pong_2.training.safetensors").unlink()
+    assert main(["resume", str(root / "snapshots/pong_2.safetensors"), "--epochs", "3"]) == 0
+    errors = capsys.readouterr().err
+    assert "target network and optimizer are not restored" in errors
+    assert "not restored: the replay memory" in errors
+
+
+def test_nothing_is_overwritten_unasked(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "pong", *TINY]) == 0
+    before = files(root)
+    line = refused(capsys, 1, "train", "pong", *TINY)
+    assert "LABEL" in line
+    assert "resume.sh" in line
+    assert "pong_2.safetensors" in line
+    assert "--overwrite true" in line
+    early = str(root / "snapshots" / "pong_1.safetensors")
+    assert "pong_2.safetensors" in refused(capsys, 1, "resume", early)
+    last = str(root / "snapshots" / "pong_2.safetensors")
+    assert "--epochs 3" in refused(capsys, 1, "resume", last)
+    assert files(root) == before
+
+    # Asked, it goes back to epoch 1 and on from there, or begins anew.
+    assert main(["resume", early, "--overwrite", "true"]) == 0
+    assert phases(root / "results" / "pong.csv") == [
+        ("0", "random"),
+        ("1", "train"),
+        ("1", "test"),
+        ("2", "train"),
+        ("2", "test"),
+    ]
+    assert main(["train", "pong", *TINY, "--epochs", "1", "--overwrite", "true"]) == 0
+    assert phases(root / "results" / "pong.csv") == [("0", "random"), ("1", "train"), ("1", "test")]
+    assert not (root / "snapshots" / "pong_2.safetensors").exists()
+
+
+def test_whole_games_can_be_tested(root: Path) -> None:
+    """Without training, to save time: the fresh network is tested."""
+    options = [*TINY, "--train_steps", "0", "--random_steps", "0", "--epochs", "1"]
+    assert main(["train", "pong", *options, "--test_games", "3", "--num_games", "2"]) == 0
+    (row,) = read_rows(root / "results" / "pong.csv")
+    assert (row["phase"], row["nr_games"]) == ("test", "3")
+    assert -21 <= float(row["min_game_reward"]) <= float(row["max_game_reward"]) < -10
+
+
+def test_games_by_every_name(root: Path) -> None:
+    options = [*TINY, "--train_steps", "0", "--test_steps", "0"]
+    own = root / "my roms" / "space_invaders.bin"
+    own.parent.mkdir()
+    shutil.copy(str(roms.get_rom_path("space_invaders")), own)
+    for label, name in enumerate(("SpaceInvaders", "space_invaders", "ALE/SpaceInvaders-v5", own)):
+        assert main(["train", str(name), f"run{label}", *options]) == 0
+        assert (root / "results" / f"space_invaders_run{label}.csv").exists()
+
+
+def test_start_epoch_and_load_weights(root: Path) -> None:
+    assert main(["train", "pong", *TINY, "--epochs", "1"]) == 0
+    trained = str(root / "snapshots" / "pong_1.safetensors")
+    more = ["--load_weights", trained, "--start_epoch", "1", "--learning_rate", "0"]
+    assert main(["train", "pong", "more", *TINY, *more]) == 0
+    rows = read_rows(root / "results" / "pong_more.csv")
+    assert [(row["epoch"], row["total_train_steps"]) for row in rows] == [
+        ("0", "120"),
+        ("2", "240"),
+        ("2", "240"),
+    ]
+    loaded = snapshot.read_snapshot(root / "snapshots" / "pong_more_2.safetensors")
+    for name, weights in snapshot.read_snapshot(Path(trained)).arrays.items():
+        np.testing.assert_array_equal(loaded.arrays[name], weights)
+
+
+def test_presets(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Command line before preset before default; `nature` is the defaults."""
+    preset = root / "my preset.toml"
+    preset.write_text("random_steps = 64\nminimal_action_set = false\noptimizer = 'adam'\n")
+    options = [*TINY[:6], "--train_steps", "8", "--test_steps", "0", "--epochs", "1"]
+    run = ["train", "pong", "p", *options, "--preset", str(preset), "--random_steps", "80"]
+    assert main(run) == 0
+    assert read_rows(root / "results" / "pong_p.csv")[0]["steps"] == "80"
+    header = snapshot.read_snapshot(root / "snapshots" / "pong_p_1.safetensors").header
+    assert len(header["action_meanings"]) == 18
+    assert header["options"]["optimizer"] == "adam"
+    assert header["options"]["train_frequency"] == 4
+
+    preset.write_text("random_stepps = 64\n")
+    line = refused(capsys, 1, "train", "pong", "--preset", str(preset))
+    assert "random_stepps" in line
+    assert "nature" in refused(capsys, 1, "train", "pong", "--preset", "natur")
+    preset.write_text("random_steps = -64\n")
+    assert "-64" in refused(capsys, 2, "train", "pong", "--preset", str(preset))
+    preset.write_text("random_steps = \n")
+    assert "cannot read" in refused(capsys, 1, "train", "pong", "--preset", str(preset))
+
+
+def test_preset_nature_is_the_defaults() -> None:
+    parser = main_module._parser("train", "")
+    main_module.add_run_options(parser)
+    defaults = vars(parser.parse_args([]))
+    path = Path(main_module.__file__).parent / "presets" / "nature.toml"
+    values = tomllib.loads(path.read_text())
+    assert values == {name: defaults[name] for name in values}
+    not_of_the_paper = main_module.NOT_KEPT | {"environment", "random_seed", "test_games"}
+    assert set(defaults) - set(values) - not_of_the_paper == {"epochs"} - set(values)
+
+
+BAD_OPTIONS = {
+    "--batch_size": ("0", "-1", "1.5", "many"),
+    "--learning_rate": ("nan", "-0.1", "inf"),
+    "--discount_rate": ("1.01", "-1"),
+    "--exploration_rate_test": ("2",),
+    "--num_games": ("0",),
+    "--screen_width": ("35",),
+    "--random_seed": ("-1", str(2**32)),
+    "--minimal_action_set": ("yes", "1"),
+    "--environment": ("torcs",),
+    "--stochastic_round": ("true",),
+    "--no_such_option": ("1",),
+}
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [(o, value) for o, values in BAD_OPTIONS.items() for value in values]
+)
+def test_nonsense_values_are_refused(
+    root: Path, capsys: pytest.CaptureFixture[str], option: str, value: str
+) -> None:
+    assert option in refused(capsys, 2, "train", "pong", option, value)
+    assert files(root) == {}
+
+
+def test_impossible_combinations_are_refused(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for options, hint in (
+        ("--replay_size 20", "--replay_size 20"),
+        ("--replay_size 10_000_000_000", "fits"),
+        ("--min_reward 2", "--max_reward"),
+        ("--backend gpu --device_id 99", "--backend cpu"),
+        ("--load_weights nowhere.safetensors", "nowhere.safetensors"),
+    ):
+        assert hint in refused(capsys, 1, "train", "pong", *TINY, *options.split())
+    assert not any(name.endswith((".csv", ".safetensors")) for name in files(root))
+
+
+def test_bad_roms_are_refused(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """ALE itself would end the process on some of these."""
+    rom = Path(str(roms.get_rom_path("pong"))).read_bytes()
+    for name, content in (("empty", b""), ("short", rom[:1000]), ("flipped", rom[:-1] + b"\0")):
+        path = root / f"{name}.bin"
+        path.write_bytes(content)
+        assert str(path) in refused(capsys, 1, "train", str(path))
+    assert "not found" in refused(capsys, 1, "train", "roms/missing.bin")
+    assert "did you mean pong" in refused(capsys, 1, "train", "pnog")
+
+
+def test_bad_snapshots_are_refused(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "pong", *TINY, "--epochs", "1"]) == 0
+    good = root / "snapshots" / "pong_1.safetensors"
+    content = bytearray(good.read_bytes())
+    content[len(content) // 2] ^= 1
+    flipped = root / "flipped_1.safetensors"
+    flipped.write_bytes(content)
+    short = root / "short_1.safetensors"
+    short.write_bytes(content[:-100])
+    pickled = root / "pong_1.pkl"
+    pickled.write_bytes(b"\x80\x04.")
+    for command in ("test", "resume"):
+        assert "damaged" in refused(capsys, 1, command, str(flipped))
+        assert "damaged" in refused(capsys, 1, command, str(short))
+        assert "pickle" in refused(capsys, 1, command, str(pickled))
+        assert "No such file" in refused(capsys, 1, command, "snapshots/missing_1.safetensors")
+    other_game = refused(capsys, 1, "train", "breakout", *TINY, "--load_weights", str(good))
+    assert "pong" in other_game
+    assert "breakout" in other_game
+    other_network = ["--load_weights", str(good), "--screen_width", "84"]
+    line = refused(capsys, 1, "train", "pong", "wide", *TINY, *other_network)
+    assert "another network" in line
+
+
+def test_unwritable_places_are_found_before_the_first_step(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in ("results", "snapshots"):
+        blocked = root / folder
+        if blocked.exists():
+            shutil.rmtree(blocked)
+        blocked.write_text("a file where a folder is needed")
+        line = refused(capsys, 1, "train", "pong", *TINY)
+        assert str(blocked) in line
+        blocked.unlink()
+
+
+def test_divergence_stops_the_run_and_keeps_the_last_good_snapshot(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "pong", *TINY, "--epochs", "1"]) == 0
+    before = files(root)
+    last = str(root / "snapshots" / "pong_1.safetensors")
+    options = ["--epochs", "2", "--learning_rate", "1e30"]
+    assert "--learning_rate" in refused(capsys, 1, "resume", last, *options)
+    assert files(root) == before
+
+
+def test_ctrl_c_leaves_everything_whole(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The signal comes in the middle of epoch 2's training."""
+    observe = main_module.Statistics.on_step
+
+    def on_step(self: main_module.Statistics, *args: object) -> None:
+        observe(self, *args)  # type: ignore[arg-type]
+        if self.total_train_steps == 150:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(main_module.Statistics, "on_step", on_step)
+    assert "interrupted" in refused(capsys, 130, "train", "pong", *TINY)
+    csv_file = root / "results" / "pong.csv"
+    assert phases(csv_file) == [("0", "random"), ("1", "train"), ("1", "test")]
+    assert csv_file.read_text().endswith("\n")
+    monkeypatch.undo()
+    monkeypatch.setenv("SIMPLE_DQN_ROOT", str(root))
+    assert main(["resume", str(root / "snapshots" / "pong_1.safetensors")]) == 0
+    assert phases(csv_file)[-1] == ("2", "test")
+
+
+def test_gym_environment_by_its_id(root: Path) -> None:
+    options = [*TINY, "--environment", "gym", "--epochs", "1", "--train_steps", "8"]
+    options += ["--test_steps", "8", "--random_steps", "80"]
+    assert main(["train", "ALE/Pong-v5", *options]) == 0
+    assert phases(root / "results" / "ALE_Pong-v5.csv")[-1] == ("1", "test")
+    assert main(["test", str(root / "snapshots" / "ALE_Pong-v5_1.safetensors")]) == 0
+
+
+def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert "train" in capsys.readouterr().err
+    assert main(["--help"]) == 0
+    assert "resume" in capsys.readouterr().out
+    assert main(["--version"]) == 0
+    assert re.fullmatch(r"simple_dqn \d+\.\d+\.\d+\n", capsys.readouterr().out)
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    for option in ("--target_steps", "--exploration_decay_steps", "--color_averaging"):
+        assert option in text

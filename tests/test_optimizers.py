@@ -1,0 +1,53 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from simple_dqn.optimizers import GravesRMSProp, make_optimizer
+
+
+def test_graves_rmsprop_equals_a_scalar_twin() -> None:
+    """Twenty steps on three weights, gradients from tiny to large, against plain arithmetic."""
+    weight = nn.Parameter(torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64))
+    optimizer = GravesRMSProp(
+        [weight], learning_rate=0.01, decay_rate=0.9, min_squared_gradient=0.01
+    )
+    expected, g, n = [1.0, -2.0, 0.5], [0.0] * 3, [0.0] * 3
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        gradients = (rng.normal(size=3) * [1e-6, 0.1, 50]).tolist()
+        weight.grad = torch.tensor(gradients, dtype=torch.float64)
+        optimizer.step()
+        for i, dw in enumerate(gradients):
+            g[i] = 0.9 * g[i] + 0.1 * dw
+            n[i] = 0.9 * n[i] + 0.1 * dw * dw
+            expected[i] -= 0.01 * dw / math.sqrt(n[i] - g[i] * g[i] + 0.01)
+        assert weight.tolist() == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_constant_stands_inside_the_root() -> None:
+    """For a tiny gradient the first step is learning_rate * dw / 0.1, not dw / 0.01."""
+    weight = nn.Parameter(torch.zeros(1, dtype=torch.float64))
+    optimizer = make_optimizer(
+        "rmsprop", [weight], learning_rate=0.00025, decay_rate=0.95, batch_size=32
+    )
+    weight.grad = torch.tensor([1e-9], dtype=torch.float64)
+    optimizer.step()
+    assert weight.item() == pytest.approx(-0.00025 * 1e-9 / 0.1, rel=1e-6)
+
+
+def test_adam_takes_the_summed_gradient_as_a_mean() -> None:
+    """Adam forgets the gradient's scale but for its epsilon, which stands for the mean."""
+    steps = []
+    for scale, batch_size in ((1.0, 1), (32.0, 32)):
+        weight = nn.Parameter(torch.zeros(1, dtype=torch.float64))
+        optimizer = make_optimizer(
+            "adam", [weight], learning_rate=0.1, decay_rate=0.95, batch_size=batch_size
+        )
+        weight.grad = torch.tensor([1e-4 * scale], dtype=torch.float64)
+        optimizer.step()
+        steps.append(weight.item())
+    assert steps[0] == pytest.approx(-0.1 * 1e-4 / (1e-4 + 1.5e-4))
+    assert steps[1] == pytest.approx(steps[0])

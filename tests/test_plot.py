@@ -1,0 +1,541 @@
+"""Learning curves: what reaches the axes, what people get wrong, what is left on the disk."""
+
+import csv
+import logging
+import math
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import same_color, to_hex
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from simple_dqn.errors import UserError
+from simple_dqn.plot import PHASE_COLOURS, group_runs, make_figure, plot_results, read_run
+
+HEADER = (
+    "epoch,phase,steps,nr_games,average_reward,min_game_reward,max_game_reward,"
+    "last_exploration_rate,total_train_steps,replay_memory_count,meanq,meancost,"
+    "weight_updates,total_time,epoch_time,steps_per_second"
+)
+DEFAULT_FIELDS = ("average_reward", "meanq", "nr_games", "meancost")
+# Lines as the tool of 2015 wrote them: a 64-bit sys.maxint where no game ended, cost 0 in a test.
+LINES_2015 = (
+    HEADER,
+    "0,random,50000,54,-20.25,-21,-17,1,0,50954,0.000152956,0,0,46.390348,46.390305,1077.81",
+    "1,train,250000,282,-20.5,-21,-4,0.775,250000,306047,-0.0314682,0.0116,62500,730.2,683.7,365.6",
+    "1,test,125000,1,0,9223372036854775807,-9223372036854775808,0.05,250000,433833,-0.0314,0,"
+    "62500,1046.1,315.8,395.7",
+    "2,train,250000,292,-20.5,-21,-17,0.55,500000,689034,-0.0512,6.01e-03,125000,1823.5,777.4,321.5",
+    "2,test,125000,164,-20.75,-21,-20,0.05,500000,817112,-0.051,0,125000,2140.0,316.4,394.9",
+)
+
+
+def write_csv(
+    path: Path,
+    train: Sequence[float],
+    test: Sequence[float],
+    random: float | None = None,
+    column: str = "average_reward",
+) -> Path:
+    """Write a run with one column besides epoch and phase."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("epoch", "phase", column))
+        if random is not None:
+            writer.writerow((0, "random", random))
+        for phase, values in (("train", train), ("test", test)):
+            writer.writerows((epoch, phase, value) for epoch, value in enumerate(values, start=1))
+    return path
+
+
+def draw(*paths: Path, fields: Sequence[str] = ("average_reward",)) -> Figure:
+    return make_figure([read_run(path) for path in paths], fields=fields)
+
+
+def lines(axes: Axes, phase: str) -> list[Line2D]:
+    """Return the lines in a phase's colour, which a figure of one group uses."""
+    return [line for line in axes.lines if same_color(line.get_color(), PHASE_COLOURS[phase])]
+
+
+def heights(line: Line2D) -> list[float]:
+    return [float(y) for y in np.asarray(line.get_ydata())]
+
+
+def points(line: Line2D) -> list[tuple[float, float]]:
+    return list(zip(np.asarray(line.get_xdata()).tolist(), heights(line), strict=True))
+
+
+def band(axes: Axes, index: int) -> dict[float, tuple[float, float]]:
+    """Return a band's lowest and highest value by epoch."""
+    vertices = np.asarray(axes.collections[index].get_paths()[0].vertices)
+    return {
+        float(x): (
+            float(vertices[vertices[:, 0] == x, 1].min()),
+            float(vertices[vertices[:, 0] == x, 1].max()),
+        )
+        for x in np.unique(vertices[:, 0])
+    }
+
+
+def legend_labels(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.legends[0].get_texts() if text.get_text().strip()]
+
+
+@pytest.fixture
+def csv_2015(tmp_path: Path) -> Path:
+    path = tmp_path / "pong.csv"
+    path.write_text("\r\n".join(LINES_2015) + "\r\n", newline="")
+    return path
+
+
+# What reaches the axes.
+
+
+def test_default_fields_go_left_to_right_and_top_to_bottom(csv_2015: Path) -> None:
+    figure = draw(csv_2015, fields=DEFAULT_FIELDS)
+    places = []
+    for axes in figure.axes:
+        spec = axes.get_subplotspec()
+        assert spec is not None
+        places.append((spec.rowspan.start, spec.colspan.start, axes.get_title()))
+    assert places == [
+        (0, 0, "Average score per game"),
+        (0, 1, "Average max Q of held-out states"),
+        (1, 0, "Games played"),
+        (1, 1, "Average loss"),
+    ]
+    assert [axes.get_ylabel() for axes in figure.axes] == ["score", "Q-value", "games", "loss"]
+    assert {axes.get_xlabel() for axes in figure.axes} == {"epoch"}
+
+
+def test_file_of_2015_gives_its_values(csv_2015: Path) -> None:
+    figure = draw(csv_2015, fields=("average_reward", "meanq", "weight_updates"))
+    score, meanq, updates = figure.axes
+    assert [points(line) for line in lines(score, "train")] == [[(1, -20.5), (2, -20.5)]]
+    assert [points(line) for line in lines(score, "test")] == [[(1, 0), (2, -20.75)]]
+    (baseline,) = lines(score, "random")
+    assert set(heights(baseline)) == {-20.25}
+    assert baseline.get_linestyle() == "--"
+    assert [points(line) for line in lines(meanq, "test")] == [[(1, -0.0314), (2, -0.051)]]
+    assert set(heights(lines(meanq, "random")[0])) == {0.000152956}
+    assert lines(updates, "random") == []
+    assert [points(line) for line in lines(updates, "test")] == [[(1, 62500), (2, 125000)]]
+    assert figure.get_suptitle() == "pong, best test score 0.00 (epoch 1)"
+    assert legend_labels(figure) == ["random play", "train", "test"]
+
+
+def test_loss_belongs_to_the_train_phase_alone(csv_2015: Path) -> None:
+    (axes,) = draw(csv_2015, fields=("meancost",)).axes
+    assert [points(line) for line in axes.lines] == [[(1, 0.0116), (2, 0.00601)]]
+    assert same_color(axes.lines[0].get_color(), PHASE_COLOURS["train"])
+
+
+@pytest.mark.parametrize(("field", "second"), [("min_game_reward", -21), ("max_game_reward", -20)])
+def test_phase_without_a_finished_game_has_no_extreme_score(
+    csv_2015: Path, field: str, second: float
+) -> None:
+    (axes,) = draw(csv_2015, fields=(field,)).axes
+    (line,) = lines(axes, "test")
+    np.testing.assert_array_equal(heights(line), [math.nan, second])
+
+
+def test_any_numeric_column_is_a_field(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "pong.csv", [1, 2], [3, 4], random=5, column="score_$\\frac$")
+    figure = draw(path, fields=("score_$\\frac$",))
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    assert axes.get_title() == "score_$\\frac$"
+    assert [points(line) for line in lines(axes, "test")] == [[(1, 3), (2, 4)]]
+    assert set(heights(lines(axes, "random")[0])) == {5}
+
+
+def test_nan_leaves_a_gap_and_a_lonely_point_a_marker(tmp_path: Path) -> None:
+    scores = [float(epoch) for epoch in range(1, 61)]
+    scores[9] = scores[11] = math.nan
+    (axes,) = draw(write_csv(tmp_path / "pong.csv", [], scores)).axes
+    (line,) = lines(axes, "test")
+    np.testing.assert_array_equal(heights(line), scores)
+    assert line.get_markevery() == [epoch == 11 for epoch in range(1, 61)]
+
+
+def test_empty_cell_and_infinity_leave_gaps(tmp_path: Path) -> None:
+    path = tmp_path / "pong.csv"
+    path.write_text("epoch,phase,meanq\n1,test,\n2,test,inf\n3,test,7\n")
+    (axes,) = draw(path, fields=("meanq",)).axes
+    np.testing.assert_array_equal(heights(lines(axes, "test")[0]), [math.nan, math.nan, 7])
+
+
+@pytest.mark.parametrize("num_epochs", [1, 2, 30])
+def test_points_of_a_short_run_are_marked(tmp_path: Path, num_epochs: int) -> None:
+    (axes,) = draw(write_csv(tmp_path / "pong.csv", [], [0.5] * num_epochs)).axes
+    (line,) = lines(axes, "test")
+    assert line.get_marker() == "o"
+    assert line.get_markevery() == [True] * num_epochs
+
+
+@pytest.mark.parametrize("num_epochs", [0, 1, 2, 7, 60, 200])
+def test_epoch_ticks_are_whole_numbers(tmp_path: Path, num_epochs: int) -> None:
+    path = write_csv(tmp_path / "pong.csv", [], [1.0] * num_epochs, random=0.5)
+    (axes,) = draw(path).axes
+    low, high = axes.get_xlim()
+    shown = [tick for tick in axes.get_xticks() if low <= tick <= high]
+    assert shown
+    assert all(tick == int(tick) for tick in shown)
+    assert low < max(num_epochs, 1) < high
+
+
+def test_only_a_random_row_shows_the_baseline(csv_2015: Path) -> None:
+    csv_2015.write_text("\n".join(LINES_2015[:2]) + "\n")
+    figure = draw(csv_2015, fields=("average_reward", "meancost"))
+    score, loss = figure.axes
+    assert set(heights(lines(score, "random")[0])) == {-20.25}
+    assert [text.get_text() for text in score.texts] == []
+    assert [text.get_text() for text in loss.texts] == ["no values yet"]
+    assert legend_labels(figure) == ["random play"]
+    assert figure.get_suptitle() == "pong"
+
+
+def test_title_has_the_best_test_score(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "breakout.csv", [9999, 9999, 9999], [3, 1234.56, math.nan])
+    assert draw(path).get_suptitle() == "breakout, best test score 1,234.6 (epoch 2)"
+
+
+def test_legend_and_title_keep_off_the_panels(tmp_path: Path) -> None:
+    paths = [
+        write_csv(tmp_path / f"space_invaders_{word}_{seed}.csv", [1, 2, 3], [2, 3, 1000], 0.5)
+        for word in ("with_a_rather_long_label", "b")
+        for seed in (1, 2)
+    ]
+    for figure in (draw(paths[0]), draw(*paths), draw(*paths, fields=["average_reward"] * 3)):
+        figure.draw_without_rendering()
+        legend = figure.legends[0].get_window_extent()
+        assert figure.bbox.x0 <= legend.x0 < legend.x1 <= figure.bbox.x1
+        assert figure.bbox.y0 <= legend.y0
+        for axes in figure.axes:
+            panel = axes.get_tightbbox()
+            assert panel is not None
+            assert panel.y0 >= legend.y1
+            assert panel.y1 < figure.bbox.y1
+
+
+# Files as they are found.
+
+
+def test_file_in_the_middle_of_a_row(csv_2015: Path, caplog: pytest.LogCaptureFixture) -> None:
+    whole = csv_2015.read_bytes()
+    for cut in (b"3,tr", b"3", b"3,train,250000,2\r\n", b"3,train,250000,2\n"):
+        csv_2015.write_bytes(whole + cut)
+        assert list(read_run(csv_2015).rows) == [
+            ("random", 0),
+            ("train", 1),
+            ("test", 1),
+            ("train", 2),
+            ("test", 2),
+        ]
+    assert caplog.record_tuples[0] == (
+        "simple_dqn.plot",
+        logging.WARNING,
+        f"{csv_2015}: row 6 is not whole and is left out",
+    )
+
+
+def test_last_number_without_line_end_is_not_believed(csv_2015: Path) -> None:
+    csv_2015.write_bytes(csv_2015.read_bytes()[: -len("4.9\r\n")])  # 394.9 has become 39
+    fields = ("steps_per_second", "epoch_time")
+    speed, seconds = draw(csv_2015, fields=fields).axes
+    np.testing.assert_array_equal(heights(lines(speed, "test")[0]), [395.7, math.nan])
+    np.testing.assert_array_equal(heights(lines(seconds, "test")[0]), [315.8, 316.4])
+
+
+def test_broken_row_within_the_file_is_left_out(csv_2015: Path) -> None:
+    rows = list(LINES_2015)
+    rows[3] = "1,test,125000,1,0,9223" + rows[4]  # a run that died and was resumed
+    csv_2015.write_text("\n".join(rows) + "\n")
+    assert list(read_run(csv_2015).rows) == [("random", 0), ("train", 1), ("train", 2), ("test", 2)]
+
+
+def test_epoch_that_was_run_again_counts_once(tmp_path: Path) -> None:
+    path = tmp_path / "pong.csv"
+    path.write_text("epoch,phase,meanq\n1,test,5\n2,test,6\n2,test,8\n3,test,9\n")
+    (axes,) = draw(path, fields=("meanq",)).axes
+    assert points(lines(axes, "test")[0]) == [(1, 5), (2, 8), (3, 9)]
+
+
+def test_byte_order_mark_blank_lines_and_foreign_phases_do_no_harm(tmp_path: Path) -> None:
+    path = tmp_path / "pong.csv"
+    path.write_bytes(b"\xef\xbb\xbfepoch,phase,meanq\r\n\r\n1.0,test,5\r\n1,play,6\r\n")
+    assert read_run(path).values("meanq", "test") == {1: 5}
+
+
+# Several files.
+
+
+def test_seeds_become_a_mean_and_a_band(tmp_path: Path) -> None:
+    first = write_csv(tmp_path / "pong_seed1.csv", [1, 2, 3], [10, 20, 30], random=-20)
+    second = write_csv(tmp_path / "pong_seed2.csv", [3, 6], [20, math.nan], random=-10)
+    figure = draw(first, second)
+    (axes,) = figure.axes
+    assert [points(line) for line in lines(axes, "train")] == [[(1, 2), (2, 4), (3, 3)]]
+    assert [points(line) for line in lines(axes, "test")] == [[(1, 15), (2, 20), (3, 30)]]
+    assert set(heights(lines(axes, "random")[0])) == {-15}
+    assert band(axes, 0) == {1: (1, 3), 2: (2, 6), 3: (3, 3)}
+    assert band(axes, 1) == {1: (10, 20), 2: (20, 20), 3: (30, 30)}
+    # The best is looked for where every seed has a score: at epoch 1.
+    assert figure.get_suptitle() == "pong, mean of 2 seeds, best test score 15.0 (epoch 1)"
+    assert legend_labels(figure) == ["random play", "train", "test", "lowest to highest seed"]
+
+
+@pytest.mark.parametrize(
+    ("names", "groups"),
+    [
+        (["pong_seed1", "pong_seed2"], {"pong": 2}),
+        (["pong-s1", "pong_2", "pongseed3", "pong"], {"pong": 4}),
+        (["a/pong", "b/pong"], {"pong": 2}),
+        (["pong/seed1", "pong/seed2"], {"pong": 2}),
+        (["pong/seed1", "breakout/seed1"], {"pong": 1, "breakout": 1}),
+        (["pong_seed1", "breakout"], {"pong_seed1": 1, "breakout": 1}),
+        (["pong_adam", "pong_rmsprop"], {"pong_adam": 1, "pong_rmsprop": 1}),
+        (["pong_a_1", "breakout", "pong_a_2"], {"pong_a": 2, "breakout": 1}),
+        (["Pong-v4", "Pong-v5"], {"Pong-v4": 1, "Pong-v5": 1}),
+        (["galaxians1", "galaxians2"], {"galaxians1": 1, "galaxians2": 1}),
+    ],
+)
+def test_file_names_tell_the_seeds(
+    tmp_path: Path, names: list[str], groups: dict[str, int]
+) -> None:
+    runs = [read_run(write_csv(tmp_path / f"{name}.csv", [1], [2])) for name in names]
+    assert {group.name: len(group.runs) for group in group_runs(runs)} == groups
+
+
+def test_other_files_are_laid_over_one_another(tmp_path: Path) -> None:
+    adam = write_csv(tmp_path / "pong_adam.csv", [1, 2], [3, 4], random=0)
+    first = write_csv(tmp_path / "pong_rmsprop_1.csv", [5], [6], random=1)
+    second = write_csv(tmp_path / "pong_rmsprop_2.csv", [7], [8], random=1)
+    figure = draw(adam, first, second)
+    (axes,) = figure.axes
+    assert [heights(line) for line in axes.lines] == [
+        [0, 0],
+        [1, 2],
+        [3, 4],
+        [1, 1],
+        [6],
+        [7],
+    ]
+    colours = [to_hex(line.get_color()) for line in axes.lines]
+    assert len(set(colours[:3])) == len(set(colours[3:])) == 1
+    assert colours[0] != colours[3]
+    train, test = axes.lines[1:3]
+    assert train.get_linewidth() < test.get_linewidth()
+    assert (train.get_alpha(), test.get_alpha()) == (0.45, 1.0)
+    assert len(axes.collections) == 2  # the bands of the seeds' train and test phases
+    assert figure.get_suptitle() == "pong"
+    assert legend_labels(figure) == [
+        "pong_adam, best test score 4.00 (epoch 2)",
+        "pong_rmsprop, mean of 2 seeds, best test score 7.00 (epoch 1)",
+        "random play",
+        "train",
+        "test",
+        "lowest to highest seed",
+    ]
+
+
+def test_legend_lists_groups_and_phases_in_columns_of_their_own(tmp_path: Path) -> None:
+    paths = [write_csv(tmp_path / f"{word}.csv", [1], [2], 3) for word in ("a", "b")]
+    figure = draw(*paths)
+    figure.draw_without_rendering()
+    texts = [text for text in figure.legends[0].get_texts() if text.get_text().strip()]
+    left = [text.get_window_extent().x0 for text in texts]
+    assert left[0] == left[1] < left[2] == left[3] == left[4]
+
+
+def test_a_dozen_games_keep_their_colours_apart(tmp_path: Path) -> None:
+    paths = [write_csv(tmp_path / f"{word}.csv", [], [1, 2]) for word in "abcdefghijkl"]
+    figure = draw(*paths)
+    tests = [line for line in figure.axes[0].lines if line.get_alpha() == 1 and heights(line)]
+    assert len({to_hex(line.get_color()) for line in tests}) == 12
+    assert figure.get_suptitle() == "12 runs compared"
+
+
+def test_the_same_file_twice_is_no_second_seed(csv_2015: Path, tmp_path: Path) -> None:
+    once, twice = tmp_path / "once.svg", tmp_path / "twice.svg"
+    plot_results([csv_2015], fields=("meanq",), output=once)
+    again = csv_2015.parent / ".." / csv_2015.parent.name / csv_2015.name
+    plot_results([csv_2015, again], fields=("meanq",), output=twice)
+    assert once.read_text().count("<path") == twice.read_text().count("<path")
+
+
+# People's mistakes.
+
+
+def test_unknown_field_lists_the_columns_and_the_nearest(csv_2015: Path) -> None:
+    known = ", ".join(column for column in HEADER.split(",") if column != "phase")
+    with pytest.raises(UserError) as raised:
+        draw(csv_2015, fields=("meanq", "MeanCosts"))
+    assert str(raised.value) == (
+        f"{csv_2015} has no column 'MeanCosts' (did you mean 'meancost'?); choose from {known}"
+    )
+    with pytest.raises(UserError, match=r"no column 'zzz'; choose from epoch, steps, nr_games"):
+        draw(csv_2015, fields=("zzz",))
+
+
+def test_text_is_no_field(csv_2015: Path) -> None:
+    with pytest.raises(UserError, match=r"pong\.csv: 'random' in column 'phase'.*not a number"):
+        draw(csv_2015, fields=("phase",))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"\n\n", "is empty"),
+        (bytes(range(256)), "is not a CSV file"),
+        (b"\x00" * 64, "has no columns 'epoch' and 'phase'"),
+        (b"epoch,phase,note\n1,test," + b"x" * 200_000 + b"\n", "is not a CSV file"),
+        (b"date,open,close\n2015-02-26,1,2\n", "has no columns 'epoch' and 'phase'"),
+        (b"epoch,average_reward\n1,2\n", "has no columns 'epoch' and 'phase'"),
+        (HEADER.encode() + b"\n", "nothing to plot yet"),
+        (HEADER.encode(), "nothing to plot yet"),
+        (HEADER.encode() + b"\n0,rand", "nothing to plot yet"),
+        (b"epoch,phase,average_reward\n1,play,2\n", "nothing to plot yet"),
+        (b"epoch,phase,average_reward\none,test,2\n", "'one' in row 1 is no epoch"),
+        (b"epoch,phase,average_reward\ninf,test,2\n", "'inf' in row 1 is no epoch"),
+        (b"epoch,phase,average_reward\n1,test,much\n", "'much' in column 'average_reward'"),
+    ],
+)
+def test_unusable_file_is_named_and_leaves_nothing_behind(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    path = tmp_path / "pong.csv"
+    path.write_bytes(content)
+    with pytest.raises(UserError) as raised:
+        plot_results([path], fields=("average_reward",), output=tmp_path / "pong.png")
+    assert str(path) in str(raised.value)
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["pong.csv"]
+
+
+def test_missing_file_and_folder_are_named(tmp_path: Path) -> None:
+    output = tmp_path / "out.png"
+    with pytest.raises(UserError, match=r"cannot read .*nothing\.csv: No such file"):
+        plot_results([tmp_path / "nothing.csv"], fields=("meanq",), output=output)
+    with pytest.raises(UserError, match=r"cannot read .*: Is a directory"):
+        plot_results([tmp_path], fields=("meanq",), output=output)
+    assert not output.exists()
+
+
+def test_one_bad_file_among_several_is_named(csv_2015: Path, tmp_path: Path) -> None:
+    other = write_csv(tmp_path / "other.csv", [1], [2])
+    with pytest.raises(UserError, match=r"other\.csv has no column 'meanq'"):
+        draw(csv_2015, other, fields=("meanq",))
+
+
+def test_nothing_to_draw_is_refused(csv_2015: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="at least one CSV file and one field"):
+        plot_results([csv_2015], fields=(), output=tmp_path / "pong.png")
+    with pytest.raises(UserError, match="at least one CSV file and one field"):
+        plot_results([], fields=("meanq",), output=tmp_path / "pong.png")
+
+
+# The picture on the disk.
+
+
+def test_picture_is_written_and_replaced(csv_2015: Path, tmp_path: Path) -> None:
+    output = tmp_path / "pong.png"
+    output.write_text("an older picture")
+    older = tmp_path / "older.png"
+    older.hardlink_to(output)
+    plot_results([csv_2015], fields=DEFAULT_FIELDS, output=output)
+    assert older.read_text() == "an older picture"  # replaced in one go, not written over
+    older.unlink()
+    content = output.read_bytes()
+    assert content.startswith(b"\x89PNG\r\n\x1a\n")
+    assert int.from_bytes(content[16:20], "big") == 1430  # pixels wide
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["pong.csv", "pong.png"]
+    plain = tmp_path / "plain"
+    plain.touch()
+    assert output.stat().st_mode == plain.stat().st_mode
+
+
+@pytest.mark.parametrize(
+    ("name", "magic"), [("new/folder/a.pdf", b"%PDF"), ("a.SVG", b"<?xml"), ("a", b"\x89PNG")]
+)
+def test_suffix_chooses_the_format(csv_2015: Path, tmp_path: Path, name: str, magic: bytes) -> None:
+    plot_results([csv_2015], fields=("meanq",), output=tmp_path / name)
+    assert (tmp_path / name).read_bytes().startswith(magic)
+
+
+def test_full_disk_leaves_the_older_picture(csv_2015: Path, tmp_path: Path) -> None:
+    output = tmp_path / "pong.png"
+    output.write_text("an older picture")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))  # a picture has ten times that
+    try:
+        with pytest.raises(UserError, match=r"cannot write .*pong\.png: File too large"):
+            plot_results([csv_2015], fields=("meanq",), output=output)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert output.read_text() == "an older picture"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["pong.csv", "pong.png"]
+
+
+def test_unusable_output_is_named_and_leaves_nothing_behind(csv_2015: Path, tmp_path: Path) -> None:
+    (tmp_path / "folder.png").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    for output, reason in (
+        (tmp_path / "folder.png", "Is a directory"),
+        (Path(), "it is a folder"),
+        (csv_2015 / "a.png", "File exists"),
+        (csv_2015 / "folder" / "a.png", "Not a directory"),
+        (tmp_path / ("a" * 255 + ".png"), "File name too long"),
+        (tmp_path / "a.gif", "ends in .png, .pdf or .svg"),
+        (csv_2015, "ends in .png, .pdf or .svg"),
+    ):
+        with pytest.raises(UserError) as raised:
+            plot_results([csv_2015], fields=("meanq",), output=output)
+        assert f"cannot write {output}" in str(raised.value)
+        assert reason in str(raised.value)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_output_never_replaces_its_csv(csv_2015: Path) -> None:
+    path = csv_2015.rename(csv_2015.with_suffix(""))
+    with pytest.raises(UserError, match="is the file to read"):
+        plot_results([path], fields=("meanq",), output=path)
+    assert path.read_text().startswith("epoch,phase")
+
+
+def test_odd_file_names_are_taken_literally(tmp_path: Path) -> None:
+    paths = [
+        write_csv(tmp_path / name, [1], [2]) for name in ("_a$b$.csv", "$\\frac$.csv", "x%s{y}.csv")
+    ]
+    plot_results(paths, fields=("average_reward",), output=tmp_path / "a.png")
+    plot_results(paths[1:2], fields=("average_reward",), output=tmp_path / "b.png")
+    assert legend_labels(draw(*paths))[:3] == [
+        "_a$b$, best test score 2.00 (epoch 1)",
+        "$\\frac$, best test score 2.00 (epoch 1)",
+        "x%s{y}, best test score 2.00 (epoch 1)",
+    ]
+
+
+def test_matplotlib_is_left_as_it_was(csv_2015: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys, matplotlib; from pathlib import Path; before = dict(matplotlib.rcParams)\n"
+        "from simple_dqn.plot import plot_results\n"
+        "plot_results([Path(sys.argv[1])], fields=['meanq'], output=Path(sys.argv[2]))\n"
+        "assert 'matplotlib.pyplot' not in sys.modules\n"
+        "assert dict(matplotlib.rcParams) == before\n"
+    )
+    environment = {**os.environ, "MPLBACKEND": "agg"}
+    subprocess.run(
+        [sys.executable, "-c", code, csv_2015, tmp_path / "a.png"], check=True, env=environment
+    )

@@ -1,0 +1,143 @@
+import json
+import pickle
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from simple_dqn import snapshot
+from simple_dqn.errors import UserError
+
+ARRAYS: snapshot.Arrays = {
+    "0.weight": np.arange(24, dtype=np.float32).reshape(2, 3, 4),
+    "0.count": np.array(7, dtype=np.int64),
+    "9.bias": np.array([np.nan, -1.5], dtype=np.float64),
+}
+HEADER = {"game": "pong", "epoch": 3, "options": {"batch_size": 32}, "label": None}
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "pong_3.safetensors"
+    snapshot.write_snapshot(path, HEADER, ARRAYS)
+    header, arrays = snapshot.read_snapshot(path)
+    assert header == {"format_version": 1, **HEADER}
+    assert arrays.keys() == ARRAYS.keys()
+    for name, array in ARRAYS.items():
+        assert arrays[name].dtype == array.dtype
+        np.testing.assert_array_equal(arrays[name], array)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_every_flipped_bit_is_noticed(tmp_path: Path, data: st.DataObject) -> None:
+    path = tmp_path / "pong_3.safetensors"
+    snapshot.write_snapshot(path, HEADER, ARRAYS)
+    content = bytearray(path.read_bytes())
+    position = data.draw(st.integers(0, len(content) - 1))
+    content[position] ^= 1 << data.draw(st.integers(0, 7))
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"damaged|no snapshot"):
+        snapshot.read_snapshot(path)
+
+
+def test_every_truncation_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "pong_3.safetensors"
+    snapshot.write_snapshot(path, HEADER, ARRAYS)
+    content = path.read_bytes()
+    for length in range(0, len(content), 7):
+        path.write_bytes(content[:length])
+        with pytest.raises(UserError, match="damaged"):
+            snapshot.read_snapshot(path)
+
+
+class Bomb:
+    """Runs code when it is unpickled."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return Path.touch, (Path("exploded"),)
+
+
+@pytest.mark.parametrize("name", ["breakout_77.pkl", "renamed.safetensors"])
+def test_pickles_are_never_executed(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / name
+    path.write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(UserError, match="pickle file"):
+        snapshot.read_snapshot(path)
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    foreign = tmp_path / "foreign.safetensors"
+    foreign.write_bytes(safetensors.numpy.save({"x": np.zeros(3)}))
+    with pytest.raises(UserError, match="no snapshot of simple_dqn"):
+        snapshot.read_snapshot(foreign)
+    with pytest.raises(UserError, match="cannot read"):
+        snapshot.read_snapshot(tmp_path / "missing.safetensors")
+    with pytest.raises(UserError, match="cannot read"):
+        snapshot.read_snapshot(tmp_path)
+
+
+def test_a_newer_format_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "pong_3.safetensors"
+    snapshot.write_snapshot(path, {**HEADER, "format_version": 2}, ARRAYS)
+    with pytest.raises(UserError, match="newer"):
+        snapshot.read_snapshot(path)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "pong_3.safetensors"
+    snapshot.write_snapshot(path, HEADER, ARRAYS)
+    with pytest.raises(TypeError):
+        snapshot.write_snapshot(path, {"game": object()}, ARRAYS)
+    assert snapshot.read_snapshot(path).header["game"] == "pong"
+    blocked = path / "pong_4.safetensors"  # a file where a folder is needed
+    with pytest.raises(UserError, match="cannot write"):
+        snapshot.write_snapshot(blocked, HEADER, ARRAYS)
+
+
+def test_file_names() -> None:
+    path = snapshot.snapshot_path(Path("snapshots/space_invaders_seed_2"), 17)
+    assert path == Path("snapshots/space_invaders_seed_2_17.safetensors")
+    assert snapshot.run_prefix(path) == Path("snapshots/space_invaders_seed_2")
+    assert (
+        snapshot.training_state_path(path).name == "space_invaders_seed_2_17.training.safetensors"
+    )
+
+
+def test_a_runs_snapshots_are_its_own(tmp_path: Path) -> None:
+    names = (
+        "pong_2",
+        "pong_10",
+        "pong_10.training",
+        "pong_laptop_3",
+        "pong_2_1",
+        "apong_4",
+        "pong",
+    )
+    for name in names:
+        (tmp_path / f"{name}.safetensors").touch()
+    found = snapshot.run_snapshots(tmp_path / "pong")
+    assert {epoch: path.name for epoch, path in found.items()} == {
+        2: "pong_2.safetensors",
+        10: "pong_10.safetensors",
+    }
+    assert list(found) == [2, 10]
+    assert snapshot.run_snapshots(tmp_path / "missing" / "pong") == {}
+
+
+def test_the_header_can_be_read_without_the_tool(tmp_path: Path) -> None:
+    """safetensors: 8 bytes of length, then JSON; our header is one string in it."""
+    path = tmp_path / "pong_3.safetensors"
+    snapshot.write_snapshot(path, HEADER, ARRAYS)
+    content = path.read_bytes()
+    (length,) = struct.unpack("<Q", content[:8])
+    metadata = json.loads(content[8 : 8 + length])["__metadata__"]
+    assert json.loads(metadata["simple_dqn"])["game"] == "pong"

@@ -1,0 +1,181 @@
+import csv
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from simple_dqn.environment import Observation
+from simple_dqn.errors import UserError
+from simple_dqn.statistics import COLUMNS, Statistics, append_row, keep_rows, summary
+
+ORIGINAL_COLUMNS = (
+    "epoch,phase,steps,nr_games,average_reward,min_game_reward,max_game_reward,"
+    "last_exploration_rate,total_train_steps,replay_memory_count,meanq,meancost,weight_updates,"
+    "total_time,epoch_time,steps_per_second"
+)
+
+
+class StubNetwork:
+    """Q-values that are the states' first pixels; a cost that is set."""
+
+    weight_updates = 5
+    cost = 0.25
+
+    def predict(self, states: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        return states[:, 0, 0, :2].astype(np.float32)
+
+    def mean_cost(self) -> float:
+        return self.cost
+
+    def reset_cost(self) -> None:
+        self.cost = 0.5
+
+
+def make_statistics(csv_file: Path | None, num_games: int = 2) -> Statistics:
+    held_out = np.zeros((2, 4, 2, 2), np.uint8)
+    held_out[0, 0, 0] = (3, 9)
+    held_out[1, 0, 0] = (5, 4)
+    return Statistics(
+        network=StubNetwork(),
+        memory=range(1234),
+        num_games=num_games,
+        held_out_states=held_out,
+        csv_file=csv_file,
+        total_train_steps=100,
+        replay_memory_count=77,
+        total_time=1000.0,
+    )
+
+
+def observation(rewards: list[float], terminals: list[bool], game_overs: list[bool]) -> Observation:
+    return Observation(
+        np.zeros((len(rewards), 2, 2), np.uint8),
+        np.array(rewards, np.float32),
+        np.array(terminals),
+        np.array(game_overs),
+    )
+
+
+def play(statistics: Statistics, phase: str = "train") -> None:
+    """Game 0 scores 1+2=3 (a life lost between), then 4; game 1 scores 10 and goes on."""
+    statistics.on_phase_start(phase, 3, 6, "steps")
+    statistics.on_step(observation([1, 10], [True, False], [False, False]), 2, 0.9)
+    statistics.on_step(observation([2, 0], [True, False], [True, False]), 2, 0.8)
+    statistics.on_step(observation([4, 0], [True, False], [True, False]), 2, 0.7)
+    statistics.on_phase_end()
+
+
+def test_a_game_is_a_whole_game(tmp_path: Path) -> None:
+    csv_file = tmp_path / "pong.csv"
+    statistics = make_statistics(csv_file)
+    play(statistics)
+    lines = csv_file.read_text().splitlines()
+    assert lines[0].startswith(ORIGINAL_COLUMNS)
+    (row,) = csv.DictReader(lines)
+    assert row["epoch"] == "3"
+    assert row["phase"] == "train"
+    numbers = {name: float(value) for name, value in row.items() if name != "phase"}
+    expected = {
+        "steps": 6,
+        "nr_games": 2,
+        "average_reward": 3.5,
+        "min_game_reward": 3,
+        "max_game_reward": 4,
+        "std_game_reward": 0.5,
+        "last_exploration_rate": 0.7,
+        "total_train_steps": 106,
+        "replay_memory_count": 1234,
+        "meanq": (9 + 5) / 2,
+        "meancost": 0.5,
+        "weight_updates": 5,
+    }
+    assert {name: numbers[name] for name in expected} == expected
+    assert numbers["total_time"] >= 1000
+    assert numbers["steps_per_second"] == pytest.approx(6 / numbers["epoch_time"], rel=0.05)
+
+
+def test_phases_do_not_mix(tmp_path: Path) -> None:
+    csv_file = tmp_path / "pong.csv"
+    statistics = make_statistics(csv_file)
+    play(statistics)
+    play(statistics, "test")
+    first, second = csv.DictReader(csv_file.read_text().splitlines())
+    assert second["nr_games"] == first["nr_games"]  # game 1's 10 points were not carried over
+    assert second["average_reward"] == first["average_reward"]
+    assert second["total_train_steps"] == "106"  # a test trains nothing
+
+
+def test_a_test_reports_the_memory_that_training_left(tmp_path: Path) -> None:
+    csv_file = tmp_path / "pong.csv"
+    statistics = make_statistics(csv_file)
+    for phase in ("test", "train", "test"):
+        play(statistics, phase)
+    counts = [
+        row["replay_memory_count"] for row in csv.DictReader(csv_file.read_text().splitlines())
+    ]
+    assert counts == ["77", "1234", "1234"]
+
+
+def test_no_finished_game_is_nan(tmp_path: Path) -> None:
+    csv_file = tmp_path / "pong.csv"
+    statistics = make_statistics(csv_file)
+    statistics.on_phase_start("test", 1, 2, "steps")
+    statistics.on_step(observation([7, 7], [False, False], [False, False]), 2, 0.05)
+    statistics.on_phase_end()
+    (row,) = csv.DictReader(csv_file.read_text().splitlines())
+    assert (row["nr_games"], row["average_reward"]) == ("0", "nan")
+    assert "0 games" in summary(statistics.row)
+
+
+def test_refill_is_no_row_and_no_file_is_no_row(tmp_path: Path) -> None:
+    csv_file = tmp_path / "pong.csv"
+    play(make_statistics(csv_file), "refill")
+    assert not csv_file.exists()
+    statistics = make_statistics(None)
+    play(statistics)
+    assert statistics.row["nr_games"] == 2
+
+
+def test_rows_are_on_disk_at_once_and_the_header_only_first(tmp_path: Path) -> None:
+    csv_file = tmp_path / "pong.csv"
+    statistics = make_statistics(csv_file)
+    for number in (1, 2, 3):
+        play(statistics)
+        lines = csv_file.read_text().splitlines()
+        assert len(lines) == 1 + number
+        assert lines[0] == ",".join(COLUMNS)
+
+
+def test_unwritable_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot write"):
+        append_row(tmp_path / "missing" / "pong.csv", dict.fromkeys(COLUMNS, 0))
+
+
+def rows(csv_file: Path) -> list[tuple[str, str]]:
+    lines = csv_file.read_text().splitlines()
+    return [(row["epoch"], row["phase"]) for row in csv.DictReader(lines)]
+
+
+def test_keep_rows_goes_back_to_an_epoch(tmp_path: Path) -> None:
+    csv_file = tmp_path / "pong.csv"
+    for epoch, phase in ((0, "random"), (1, "train"), (1, "test"), (2, "train"), (2, "test")):
+        append_row(csv_file, {**dict.fromkeys(COLUMNS, 0), "epoch": epoch, "phase": phase})
+    whole = csv_file.read_bytes()
+    assert keep_rows(csv_file, 2) == {"train", "test"}
+    assert csv_file.read_bytes() == whole
+    assert keep_rows(csv_file, 1) == {"train", "test"}
+    assert rows(csv_file) == [("0", "random"), ("1", "train"), ("1", "test")]
+    csv_file.write_bytes(csv_file.read_bytes() + b"2,train,17")  # broken off
+    assert keep_rows(csv_file, 2) == set()
+    assert rows(csv_file)[-1] == ("1", "test")
+    assert keep_rows(tmp_path / "missing.csv", 1) == set()
+
+
+@pytest.mark.parametrize("content", [b"a,b\nhello,world\n", b"\xff\xfe\x00", b"one\ntwo\n"])
+def test_keep_rows_leaves_foreign_files_alone(tmp_path: Path, content: bytes) -> None:
+    csv_file = tmp_path / "foreign.csv"
+    csv_file.write_bytes(content)
+    with pytest.raises(UserError, match="not a results CSV"):
+        keep_rows(csv_file, 1)
+    assert csv_file.read_bytes() == content
