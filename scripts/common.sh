@@ -44,3 +44,12 @@ use_environment() {
     cp "$SIMPLE_DQN_ROOT/pyproject.toml" "$venv/installed.toml"
     cp "$SIMPLE_DQN_ROOT/pyproject.toml" "$stamp"
 }
+
+# profile OPTION...: one epoch of Pong under cProfile, its files in a folder that is removed.
+profile() {
+    use_environment ''
+    SIMPLE_DQN_ROOT="$(mktemp -d)"
+    trap 'rm -rf -- "${SIMPLE_DQN_ROOT:?}"' EXIT
+    "$bin/python" -m cProfile -s tottime -m simple_dqn train pong --epochs 1 \
+        --replay_size 100000 --random_seed 1 "$@"
+}

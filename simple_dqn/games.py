@@ -14,6 +14,9 @@ from typing import NamedTuple
 
 from simple_dqn.errors import UserError
 
+_FOR_TWO_PLAYERS = {"combat", "joust", "maze_craze", "warlords"}  # ALE has the ROM, not the game
+_HINT = "give a game's name (pong) or a ROM file that can be read"
+
 
 class Game(NamedTuple):
     """An Atari game that ALE can play: its name (`space_invaders`), ROM file and the ROM's MD5."""
@@ -34,10 +37,13 @@ def find_game(text: str, roms_dir: Path) -> Game:
         UserError: no such game or file, or not a ROM that ALE knows.
     """
     path = Path(text)
-    if path.is_file():
-        return _read_rom(path)
+    try:
+        if path.is_file():
+            return _read_rom(path)
+    except OSError as error:  # a name too long, a folder closed to the user
+        raise UserError(f"cannot look for {text}: {error.strerror}; {_HINT}") from error
     if path.suffix in {".bin", ".rom", ".a26"}:
-        raise UserError(f"ROM file {path} not found; give a game's name (pong) or an existing file")
+        raise UserError(f"ROM file {path} not found; {_HINT}")
     wheel_roms = Path(str(resources.files("ale_py"))) / "roms"
     names = sorted(Path(file).stem for file in _known_roms().values())
     by_squashed_name = {name.replace("_", ""): name for name in names}
@@ -81,7 +87,7 @@ def _read_rom(path: Path) -> Game:
     try:
         rom = path.read_bytes()
     except OSError as error:
-        raise UserError(f"cannot read ROM file {path}: {error.strerror}") from error
+        raise UserError(f"cannot read ROM file {path}: {error.strerror}; {_HINT}") from error
     if not rom:
         raise UserError(f"ROM file {path} is empty; get the ROM again or give the game's name")
     md5 = hashlib.md5(rom, usedforsecurity=False).hexdigest()
@@ -91,4 +97,7 @@ def _read_rom(path: Path) -> Game:
             f"{path} ({len(rom)} bytes, MD5 {md5}) is not a ROM that ALE knows: truncated, altered "
             "or another version; give the game's name to use the ROM that comes with ale-py"
         )
-    return Game(Path(file).stem, path.resolve(), md5)
+    name = Path(file).stem
+    if name in _FOR_TWO_PLAYERS:
+        raise UserError(f"{name} needs two players, ALE has one; choose another game, such as pong")
+    return Game(name, path.resolve(), md5)

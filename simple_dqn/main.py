@@ -28,7 +28,7 @@ from simple_dqn.files import check_writable
 from simple_dqn.options import NOT_KEPT, add_run_options, label
 from simple_dqn.progress import Progress
 from simple_dqn.replay_memory import ReplayMemory
-from simple_dqn.statistics import Row, Statistics, keep_rows
+from simple_dqn.statistics import Row, Statistics, check_csv, keep_rows
 
 if TYPE_CHECKING:
     from simple_dqn.deep_q_network import DeepQNetwork
@@ -73,12 +73,17 @@ def train(arguments: Sequence[str]) -> None:
     game = find_game(args)
     name = game.name + (f"_{args.label}" if args.label else "")
     files = _run_files(args, name)
-    _refuse_to_overwrite(args, files)
+    snapshots = snapshot.run_snapshots(files.prefix)
+    if not args.overwrite:
+        _refuse_to_overwrite(args, [files.csv_file, *snapshots.values()])
     run = Run(args, game, files.csv_file)
     if args.load_weights is not None:
         loaded = snapshot.read_snapshot(args.load_weights)
         _check_game(loaded, args.load_weights, game)
         run.network.set_weights(loaded.arrays)
+    for path in snapshots.values():
+        _remove_snapshot(path)
+    files.csv_file.unlink(missing_ok=True)
     if args.random_steps:
         run.agent.play_random(args.random_steps)
     _train_epochs(run, args, files.prefix, args.start_epoch)
@@ -110,10 +115,7 @@ def resume(arguments: Sequence[str]) -> None:
             f"epoch {epoch} is not the last of this run: resume {later[last]}, or give "
             f"--overwrite true to drop the epochs {epoch + 1} to {last} and their CSV rows"
         )
-    phases = keep_rows(files.csv_file, epoch)
-    for path in later.values():
-        _remove_snapshot(path)
-
+    check_csv(files.csv_file)
     run = Run(args, game, files.csv_file, loaded)
     state_path = snapshot.training_state_path(args.snapshot)
     if state_path.exists():
@@ -125,6 +127,9 @@ def resume(arguments: Sequence[str]) -> None:
             "begins as a copy of the network, the optimizer afresh",
             state_path,
         )
+    phases = keep_rows(files.csv_file, epoch)
+    for path in later.values():
+        _remove_snapshot(path)
     if "train" in phases and "test" not in phases and _tests(args):
         _test(run.agent, args, epoch)  # the run was stopped in this test
     if args.random_steps:
@@ -150,6 +155,7 @@ def test(arguments: Sequence[str]) -> None:
         raise UserError("nothing to test: give --test_steps or --test_games")
     if args.csv_file is not None:
         check_writable(args.csv_file.resolve().parent)
+        check_csv(args.csv_file)
     run = Run(args, game, args.csv_file, loaded, only_test=True)
     _test(run.agent, args, loaded.header["epoch"])
     sys.stdout.write(_score_report(game.name, run.statistics.row))
@@ -420,20 +426,17 @@ def _run_files(args: argparse.Namespace, name: str) -> RunFiles:
     return files
 
 
-def _refuse_to_overwrite(args: argparse.Namespace, files: RunFiles) -> None:
-    """Stop if the run would replace files of an earlier one; with --overwrite, remove those."""
-    snapshots = snapshot.run_snapshots(files.prefix)
-    existing = [path for path in (files.csv_file, *snapshots.values()) if path.exists()]
-    if existing and not args.overwrite:
-        go_on = f"scripts/resume.sh {list(snapshots.values())[-1]}, " if snapshots else ""
+def _refuse_to_overwrite(args: argparse.Namespace, paths: Sequence[Path]) -> None:
+    """Stop if one of the files exists, the newest snapshot last."""
+    existing = [path for path in paths if path.exists()]
+    if existing:
+        newest = existing[-1]
+        go_on = f"scripts/resume.sh {newest} goes on with it, " if newest.suffix != ".csv" else ""
         raise UserError(
-            f"{existing[0]} exists: an earlier run's; give this run a label "
-            f"(train.sh {args.game} LABEL), go on with that one ({go_on}if it has a snapshot) or "
-            "replace it with --overwrite true"
+            f"{existing[0]} is there from an earlier run: {go_on}"
+            f"scripts/train.sh {args.game} LABEL names this run differently, "
+            "--overwrite true replaces the earlier run"
         )
-    for path in snapshots.values():
-        _remove_snapshot(path)
-    files.csv_file.unlink(missing_ok=True)
 
 
 def _remove_snapshot(path: Path) -> None:

@@ -161,9 +161,9 @@ class Statistics:
             column: value if isinstance(value, str | int) else round(float(value), 6)
             for column, value in zip(COLUMNS, values, strict=True)
         }
-        logger.info("%s", summary(self.row))
         if self._csv_file is not None and self._phase != "refill":
             append_row(self._csv_file, self.row)
+        logger.info("%s", summary(self.row))
 
 
 def summary(row: Row) -> str:
@@ -195,31 +195,40 @@ def append_row(csv_file: Path, row: Row) -> None:
         raise UserError(f"cannot write {csv_file}: {error.strerror}") from error
 
 
+def check_csv(csv_file: Path) -> None:
+    """Check that rows can be added to a file: it is missing, empty or begins with our header.
+
+    Raises:
+        UserError: it is something else.
+    """
+    try:
+        with csv_file.open() as file:
+            header = file.readline()
+    except FileNotFoundError:
+        return
+    except (OSError, UnicodeError):
+        header = "unreadable"
+    if header not in ("", ",".join(COLUMNS) + "\n"):
+        raise UserError(f"{csv_file} is no CSV of this version; move it away or give --csv_file")
+
+
 def keep_rows(csv_file: Path, last_epoch: int) -> set[str]:
-    """Drop the rows after an epoch, as a run does that goes on from there.
+    """Drop the rows after an epoch and a broken last one, to go on from there.
 
     Returns:
         The phases of `last_epoch` that the file has.
-
-    Raises:
-        UserError: the file is not such a CSV.
     """
     if not csv_file.exists():
         return set()
-    try:
-        lines = csv_file.read_text().splitlines(keepends=True)
-        kept = [lines[0]] if lines else []
-        phases = set()
-        for line in lines[1:]:
-            epoch, phase = line.split(",")[:2]
-            if int(epoch) <= last_epoch and line.endswith("\n"):
-                kept.append(line)
-                if int(epoch) == last_epoch:
-                    phases.add(phase)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{csv_file} is not a results CSV that can be continued; move it away"
-        ) from error
+    lines = csv_file.read_text().splitlines(keepends=True)
+    kept = lines[:1]
+    phases = set()
+    for line in lines[1:]:
+        cells = line.split(",")
+        if len(cells) == len(COLUMNS) and line.endswith("\n") and int(cells[0]) <= last_epoch:
+            kept.append(line)
+            if int(cells[0]) == last_epoch:
+                phases.add(cells[1])
     if kept != lines:
         logger.info("%s: dropped the rows after epoch %d", csv_file, last_epoch)
         write_atomically(csv_file, "".join(kept).encode())

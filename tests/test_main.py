@@ -168,6 +168,9 @@ def test_nothing_is_overwritten_unasked(root: Path, capsys: pytest.CaptureFixtur
     assert "pong_2.safetensors" in refused(capsys, 1, "resume", early)
     last = str(root / "snapshots" / "pong_2.safetensors")
     assert "--epochs 3" in refused(capsys, 1, "resume", last)
+    too_large = ["--replay_size", "10_000_000_000", "--overwrite", "true"]
+    assert "fits" in refused(capsys, 1, "train", "pong", *TINY, *too_large)
+    assert "fits" in refused(capsys, 1, "resume", early, *too_large)
     assert files(root) == before
 
     # Asked, it goes back to epoch 1 and on from there, or begins anew.
@@ -325,6 +328,11 @@ def test_bad_snapshots_are_refused(root: Path, capsys: pytest.CaptureFixture[str
     other_network = ["--load_weights", str(good), "--screen_width", "84"]
     line = refused(capsys, 1, "train", "pong", "wide", *TINY, *other_network)
     assert "another network" in line
+    foreign = root / "foreign.csv"
+    foreign.write_text("a,b\n1,2\n")
+    line = refused(capsys, 1, "test", str(good), "--csv_file", str(foreign))
+    assert "foreign.csv" in line
+    assert foreign.read_text() == "a,b\n1,2\n"
 
 
 def test_unwritable_places_are_found_before_the_first_step(

@@ -7,7 +7,7 @@ import pytest
 
 from simple_dqn.environment import Observation
 from simple_dqn.errors import UserError
-from simple_dqn.statistics import COLUMNS, Statistics, append_row, keep_rows, summary
+from simple_dqn.statistics import COLUMNS, Statistics, append_row, check_csv, keep_rows, summary
 
 ORIGINAL_COLUMNS = (
     "epoch,phase,steps,nr_games,average_reward,min_game_reward,max_game_reward,"
@@ -173,9 +173,18 @@ def test_keep_rows_goes_back_to_an_epoch(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"a,b\nhello,world\n", b"\xff\xfe\x00", b"one\ntwo\n"])
-def test_keep_rows_leaves_foreign_files_alone(tmp_path: Path, content: bytes) -> None:
+def test_foreign_files_are_not_continued(tmp_path: Path, content: bytes) -> None:
     csv_file = tmp_path / "foreign.csv"
     csv_file.write_bytes(content)
-    with pytest.raises(UserError, match="not a results CSV"):
-        keep_rows(csv_file, 1)
-    assert csv_file.read_bytes() == content
+    with pytest.raises(UserError, match="no CSV of this version"):
+        check_csv(csv_file)
+
+
+def test_own_empty_and_missing_files_are_continued(tmp_path: Path) -> None:
+    csv_file = tmp_path / "pong.csv"
+    check_csv(csv_file)
+    csv_file.touch()
+    check_csv(csv_file)
+    append_row(csv_file, dict.fromkeys(COLUMNS, 0))
+    check_csv(csv_file)
+    assert len(csv_file.read_text().splitlines()) == 2
