@@ -2,6 +2,7 @@
 
 simple-dqn train GAME [LABEL] [options]      simple-dqn test SNAPSHOT [options]
 simple-dqn resume SNAPSHOT [options]         simple-dqn plot CSV... [options]
+simple-dqn benchmark [GAME] [options]
 """
 
 import argparse
@@ -25,7 +26,7 @@ from simple_dqn.agent import Agent, ExplorationSchedule
 from simple_dqn.environment import Environment
 from simple_dqn.errors import UserError
 from simple_dqn.files import check_writable
-from simple_dqn.options import NOT_KEPT, add_run_options, label
+from simple_dqn.options import NOT_KEPT, add_run_options, boolean, label, number
 from simple_dqn.progress import Progress
 from simple_dqn.replay_memory import ReplayMemory
 from simple_dqn.statistics import Row, Statistics, check_csv, keep_rows
@@ -183,11 +184,27 @@ def plot(arguments: Sequence[str]) -> None:
     sys.stdout.write(f"{output}\n")
 
 
+def benchmark(arguments: Sequence[str]) -> None:
+    """`benchmark [GAME]`: measure this machine and tell what bounds it."""
+    from simple_dqn.benchmark import run_benchmark
+
+    parser = _parser("benchmark", "Measure what this machine can do with a run's options.")
+    parser.add_argument("game", nargs="?", default="pong", help="name, ROM file or id")
+    parser.add_argument("--seconds", type=number(0.01), default=5.0, help="per row of the table")
+    parser.add_argument(
+        "--peers", type=boolean, default=False, metavar="BOOL", help="Stable-Baselines3 beside"
+    )
+    add_run_options(parser)
+    args = _parse(parser, arguments)
+    run_benchmark(args, find_game(args), seconds=args.seconds, peers=args.peers)
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "train": train,
     "resume": resume,
     "test": test,
     "plot": plot,
+    "benchmark": benchmark,
 }
 
 

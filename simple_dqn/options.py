@@ -348,7 +348,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--preset",
         metavar="NAME|FILE",
-        help="option values from a TOML file, below the command line's; nature: the defaults",
+        help="option values from a TOML file, below the command line's; come along: nature, quick",
     )
 
     group = parser.add_argument_group("common")

@@ -1,0 +1,249 @@
+"""What this machine can do: each cost of training by itself, training, and what bounds it.
+
+Speeds change from minute to minute on most machines, so the works take turns and the median of
+each one's turns counts: the ratios in a table hold even where its speeds do not.
+"""
+
+import itertools
+import math
+import os
+import platform
+import re
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import ale_py
+import gymnasium
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from simple_dqn import main
+from simple_dqn.deep_q_network import nature_network
+from simple_dqn.environment import Environment
+from simple_dqn.errors import UserError
+from simple_dqn.games import Game
+from simple_dqn.replay_memory import ReplayMemory
+
+TURNS = 5
+EXPLORATION_RATE = 0.1  # Nature's from a million steps on, so for nearly all of a run
+FILL_STEPS = 2_000  # of random play before training
+SMALL_MEMORY, LARGE_MEMORY = 5_000, 100_000  # steps; 35 MB and 0.7 GB of 84x84 screens
+PEER, PEER_MEMORY = "stable-baselines3", 50_000  # steps of 56 kB
+
+
+class Work(NamedTuple):
+    """Something to measure: `run(n)` does it n times and waits for it; each counts as `units`."""
+
+    run: Callable[[int], object]
+    units: int = 1
+
+
+def run_benchmark(args: Namespace, game: Game, *, seconds: float, peers: bool) -> None:
+    """Measure each row for `seconds` and write the table to standard output.
+
+    Raises:
+        UserError: at once, if stable-baselines3 is missing or the options need another engine.
+    """
+    if args.environment != "ale" or args.color_averaging:
+        raise UserError("ALE's vector engine is measured; leave out gym and color averaging")
+    args = Namespace(**vars(args))
+    args.random_seed = args.random_seed or 0
+    args.replay_size = min(args.replay_size, LARGE_MEMORY)
+    threads = main.choose_threads(args)
+    peer = {PEER: _peer_training(args, game, threads)} if peers else {}
+    environment = main.make_environment(args, game, threads, training=True)
+    memory = main.make_memory(args, args.replay_size)
+    rates = measure(_own_works(args, threads, environment, memory) | peer, seconds)
+    sys.stdout.write(
+        f"{_machine(threads)}\n{game.name}: {args.num_games} game(s) on {threads.environment} "
+        f"thread(s), network on {threads.device} with {threads.network} thread(s)\n\n"
+        + report(args, rates, update_flops(args, environment.num_actions), bytes_per_step(memory))
+    )
+
+
+def measure(works: Mapping[str, Work], seconds: float) -> dict[str, float]:
+    """Units per second of each work, the median of its turns; the works take turns in rotation."""
+    numbers = {name: _calibrate(work, seconds / TURNS) for name, work in works.items()}
+    rates: dict[str, list[float]] = {name: [] for name in works}
+    for _, (name, work) in itertools.product(range(TURNS), works.items()):
+        rates[name].append(numbers[name] * work.units / _time(work, numbers[name]))
+    return {name: float(np.median(values)) for name, values in rates.items()}
+
+
+def report(args: Namespace, rates: Mapping[str, float], flops: int, bytes_each: int) -> str:
+    """Lay out the rates and what follows from them."""
+    costs = step_costs(args, rates)
+    floor = flops / rates["matrix product"]  # seconds
+    play, training, update = rates["random play"], rates["training"], rates["update"]
+    alone = 1 / (costs["updates"] + costs["predictions"])  # steps/s
+    notes = {
+        "matrix product": "GFLOP/s, large, float32",
+        "update": f"ms, {update:.4g} updates/s, ratio to floor {1 / update / floor:.3g}",
+        "bare engine": "steps/s, random actions",
+        "random play": f"steps/s, ratio to bare engine {play / rates['bare engine']:.3g}",
+        "training": f"steps/s, ratio to updates and predictions alone {training / alone:.3g}",
+        PEER: f"steps/s, 1 game, ratio ours to theirs {training / rates.get(PEER, training):.3g}",
+    }
+    rows = []
+    for name, rate in rates.items():
+        note = notes.get(name, "ms")
+        value = {"GFLOP/s": rate / 1e9, "ms": 1e3 / rate, "steps/s": rate}[note.partition(",")[0]]
+        rows.append((name, value, note))
+    rows.insert(1, ("update, arithmetic", flops / 1e9, f"GFLOP, {args.batch_size} transitions"))
+    rows.insert(2, ("update, floor", 1e3 * floor, "ms, arithmetic / matrix product"))
+    rows.append(("replay memory", bytes_each, "bytes per transition"))
+    figures = [f"{value:,.0f}" if value >= 100 else f"{value:.3g}" for _, value, _ in rows]
+    lines = [f"{row[0]:20}{figure:>8} {row[2]}" for row, figure in zip(rows, figures, strict=True)]
+    parts = sorted(costs, key=lambda part: -costs[part])
+    shares = ", ".join(f"{part} {costs[part] * training:.0%}" for part in parts)
+    return "\n".join(lines) + (
+        f"\n\nThis machine is bound by {parts[0]}; of a training step's time each takes by itself: "
+        f"{shares} (emulation runs beside updates).\n"
+    )
+
+
+def step_costs(args: Namespace, rates: Mapping[str, float]) -> dict[str, float]:
+    """Seconds that each part of a training step of one game takes by itself."""
+    some_greedy = 1 - EXPLORATION_RATE**args.num_games  # probability that the network is asked
+    return {
+        "updates": args.train_repeat / args.train_frequency / rates["update"],
+        "predictions": some_greedy / args.num_games / rates[f"predict {args.num_games}"],
+        "emulation": 1 / rates["bare engine"],
+    }
+
+
+def update_flops(args: Namespace, num_actions: int) -> int:
+    """Floating-point operations of an update: target forward, forward, backward to the weights."""
+    shape = (args.screen_height, args.screen_width)
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:  # nothing is computed
+        network = nature_network(num_actions, args.history_length, shape, batch_norm=False)
+        states = torch.empty(args.batch_size, args.history_length, *shape)
+        network(states)
+        network(states).sum().backward()
+    return int(counter.get_total_flops())
+
+
+def bytes_per_step(memory: ReplayMemory) -> int:
+    """Bytes of an entry in those of the memory's arrays that have one for every step."""
+    arrays = (value for value in vars(memory).values() if isinstance(value, np.ndarray))
+    return sum(a[0, 0].nbytes for a in arrays if a.shape[1:2] == (memory.lane_size,))
+
+
+def _own_works(
+    args: Namespace, threads: main.Threads, environment: Environment, memory: ReplayMemory
+) -> dict[str, Work]:
+    """Everything to measure but the peer; fills the memory with random play."""
+    rng = np.random.default_rng(args.random_seed)
+    games = args.num_games
+    network = main.make_network(args, environment.num_actions, threads)
+    agent = main.make_agent(args, environment, environment, memory, network)
+    agent.play_random(max(FILL_STEPS, 10 * games))
+    minibatch = memory.get_minibatch(rng)
+    states = rng.integers(0, 256, (max(32, games), *minibatch.prestates.shape[1:]), np.uint8)
+
+    def update(number: int) -> None:
+        for _ in range(number):
+            network.train(minibatch)
+        network.mean_cost()  # reading it waits for a GPU, as reading a number of a product does
+
+    size = 2048 if threads.device == "cpu" else 8192
+    matrix = torch.rand(size, size, generator=torch.Generator().manual_seed(0)).to(threads.device)
+    works = {"matrix product": _repeated(lambda: (matrix @ matrix)[0, 0].item(), 2 * size**3)}
+    works["update"] = Work(update)
+    for number in sorted({1, 8, 32, games}):
+        works[f"predict {number}"] = _repeated(partial(network.predict, states[:number]))
+    zeros = np.zeros(games, np.int64)
+    for steps in (min(SMALL_MEMORY, args.replay_size), args.replay_size):
+        filled = main.make_memory(args, steps)
+        for _ in range(filled.lane_size):  # what never was written would be read in no time
+            filled.add(states[:games, 0], zeros, zeros.astype(np.float32), zeros > 0, zeros > 0)
+        works[f"sample from {steps:,}"] = _repeated(partial(filled.get_minibatch, rng))
+    # NB! No phases: the restart of the games at the start of one takes a quarter of a second.
+    engine = environment._engine  # type: ignore[attr-defined]  # it has the same settings
+    actions = itertools.cycle(rng.integers(environment.num_actions, size=(1000, games)))
+    full_paddles = np.ones(games, np.float32)
+    step = partial(agent._step, environment, remember=True)
+
+    def play() -> None:
+        engine.send(next(actions), full_paddles)
+        engine.recv()
+
+    def train() -> None:
+        for _ in range(args.train_frequency):  # so that updates come evenly
+            step(EXPLORATION_RATE, learn=True)
+
+    works["bare engine"] = _repeated(play, games)
+    works["random play"] = _repeated(partial(step, 1.0), games)
+    works["training"] = _repeated(train, args.train_frequency * games)
+    return works
+
+
+def _peer_training(args: Namespace, game: Game, threads: main.Threads) -> Work:
+    """Training with stable-baselines3's DQN: its Nature CNN and Atari wrapper, our settings."""
+    try:
+        from stable_baselines3 import DQN
+        from stable_baselines3.common import env_util, vec_env
+    except ImportError as error:
+        raise UserError(
+            f"--peers true needs stable-baselines3 ({error}); scripts/benchmark.sh installs it, "
+            "and so does pip install --editable '.[benchmark]'"
+        ) from error
+    gymnasium.register_envs(ale_py)
+    environment = env_util.make_atari_env(
+        f"ALE/{game.name.title().replace('_', '')}-v5",
+        env_kwargs={"frameskip": 1, "repeat_action_probability": args.repeat_action_probability},
+        wrapper_kwargs={"frame_skip": args.frame_skip, "screen_size": args.screen_height},
+    )
+    model = DQN(
+        "CnnPolicy",
+        vec_env.VecFrameStack(environment, args.history_length),
+        buffer_size=min(args.replay_size, PEER_MEMORY),
+        learning_starts=FILL_STEPS,
+        batch_size=args.batch_size,
+        train_freq=args.train_frequency,
+        gradient_steps=args.train_repeat,
+        target_update_interval=args.target_steps or sys.maxsize,
+        exploration_initial_eps=EXPLORATION_RATE,
+        exploration_final_eps=EXPLORATION_RATE,
+        device=threads.device,
+    )
+    model.learn(FILL_STEPS)  # random play
+    learn = partial(model.learn, reset_num_timesteps=False)
+    return Work(lambda number: learn(number * args.train_frequency), args.train_frequency)
+
+
+def _repeated(call: Callable[[], object], units: int = 1) -> Work:
+    def run(number: int) -> None:
+        for _ in range(number):
+            call()
+
+    return Work(run, units)
+
+
+def _calibrate(work: Work, seconds: float) -> int:
+    """How often to do the work so that it takes that long; warms it up."""
+    work.run(1)
+    number = 1
+    while (elapsed := _time(work, number)) < seconds / 2:
+        number = math.ceil(number * min(seconds / elapsed, 10))
+    return max(1, round(number * seconds / elapsed))
+
+
+def _time(work: Work, number: int) -> float:
+    start = time.perf_counter()
+    work.run(number)
+    return time.perf_counter() - start
+
+
+def _machine(threads: main.Threads) -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    model = re.search(r"model name\s*: (.+)", cpuinfo.read_text() if cpuinfo.exists() else "")
+    name = model[1] if model else platform.processor() or platform.machine()
+    gpu = "no GPU" if threads.device == "cpu" else torch.cuda.get_device_name(threads.device)
+    return f"{name}, {os.cpu_count()} cores, {gpu}, torch {torch.__version__}"

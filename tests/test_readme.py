@@ -1,0 +1,53 @@
+"""README says what is so: its options, columns, files and commands."""
+
+import argparse
+import re
+from pathlib import Path
+
+import pytest
+
+from simple_dqn.main import COMMANDS
+from simple_dqn.options import add_run_options
+from simple_dqn.statistics import COLUMNS
+
+REPOSITORY = Path(__file__).parent.parent
+README = (REPOSITORY / "README.md").read_text()
+
+
+def test_options_and_defaults_are_the_parsers() -> None:
+    parser = argparse.ArgumentParser(add_help=False)
+    add_run_options(parser)
+    rows = re.findall(r"^\| `(--\w+)` \| (.*?) \| (.*) \|$", README, re.MULTILINE)
+    expected = []
+    for action in parser._actions:
+        default = "" if action.default is None else str(action.default)
+        if isinstance(action.default, bool):
+            default = default.lower()
+        elif isinstance(action.default, float):
+            default = f"{action.default:g}"
+        expected.append((action.option_strings[0], default, action.help))
+    assert rows == expected
+
+
+def test_columns_are_all_explained() -> None:
+    table = README.split("## The CSV")[1].split("##")[0]
+    rows = "".join(re.findall(r"^\| (.*?) \|", table, re.MULTILINE))
+    assert re.findall(r"`(\w+)`", rows) == list(COLUMNS)
+
+
+def test_files_are_there_and_all_named() -> None:
+    named = set(re.findall(r"`(\w+\.(?:py|csv))`", README.split("## Reading the code")[1]))
+    package = REPOSITORY / "simple_dqn"
+    there = {path.name for path in (*package.glob("*.py"), *package.glob("*.csv"))}
+    assert there - named == {"__init__.py", "__main__.py"}
+    assert {name for name in named if not name.startswith("test_")} <= there
+    for link in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+        assert (REPOSITORY / link).exists(), link
+
+
+@pytest.mark.parametrize("script", sorted(set(re.findall(r"scripts/(\w+\.sh)", README))))
+def test_scripts_are_there(script: str) -> None:
+    path = REPOSITORY / "scripts" / script
+    assert path.stat().st_mode & 0o111
+    command = path.stem
+    assert command in COMMANDS or command == "check" or command.startswith("profile")
