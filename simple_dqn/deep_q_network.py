@@ -138,7 +138,7 @@ class DeepQNetwork:
             return values.float().cpu().numpy()
 
     def train(self, minibatch: Transitions) -> None:
-        """Take one gradient step on a minibatch; its cost is kept for `take_cost`.
+        """Take one gradient step on a minibatch; `mean_cost` tells its cost.
 
             target  t = r                              if s' is terminal
                     t = r + discount max_a' Q_target(s', a')  otherwise

@@ -190,12 +190,13 @@ def benchmark(arguments: Sequence[str]) -> None:
 
     parser = _parser("benchmark", "Measure what this machine can do with a run's options.")
     parser.add_argument("game", nargs="?", default="pong", help="name, ROM file or id")
-    parser.add_argument("--seconds", type=number(0.01), default=5.0, help="per row of the table")
+    parser.add_argument("--seconds", type=number(0, above=True), default=5.0, help="per row")
     parser.add_argument(
         "--peers", type=boolean, default=False, metavar="BOOL", help="Stable-Baselines3 beside"
     )
     add_run_options(parser)
     args = _parse(parser, arguments)
+    logger.info("measuring, about %.0f seconds", 15 * args.seconds)
     run_benchmark(args, find_game(args), seconds=args.seconds, peers=args.peers)
 
 

@@ -25,6 +25,7 @@ HEAVY = {"torch", "ale_py", "cv2", "gymnasium", "matplotlib", "safetensors", "st
         ("gym_environment", {"gymnasium", "ale_py", "cv2"}),  # gymnasium its plugins
         ("plot", {"matplotlib"}),
         ("deep_q_network", {"torch"}),
+        ("benchmark", {"torch", "ale_py", "gymnasium", "safetensors"}),
     ],
 )
 def test_a_module_imports_no_more_than_it_needs(module: str, allowed: set[str]) -> None:

@@ -1,0 +1,815 @@
+"""The agent's loops, with doubles that write each call on a tape."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from catch import Catch
+
+from simple_dqn.agent import Agent, ExplorationSchedule
+from simple_dqn.environment import Environment, Observation
+from simple_dqn.replay_memory import Minibatch, ReplayMemory
+from simple_dqn.statistics import Statistics
+
+HISTORY_LENGTH = 4
+Tape = list[str]
+States = npt.NDArray[np.uint8]
+Values = npt.NDArray[np.float32]
+
+
+class ScriptedGames(Environment):
+    """Games of given lengths, whatever is done; every step brings reward 1.
+
+    The four pixels of a screen tell where it was seen: emulator, phase, game and step of the
+    game, all counted from 1.
+    """
+
+    def __init__(
+        self,
+        lengths: Sequence[Sequence[int]],
+        *,
+        life: int = 10**9,
+        limit: bool = False,
+        tape: Tape | None = None,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            lengths: for each emulator the steps of its games, over and over.
+            life: every so many steps of a game a life is lost.
+            limit: games are cut short instead of ending.
+            tape: where calls are written.
+        """
+        self.num_games = len(lengths)
+        self.action_meanings = ("NOOP", "UP", "DOWN", "FIRE")
+        self.num_actions = len(self.action_meanings)
+        self.screen_shape = (2, 2)
+        self.seeds: list[int] = []
+        self.actions: list[list[int]] = []  # by step
+        self._lengths, self._life, self._limit = lengths, life, limit
+        self._tape: Tape = [] if tape is None else tape
+        self._phase = 0
+        self._games = np.ones(self.num_games, np.int64)
+        self._steps = np.ones(self.num_games, np.int64)
+
+    def restart(self, seed: int) -> States:
+        assert 0 <= seed < 2**32
+        self._tape.append("restart")
+        self.seeds.append(seed)
+        self._phase += 1
+        self._games.fill(1)
+        self._steps.fill(1)
+        return self._screens()
+
+    def act(self, actions: npt.NDArray[np.int64]) -> None:
+        assert actions.shape == (self.num_games,)
+        assert actions.dtype == np.int64
+        self._tape.append("act")
+        self.actions.append(actions.tolist())
+
+    def observe(self) -> Observation:
+        self._tape.append("observe")
+        lengths = [
+            own[(game - 1) % len(own)] for own, game in zip(self._lengths, self._games, strict=True)
+        ]
+        game_overs = self._steps == np.array(lengths)
+        terminals = self._steps % self._life == 0
+        if not self._limit:
+            terminals |= game_overs
+        self._games += game_overs
+        self._steps = np.where(game_overs, 1, self._steps + 1)
+        rewards = np.ones(self.num_games, np.float32)
+        return Observation(self._screens(), rewards, terminals, game_overs)
+
+    def _screens(self) -> States:
+        emulators = np.arange(1, self.num_games + 1)
+        phases = np.full(self.num_games, self._phase)
+        pixels = np.stack([emulators, phases, self._games, self._steps], axis=1)
+        assert pixels.max() < 256
+        return pixels.astype(np.uint8).reshape(-1, 2, 2)
+
+
+Where = tuple[int, ...]  # what a screen of ScriptedGames tells; all 0: blank
+
+
+def where(screen: States) -> Where:
+    return tuple(screen.ravel().tolist())
+
+
+class Transition(NamedTuple):
+    prestate: list[Where]
+    action: int
+    reward: float
+    poststate: list[Where]
+    terminal: bool
+
+
+def transitions_of(minibatch: Minibatch) -> list[Transition]:
+    return [
+        Transition(
+            [where(screen) for screen in prestate],
+            int(action),
+            float(reward),
+            [where(screen) for screen in poststate],
+            bool(terminal),
+        )
+        for prestate, action, reward, poststate, terminal in zip(*minibatch, strict=True)
+    ]
+
+
+class TapedNetwork:
+    """Writes calls on a tape; its Q-values are a given function of the states."""
+
+    def __init__(
+        self,
+        tape: Tape | None = None,
+        values: Callable[[States], Values] = lambda states: np.zeros((len(states), 4), np.float32),
+    ) -> None:
+        self.weight_updates = 0
+        self.predicted: list[States] = []
+        self.learned: list[list[Transition]] = []
+        self._tape: Tape = [] if tape is None else tape
+        self._values = values
+
+    def predict(self, states: States) -> Values:
+        self._tape.append("predict")
+        self.predicted.append(states.copy())
+        return self._values(states)
+
+    def train(self, minibatch: Minibatch) -> None:
+        self._tape.append("train")
+        self.weight_updates += 1
+        self.learned.append(transitions_of(minibatch))
+
+    def update_target_network(self) -> None:
+        self._tape.append("copy")
+
+    def mean_cost(self) -> float:
+        return 0.0
+
+    def reset_cost(self) -> None:
+        pass
+
+
+class TapedMemory(ReplayMemory):
+    """Writes calls on a tape."""
+
+    def __init__(self, num_games: int, screen_shape: tuple[int, int], tape: Tape) -> None:
+        super().__init__(
+            size=max(400, 5 * num_games),
+            num_games=num_games,
+            history_length=HISTORY_LENGTH,
+            screen_shape=screen_shape,
+            batch_size=8,
+        )
+        self._tape = tape
+
+    def add(
+        self,
+        screens: States,
+        actions: npt.NDArray[np.int64],
+        rewards: npt.NDArray[np.float32],
+        terminals: npt.NDArray[np.bool_],
+        game_overs: npt.NDArray[np.bool_],
+    ) -> None:
+        self._tape.append("store")
+        super().add(screens, actions, rewards, terminals, game_overs)
+
+    def get_minibatch(self, rng: np.random.Generator) -> Minibatch:
+        self._tape.append("sample")
+        return super().get_minibatch(rng)
+
+    def cut(self) -> None:
+        self._tape.append("cut")
+        super().cut()
+
+
+class Recorder:
+    """A callback that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.phases: list[tuple[str, int, int, str]] = []
+        self.ended_phases = 0
+        self.observations: list[Observation] = []
+        self.steps: list[int] = []
+        self.rates: list[float] = []
+
+    def on_phase_start(self, phase: str, epoch: int, total: int, unit: str) -> None:
+        assert len(self.phases) == self.ended_phases
+        self.phases.append((phase, epoch, total, unit))
+
+    def on_step(self, observation: Observation, steps: int, exploration_rate: float) -> None:
+        assert len(self.phases) == self.ended_phases + 1
+        self.observations.append(Observation(*(field.copy() for field in observation)))
+        self.steps.append(steps)
+        self.rates.append(exploration_rate)
+
+    def on_phase_end(self) -> None:
+        self.ended_phases += 1
+
+
+class Parts(NamedTuple):
+    """An agent and what it works with."""
+
+    agent: Agent
+    network: TapedNetwork
+    memory: TapedMemory
+    recorder: Recorder
+    tape: Tape
+
+
+def make_parts(
+    environment: Environment,
+    test_environment: Environment | None = None,
+    *,
+    tape: Tape | None = None,
+    values: Callable[[States], Values] | None = None,
+    exploration: ExplorationSchedule | float = 0.0,
+    exploration_rate_test: float = 0.0,
+    train_frequency: int = 1,
+    train_repeat: int = 1,
+    target_steps: int = 0,
+    random_seed: int = 0,
+) -> Parts:
+    tape = [] if tape is None else tape
+    network = TapedNetwork(tape) if values is None else TapedNetwork(tape, values)
+    memory = TapedMemory(environment.num_games, environment.screen_shape, tape)
+    if isinstance(exploration, float):
+        exploration = ExplorationSchedule(exploration, exploration, 1)
+    agent = Agent(
+        environment=environment,
+        test_environment=environment if test_environment is None else test_environment,
+        memory=memory,
+        network=network,
+        history_length=HISTORY_LENGTH,
+        exploration=exploration,
+        exploration_rate_test=exploration_rate_test,
+        train_frequency=train_frequency,
+        train_repeat=train_repeat,
+        target_steps=target_steps,
+        random_seed=random_seed,
+    )
+    recorder = Recorder()
+    agent.callbacks.append(recorder)
+    return Parts(agent, network, memory, recorder, tape)
+
+
+def acts_before(tape: Tape, call: str) -> list[int]:
+    """For each such call the number of the step that it fell in, from 1."""
+    return [tape[:index].count("act") for index, name in enumerate(tape) if name == call]
+
+
+# ---- The order within a step, and when learning is due.
+
+
+def test_order_of_a_training_phase() -> None:
+    """Nothing is learned until a transition is complete; learning falls between act and observe."""
+    tape: Tape = []
+    parts = make_parts(ScriptedGames([[100]], tape=tape), tape=tape, target_steps=4)
+    parts.agent.train(1, 4)
+    assert tape == [
+        "restart",
+        *("predict", "act", "observe", "store"),
+        *("predict", "act", "observe", "store"),
+        *("predict", "act", "sample", "train", "observe", "store"),
+        *("predict", "act", "sample", "train", "copy", "observe", "store"),
+        "cut",
+    ]
+
+
+def test_order_of_learning_in_several_games() -> None:
+    """Eight games make eight steps at once; what is due at each comes in turn."""
+    tape: Tape = []
+    environment = ScriptedGames([[100]] * 8, tape=tape)
+    parts = make_parts(environment, tape=tape, train_frequency=4, train_repeat=2, target_steps=8)
+    parts.agent.play_random(24)
+    tape.clear()
+    parts.agent.train(1, 8)
+    learning = ["sample", "train"] * 4 + ["copy"]
+    assert tape == ["restart", "predict", "act", *learning, "observe", "store", "cut"]
+
+
+def test_order_of_the_other_phases() -> None:
+    tape: Tape = []
+    environment, test_environment = (ScriptedGames([[2]], tape=tape) for _ in range(2))
+    parts = make_parts(environment, test_environment, tape=tape, target_steps=1)
+    parts.agent.play_random(2)
+    assert tape == ["restart", *("act", "observe", "store") * 2, "cut"]
+    tape.clear()
+    parts.agent.refill(1, 2)
+    assert tape == ["restart", *("predict", "act", "observe", "store") * 2, "cut"]
+    for test in (parts.agent.test, parts.agent.test_games):
+        tape.clear()
+        test(1, 1)
+        steps = 1 if test == parts.agent.test else 2
+        assert tape == ["restart", *("predict", "act", "observe") * steps]
+
+
+@pytest.mark.parametrize(
+    ("num_games", "train_frequency", "train_repeat", "expected"),
+    [
+        (1, 1, 1, list(range(1, 25))),
+        (1, 4, 1, [4, 8, 12, 16, 20, 24]),
+        (1, 4, 2, [4, 4, 8, 8, 12, 12, 16, 16, 20, 20, 24, 24]),
+        (2, 4, 1, [2, 4, 6, 8, 10, 12]),
+        (3, 4, 1, [2, 3, 4, 6, 7, 8]),  # due at steps 4, 8, 12, ... of 3, 6, 9, ...
+        (8, 4, 1, [1, 1, 2, 2, 3, 3]),
+        (8, 24, 3, [3, 3, 3]),
+        (1, 25, 1, []),
+    ],
+)
+def test_when_the_network_is_trained(
+    num_games: int, train_frequency: int, train_repeat: int, expected: list[int]
+) -> None:
+    tape: Tape = []
+    parts = make_parts(
+        ScriptedGames([[100]] * num_games, tape=tape),
+        tape=tape,
+        train_frequency=train_frequency,
+        train_repeat=train_repeat,
+    )
+    parts.agent.play_random(32)
+    tape.clear()
+    parts.agent.train(1, 24)
+    assert acts_before(tape, "train") == expected
+
+
+@pytest.mark.parametrize(
+    ("num_games", "target_steps", "expected"),
+    [
+        (1, 5, [5, 10, 15, 20]),
+        (1, 24, [24]),
+        (1, 25, []),
+        (1, 0, []),
+        (4, 6, [2, 3, 5, 6]),  # due at steps 6, 12, 18, 24 of 4, 8, ..., 24
+        (8, 2, [1] * 4 + [2] * 4 + [3] * 4),
+        (8, 0, []),
+    ],
+)
+def test_when_the_target_network_is_copied(
+    num_games: int, target_steps: int, expected: list[int]
+) -> None:
+    tape: Tape = []
+    parts = make_parts(
+        ScriptedGames([[100]] * num_games, tape=tape), tape=tape, target_steps=target_steps
+    )
+    parts.agent.train(1, 24)
+    assert acts_before(tape, "copy") == expected
+
+
+@pytest.mark.parametrize("num_games", [1, 2])
+def test_steps_are_counted_over_all_training_phases(num_games: int) -> None:
+    """Neither does an epoch begin anew, as the original's target copies did, nor do tests count."""
+    tape: Tape = []
+    parts = make_parts(
+        ScriptedGames([[100]] * num_games, tape=tape),
+        ScriptedGames([[100]] * num_games),
+        tape=tape,
+        train_frequency=4,
+        target_steps=10,
+    )
+    parts.agent.play_random(18)
+    tape.clear()
+    for epoch in range(1, 5):
+        parts.agent.train(epoch, 6)
+        parts.agent.test(epoch, 6)
+    assert parts.agent.total_train_steps == 24
+    assert [act * num_games for act in acts_before(tape, "train")] == [4, 8, 12, 16, 20, 24]
+    assert [act * num_games for act in acts_before(tape, "copy")] == [10, 20]
+
+
+def test_counting_goes_on_where_a_resumed_run_stopped() -> None:
+    tape: Tape = []
+    exploration = ExplorationSchedule(1.0, 0.0, 20)
+    parts = make_parts(
+        ScriptedGames([[100]], tape=tape),
+        tape=tape,
+        exploration=exploration,
+        train_frequency=4,
+        target_steps=9,
+    )
+    parts.agent.total_train_steps = 7
+    parts.agent.refill(1, 3)
+    tape.clear()
+    parts.agent.train(2, 6)
+    assert acts_before(tape, "train") == [1, 5]  # at steps 8 and 12
+    assert acts_before(tape, "copy") == [2]  # at step 9
+    rates = [exploration.rate(step) for step in (7, 7, 7, 7, 8, 9, 10, 11, 12)]
+    assert parts.recorder.rates == rates
+
+
+def test_nothing_is_learned_while_no_transition_is_legal() -> None:
+    """Games of one step, all cut short: the memory fills but never has a successor."""
+    parts = make_parts(ScriptedGames([[1], [1]], limit=True))
+    parts.agent.train(1, 60)
+    assert len(parts.memory) == 60
+    assert "train" not in parts.tape
+
+
+# ---- What the callbacks are told.
+
+
+def test_callbacks_are_told_of_phases_steps_and_rates() -> None:
+    """Steps are rounded up to whole rounds of all games."""
+    exploration = ExplorationSchedule(1.0, 0.5, 20)
+    parts = make_parts(
+        ScriptedGames([[3]] * 4),
+        ScriptedGames([[3]] * 4),
+        exploration=exploration,
+        exploration_rate_test=0.05,
+    )
+    recorder = parts.recorder
+    parts.agent.play_random(5)
+    parts.agent.train(1, 10)
+    parts.agent.test(1, 4)
+    parts.agent.train(2, 12)
+    parts.agent.test_games(2, 4)
+    parts.agent.refill(2, 1)
+    assert recorder.phases == [
+        ("random", 0, 8, "steps"),
+        ("train", 1, 12, "steps"),
+        ("test", 1, 4, "steps"),
+        ("train", 2, 12, "steps"),
+        ("test", 2, 4, "games"),
+        ("refill", 2, 4, "steps"),
+    ]
+    assert recorder.ended_phases == 6
+    assert recorder.steps == [4] * 13
+    assert parts.agent.total_train_steps == 24
+    trained = [exploration.rate(step) for step in (0, 4, 8, 12, 16, 20)]
+    assert recorder.rates == [1, 1, *trained[:3], 0.05, *trained[3:], 0.05, 0.05, 0.05, 0.5]
+
+
+def test_callbacks_see_what_the_games_brought() -> None:
+    parts = make_parts(ScriptedGames([[2], [3]], life=1))
+    parts.agent.train(1, 8)
+    observations = parts.recorder.observations
+    screens = [[where(screen) for screen in seen.screens] for seen in observations]
+    assert screens == [
+        [(1, 1, 1, 2), (2, 1, 1, 2)],
+        [(1, 1, 2, 1), (2, 1, 1, 3)],
+        [(1, 1, 2, 2), (2, 1, 2, 1)],
+        [(1, 1, 3, 1), (2, 1, 2, 2)],
+    ]
+    game_overs = [seen.game_overs.tolist() for seen in observations]
+    assert game_overs == [[False, False], [True, False], [False, True], [True, False]]
+    assert all(seen.terminals.all() for seen in observations)
+
+
+# ---- Exploration.
+
+
+@pytest.mark.parametrize(
+    ("step", "rate"),
+    [(0, 1.0), (1, 0.991), (50, 0.55), (99, 0.109), (100, 0.1), (101, 0.1), (10**9, 0.1)],
+)
+def test_exploration_rate_falls_to_its_end(step: int, rate: float) -> None:
+    assert ExplorationSchedule(start=1.0, end=0.1, decay_steps=100).rate(step) == pytest.approx(
+        rate
+    )
+
+
+def test_exploration_rate_may_rise_or_stay() -> None:
+    assert ExplorationSchedule(0.2, 0.6, 4).rate(3) == pytest.approx(0.5)
+    assert [ExplorationSchedule(0.3, 0.3, 7).rate(step) for step in range(10)] == [0.3] * 10
+
+
+def test_exploration_rate_over_one_step() -> None:
+    schedule = ExplorationSchedule(1.0, 0.1, 1)
+    assert [schedule.rate(step) for step in (0, 1, 2)] == [1.0, 0.1, 0.1]
+
+
+def five_sigmas(probability: float, number: int) -> float:
+    """How far a frequency may be off."""
+    return 5 * float(np.sqrt(probability * (1 - probability) / number))
+
+
+def favourites(states: States) -> npt.NDArray[np.int64]:
+    """An action that depends on emulator and step."""
+    return (states[:, -1, 0, 0].astype(np.int64) + states[:, -1, 1, 1]) % 4
+
+
+def favour_one(states: States) -> Values:
+    """Negative Q-values of another size in each state, the greatest for the favourite."""
+    values = np.tile(-2 - states[:, -1, :1, 0].astype(np.float32), (1, 4))
+    values[np.arange(len(states)), favourites(states)] += 0.01
+    return values
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3, 1.0])
+def test_exploration_rate_is_the_frequency_of_random_actions(rate: float) -> None:
+    """The network is asked about the other games only, and each gets the action meant for it."""
+    num_games, rounds = 100, 60
+    environment = ScriptedGames([[100]] * num_games)
+    parts = make_parts(environment, values=favour_one, exploration=rate, train_frequency=10**9)
+    parts.agent.train(1, num_games * rounds)
+
+    predicted = iter(parts.network.predicted)
+    number_greedy, random_actions = 0, []
+    for step, actions in enumerate(environment.actions, start=1):
+        greedy = set()
+        if rate < 1:
+            states = next(predicted)
+            assert (states[:, -1, 1, 1] == step).all()
+            emulators = states[:, -1, 0, 0].astype(np.int64) - 1
+            assert [actions[emulator] for emulator in emulators] == favourites(states).tolist()
+            greedy = set(emulators.tolist())
+            assert len(greedy) == len(states)
+        number_greedy += len(greedy)
+        random_actions += [actions[game] for game in range(num_games) if game not in greedy]
+    assert next(predicted, None) is None
+
+    number = num_games * rounds
+    assert number_greedy + len(random_actions) == number
+    assert len(random_actions) / number == pytest.approx(rate, abs=five_sigmas(rate, number))
+    if rate:
+        frequencies = np.bincount(random_actions, minlength=4) / len(random_actions)
+        bound = five_sigmas(1 / 4, len(random_actions))
+        np.testing.assert_allclose(frequencies, [1 / 4] * 4, rtol=0, atol=bound)
+
+
+@pytest.mark.parametrize(
+    ("values", "best"),
+    [([0, 2, 1, 2], [1, 3]), ([-1, -1, -3, -1], [0, 1, 3]), ([0, 0, 0, 0], [0, 1, 2, 3])],
+)
+def test_ties_are_broken_at_random(values: list[float], best: list[int]) -> None:
+    environment = ScriptedGames([[100]] * 100)
+
+    def equal(states: States) -> Values:
+        return np.tile(np.array(values, np.float32), (len(states), 1))
+
+    make_parts(environment, values=equal).agent.test(1, 4000)
+    counts = np.bincount(np.ravel(environment.actions), minlength=4)
+    expected = np.zeros(4)
+    expected[best] = 1 / len(best)
+    bound = five_sigmas(1 / len(best), 4000)
+    np.testing.assert_allclose(counts / 4000, expected, rtol=0, atol=bound)
+    assert (counts[expected == 0] == 0).all()
+
+
+# ---- States.
+
+
+def steps_acted_on(network: TapedNetwork) -> list[list[int]]:
+    """Steps of the game that the screens of each state are from; 0: blank."""
+    return [states[0, :, 1, 1].tolist() for states in network.predicted]
+
+
+def test_a_lost_life_blanks_the_history_and_the_game_goes_on() -> None:
+    parts = make_parts(ScriptedGames([[6]], life=3), ScriptedGames([[6]]))
+    parts.agent.train(1, 8)
+    assert steps_acted_on(parts.network) == [
+        [0, 0, 0, 1],
+        [0, 0, 1, 2],
+        [0, 1, 2, 3],
+        [0, 0, 0, 4],  # a new life
+        [0, 0, 4, 5],
+        [0, 4, 5, 6],
+        [0, 0, 0, 1],  # a new game
+        [0, 0, 1, 2],
+    ]
+    games = [int(states[0, -1, 1, 0]) for states in parts.network.predicted]
+    assert games == [1] * 6 + [2] * 2
+    assert sum(seen.game_overs.sum() for seen in parts.recorder.observations) == 1
+
+
+def test_a_time_limit_blanks_the_history() -> None:
+    parts = make_parts(ScriptedGames([[2]], limit=True))
+    parts.agent.train(1, 3)
+    assert steps_acted_on(parts.network) == [[0, 0, 0, 1], [0, 0, 1, 2], [0, 0, 0, 1]]
+
+
+def test_every_phase_begins_with_new_games() -> None:
+    parts = make_parts(ScriptedGames([[100]]), ScriptedGames([[100]]))
+    parts.agent.train(1, 3)
+    parts.agent.test(1, 2)
+    parts.agent.train(2, 2)
+    assert steps_acted_on(parts.network) == [
+        *([0, 0, 0, 1], [0, 0, 1, 2], [0, 1, 2, 3]),
+        *([0, 0, 0, 1], [0, 0, 1, 2]),
+        *([0, 0, 0, 1], [0, 0, 1, 2]),
+    ]
+
+
+@pytest.mark.parametrize("limit", [False, True])
+def test_what_is_learned_is_what_was_acted_on(limit: bool) -> None:
+    """Same states, actions and rewards; several phases and games, lost lives, a full memory."""
+    lengths = [[7], [3, 12], [40]]
+    environment = ScriptedGames(lengths, life=5, limit=limit)
+    parts = make_parts(environment, exploration=0.0, train_frequency=2)
+    for epoch in (1, 2, 3):
+        parts.agent.train(epoch, 225)
+    acted: dict[Where, tuple[list[Where], int]] = {}
+    for states, actions in zip(parts.network.predicted, environment.actions, strict=True):
+        for state, action in zip(states, actions, strict=True):
+            screens = [where(screen) for screen in state]
+            acted[screens[-1]] = screens, action
+
+    learned = [transition for batch in parts.network.learned for transition in batch]
+    assert len(parts.memory) < 3 * 225 < len(learned)
+    for transition in learned:
+        emulator, phase, game, step = transition.prestate[-1]
+        assert (transition.prestate, transition.action) == acted[emulator, phase, game, step]
+        assert transition.reward == 1
+        own_lengths = lengths[emulator - 1]
+        ends = step == own_lengths[(game - 1) % len(own_lengths)]
+        assert transition.terminal == (step % 5 == 0 or (ends and not limit))
+        if transition.terminal:
+            assert transition.poststate == [*transition.prestate[1:], (0, 0, 0, 0)]
+        else:
+            assert transition.poststate == acted[emulator, phase, game, step + 1][0]
+
+
+def test_phases_are_not_joined_in_the_memory() -> None:
+    """The last step of a phase has no successor; all the others can be learned."""
+    parts = make_parts(ScriptedGames([[100]]))
+    parts.agent.play_random(5)
+    for epoch in (1, 2):
+        parts.agent.train(epoch, 5)
+    rng = np.random.default_rng(0)
+    sampled = [
+        transition
+        for _ in range(40)
+        for transition in transitions_of(parts.memory.get_minibatch(rng))
+    ]
+    phase_and_step = {transition.prestate[-1][1::2] for transition in sampled}
+    assert phase_and_step == {(phase, step) for phase in (1, 2, 3) for step in (1, 2, 3, 4)}
+    for transition in sampled:
+        phases = {screen[1] for screen in transition.prestate + transition.poststate}
+        assert len(phases - {0}) == 1
+
+
+# ---- Tests.
+
+
+def test_tests_neither_store_nor_learn() -> None:
+    environment, test_environment = (ScriptedGames([[3], [5]]) for _ in range(2))
+    parts = make_parts(environment, test_environment, target_steps=1)
+    parts.agent.train(1, 20)
+    acts = len(environment.actions)
+    parts.tape.clear()
+    parts.agent.test(1, 50)
+    parts.agent.test_games(1, 7)
+    parts.agent.held_out_states(10)
+    assert set(parts.tape) == {"predict"}
+    assert len(parts.memory) == 20
+    assert parts.agent.total_train_steps == 20
+    assert len(environment.actions) == acts
+    assert len(test_environment.actions) > 25
+
+
+@pytest.mark.parametrize("games", [0, 1, 3, 4, 7, 8, 30])
+def test_every_emulator_plays_its_share_of_the_games(games: int) -> None:
+    """The shares are fixed beforehand: long games count as much as short ones."""
+    lengths = [[60], [2], [1, 5], [3]]
+    parts = make_parts(ScriptedGames([[9]] * 4), ScriptedGames(lengths))
+    statistics = Statistics(
+        network=parts.network,
+        memory=parts.memory,
+        num_games=4,
+        held_out_states=np.zeros((1, HISTORY_LENGTH, 2, 2), np.uint8),
+        csv_file=None,
+        total_train_steps=0,
+        replay_memory_count=0,
+        total_time=0,
+    )
+    parts.agent.callbacks.append(statistics)
+    parts.agent.test_games(1, games)
+
+    shares = [games // 4 + (emulator < games % 4) for emulator in range(4)]
+    expected = [
+        own[game % len(own)]
+        for own, share in zip(lengths, shares, strict=True)
+        for game in range(share)
+    ]
+    assert len(expected) == games
+    observations = parts.recorder.observations
+    finished = sum((seen.game_overs for seen in observations), np.zeros(4, np.int64))
+    assert finished.tolist() == shares
+    # Every step brings reward 1: rewards, steps and lengths are the same.
+    assert sum(seen.rewards.sum() for seen in observations) == sum(expected)
+    assert sum(parts.recorder.steps) == sum(expected)
+    assert statistics.row["steps"] == sum(expected)
+    assert statistics.row["nr_games"] == games
+    if games:
+        assert statistics.row["average_reward"] == pytest.approx(np.mean(expected), abs=1e-6)
+        assert statistics.row["min_game_reward"] == min(expected)
+        assert statistics.row["max_game_reward"] == max(expected)
+
+
+def test_games_that_are_cut_short_count() -> None:
+    parts = make_parts(ScriptedGames([[4], [2]], limit=True))
+    parts.agent.test_games(1, 3)
+    assert sum(seen.rewards.sum() for seen in parts.recorder.observations) == 4 + 4 + 2
+
+
+def test_held_out_states_are_of_random_games_and_distinct() -> None:
+    parts = make_parts(ScriptedGames([[9]] * 3), ScriptedGames([[200]] * 3))
+    states = parts.agent.held_out_states(10)
+    assert states.shape == (10, HISTORY_LENGTH, 2, 2)
+    assert states.dtype == np.uint8
+    assert len({where(state[-1]) for state in states}) == 10
+    for state in states:
+        emulator, phase, game, step = where(state[-1])
+        earlier = range(step - HISTORY_LENGTH + 1, step + 1)
+        assert [where(screen) for screen in state] == [
+            (emulator, phase, game, number) for number in earlier
+        ]
+    assert not parts.network.predicted
+
+
+# ---- Phases can be repeated by themselves.
+
+PROJECTION = np.random.default_rng(0).normal(size=(36 * 36, 3)).astype(np.float32)
+Play = Callable[[Agent], object]
+
+
+def project(states: States) -> Values:
+    """Q-values that depend on the whole last screen of Catch."""
+    return states[:, -1].reshape(len(states), -1).astype(np.float32) @ PROJECTION
+
+
+def play_catch(play: Play, *, before: Play = lambda _: None, random_seed: int = 0) -> list[object]:
+    """What a phase shows and returns, after another one by the same agent."""
+    parts = make_parts(
+        Catch(num_games=3),
+        Catch(num_games=3),
+        values=project,
+        exploration=0.5,
+        exploration_rate_test=0.5,
+        random_seed=random_seed,
+    )
+    before(parts.agent)
+    parts.recorder.observations.clear()
+    returned = play(parts.agent)
+    seen = [[field.tolist() for field in seen] for seen in parts.recorder.observations]
+    return [seen, None if returned is None else np.asarray(returned).tolist()]
+
+
+PHASES: dict[str, Play] = {
+    "random": lambda agent: agent.play_random(60),
+    "refill": lambda agent: agent.refill(3, 60),
+    "test": lambda agent: agent.test(3, 60),
+    "test_games": lambda agent: agent.test_games(3, 10),
+    "held_out": lambda agent: agent.held_out_states(10),
+}
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_phase_does_not_depend_on_what_was_played_before(phase: str) -> None:
+    alone = play_catch(PHASES[phase])
+    earlier: list[Play] = [*PHASES.values(), lambda agent: agent.train(2, 60)]
+    for before in earlier:
+        assert play_catch(PHASES[phase], before=before) == alone
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_seeds_differ(phase: str) -> None:
+    results = [play_catch(PHASES[phase], random_seed=seed) for seed in (0, 1, 2**32 - 1)]
+    assert results[0] != results[1]
+    assert results[0] != results[2]
+    assert results[1] != results[2]
+
+
+def test_epochs_and_phases_differ() -> None:
+    plays: list[Play] = [
+        lambda agent: agent.test(0, 60),
+        lambda agent: agent.test(1, 60),
+        lambda agent: agent.refill(0, 60),
+        lambda agent: agent.refill(1, 60),
+        lambda agent: agent.train(0, 60),
+        lambda agent: agent.train(1, 60),
+    ]
+    results = [play_catch(play) for play in plays]
+    for index, result in enumerate(results):
+        assert result not in results[:index]
+
+
+def test_games_get_a_seed_of_their_own_in_every_phase() -> None:
+    environment = ScriptedGames([[9]])
+    for random_seed in (0, 1):
+        agent = make_parts(environment, random_seed=random_seed).agent
+        for epoch in (0, 1):
+            for play in (agent.train, agent.test, agent.refill):
+                play(epoch, 1)
+        agent.play_random(1)
+        agent.held_out_states(1)
+    assert len(set(environment.seeds)) == len(environment.seeds) == 16
+
+
+def test_training_can_be_repeated() -> None:
+    """A phase that learns takes the network and the memory as they are; all else is given."""
+
+    def train(agent: Agent) -> None:
+        for epoch in (1, 2):
+            agent.train(epoch, 60)
+
+    def train_and_test(agent: Agent) -> None:
+        agent.train(1, 60)
+        agent.test(1, 60)
+
+    assert play_catch(train) == play_catch(train)
+    second = play_catch(lambda agent: agent.train(2, 60), before=lambda agent: agent.train(1, 60))
+    assert second == play_catch(lambda agent: agent.train(2, 60), before=train_and_test)

@@ -1,0 +1,148 @@
+"""End to end with the real parts: Catch is learned, and a run can be repeated exactly."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from catch import Catch
+
+from simple_dqn.agent import Agent, ExplorationSchedule
+from simple_dqn.deep_q_network import DeepQNetwork
+from simple_dqn.replay_memory import ReplayMemory
+from simple_dqn.statistics import Row, Statistics
+
+HISTORY_LENGTH = 2
+TIMES = {"total_time", "epoch_time", "steps_per_second"}
+
+
+class Result(NamedTuple):
+    """Of a run: a row per phase without its times, and the weights before and after."""
+
+    rows: list[Row]
+    first_weights: dict[str, npt.NDArray[np.generic]]
+    weights: dict[str, npt.NDArray[np.generic]]
+
+
+def run(
+    *,
+    random_seed: int = 0,
+    num_games: int = 1,
+    optimizer: str = "rmsprop",
+    learning_rate: float = 0.002,
+    epochs: int = 2,
+    train_steps: int = 1000,
+    test_games: int = 100,
+) -> Result:
+    """Train on Catch, testing after every epoch."""
+    environment = Catch(num_games=num_games)
+    memory = ReplayMemory(
+        size=2000,
+        num_games=num_games,
+        history_length=HISTORY_LENGTH,
+        screen_shape=environment.screen_shape,
+        batch_size=32,
+    )
+    network = DeepQNetwork(
+        num_actions=environment.num_actions,
+        history_length=HISTORY_LENGTH,
+        screen_shape=environment.screen_shape,
+        batch_norm=False,
+        learning_rate=learning_rate,
+        discount_rate=0.9,
+        batch_size=32,
+        optimizer=optimizer,
+        decay_rate=0.95,
+        clip_error=1,
+        min_reward=-1,
+        max_reward=1,
+        target_network=True,
+        device="cpu",
+        datatype="float32",
+        random_seed=random_seed,
+        num_threads=1,
+    )
+    agent = Agent(
+        environment=environment,
+        test_environment=Catch(num_games=num_games),
+        memory=memory,
+        network=network,
+        history_length=HISTORY_LENGTH,
+        exploration=ExplorationSchedule(1.0, 0.1, train_steps),
+        exploration_rate_test=0.0,
+        train_frequency=2,
+        train_repeat=1,
+        target_steps=100,
+        random_seed=random_seed,
+    )
+    statistics = Statistics(
+        network=network,
+        memory=memory,
+        num_games=num_games,
+        held_out_states=agent.held_out_states(50),
+        csv_file=None,
+        total_train_steps=0,
+        replay_memory_count=0,
+        total_time=0,
+    )
+    agent.callbacks.append(statistics)
+    first_weights = network.get_weights()
+    rows = []
+
+    def keep_row() -> None:
+        rows.append({name: cell for name, cell in statistics.row.items() if name not in TIMES})
+
+    agent.play_random(200)
+    keep_row()
+    for epoch in range(1, epochs + 1):
+        agent.train(epoch, train_steps)
+        keep_row()
+        agent.test_games(epoch, test_games)
+        keep_row()
+    return Result(rows, first_weights, network.get_weights())
+
+
+def equal(
+    weights: dict[str, npt.NDArray[np.generic]], others: dict[str, npt.NDArray[np.generic]]
+) -> bool:
+    return all(np.array_equal(weights[name], others[name]) for name in weights.keys() | others)
+
+
+@pytest.mark.parametrize(
+    ("num_games", "optimizer", "learning_rate"), [(1, "rmsprop", 0.002), (4, "adam", 0.001)]
+)
+def test_catch_is_learned(num_games: int, optimizer: str, learning_rate: float) -> None:
+    """From -2/3, a sixth of the balls, to nearly all of them."""
+    rows = run(num_games=num_games, optimizer=optimizer, learning_rate=learning_rate).rows
+    random, test = rows[0], rows[-1]
+    assert (random["phase"], test["phase"]) == ("random", "test")
+    assert float(random["average_reward"]) < -0.3
+    assert test["nr_games"] == 100
+    assert float(test["average_reward"]) > 0.9
+
+
+def test_without_a_learning_rate_nothing_is_learned() -> None:
+    """What learns is the network, not its surroundings."""
+    result = run(learning_rate=0.0, epochs=1)
+    assert result.rows[-1]["weight_updates"] == 500
+    assert equal(result.weights, result.first_weights)
+    assert float(result.rows[-1]["average_reward"]) < 0
+
+
+def short_run(num_games: int, random_seed: int) -> Result:
+    return run(
+        num_games=num_games, random_seed=random_seed, epochs=2, train_steps=80, test_games=20
+    )
+
+
+@pytest.mark.parametrize("num_games", [1, 8])
+def test_the_same_seed_gives_the_same_run(num_games: int) -> None:
+    """Seed 0 is a seed like any other."""
+    first, again, other = (short_run(num_games, seed) for seed in (0, 0, 1))
+    assert first.rows[-1]["weight_updates"] == 80
+    assert not equal(first.weights, first.first_weights)
+    assert equal(first.weights, again.weights)
+    assert first.rows == again.rows
+    assert not equal(first.weights, other.weights)
+    assert not equal(first.first_weights, other.first_weights)
+    assert all(row != other_row for row, other_row in zip(first.rows, other.rows, strict=True))

@@ -1,0 +1,456 @@
+"""ReplayMemory against a slow twin: lists of episodes, the step number painted in the screens."""
+
+import re
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import psutil
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from simple_dqn.errors import UserError
+from simple_dqn.replay_memory import Minibatch, ReplayMemory
+
+SCREEN_SHAPE = (1, 3)
+BLANK = (0, 0, 0)
+Screen = tuple[int, ...]
+
+# What each game does at a step: goes on, loses a life, ends, or is cut short by a time limit.
+ENDS = {"on": (False, False), "life": (True, False), "end": (True, True), "limit": (False, True)}
+
+
+class Transition(NamedTuple):
+    prestate: list[Screen]
+    action: int
+    reward: float
+    poststate: list[Screen]
+    terminal: bool
+
+
+class Step(NamedTuple):
+    number: int
+    terminal: bool
+
+
+class Episode(NamedTuple):
+    """Steps that follow on each other; nothing may reach beyond either end."""
+
+    steps: list[Step]
+    cut: list[bool]  # one entry once the episode was cut: its last step has no successor
+
+
+def paint(game: int, number: int) -> Screen:
+    return (game + 1, number // 256, number % 256)
+
+
+def action_of(game: int, number: int) -> int:
+    return (7 * number + game) % 18
+
+
+def reward_of(game: int, number: int) -> float:
+    return number - 100.5 * game
+
+
+class Twin:
+    """What the memory should hold, without saving memory: every step since the beginning."""
+
+    def __init__(self, lane_size: int, num_games: int, history_length: int) -> None:
+        self.lane_size, self.num_games, self.history_length = lane_size, num_games, history_length
+        self.total = 0  # steps of each game
+        self.episodes = [[Episode([], [])] for _ in range(num_games)]
+
+    def add(self, kinds: list[str]) -> None:
+        for episodes, kind in zip(self.episodes, kinds, strict=True):
+            episodes[-1].steps.append(Step(self.total, ENDS[kind][0]))
+            if kind == "limit":
+                episodes[-1].cut.append(True)
+            if kind != "on":
+                episodes.append(Episode([], []))
+        self.total += 1
+
+    def cut(self) -> None:
+        for episodes in self.episodes:
+            if episodes[-1].steps:
+                episodes[-1].cut.append(True)
+                episodes.append(Episode([], []))
+
+    def old_and_new_enough(self, number: int) -> bool:
+        """Whether the successor of a step is known and no screen of its state overwritten."""
+        oldest = max(0, self.total - self.lane_size)
+        if self.total >= self.lane_size:
+            oldest += self.history_length - 1
+        return oldest <= number < self.total - 1
+
+    def num_cuts(self) -> int:
+        return sum(
+            episode.steps[-1].number >= self.total - self.lane_size
+            for episodes in self.episodes
+            for episode in episodes
+            if episode.cut
+        )
+
+    def transitions(self) -> dict[tuple[int, int], Transition]:
+        """All legal transitions by game and step number."""
+        return {
+            (game, step.number): self.transition(game, episode.steps, index)
+            for game, episodes in enumerate(self.episodes)
+            for episode in episodes
+            for index, step in enumerate(episode.steps)
+            if self.old_and_new_enough(step.number)
+            and not (episode.cut and step is episode.steps[-1])
+        }
+
+    def transition(self, game: int, steps: list[Step], index: int) -> Transition:
+        history = [BLANK] * self.history_length
+        history += [paint(game, step.number) for step in steps[: index + 1]]
+        prestate = history[-self.history_length :]
+        number, terminal = steps[index]
+        following = BLANK if terminal else paint(game, steps[index + 1].number)
+        return Transition(
+            prestate,
+            action_of(game, number),
+            reward_of(game, number),
+            [*prestate[1:], following],
+            terminal,
+        )
+
+
+def make_memory(
+    *,
+    lane_size: int,
+    num_games: int = 1,
+    history_length: int = 4,
+    batch_size: int | None = None,
+    screen_shape: tuple[int, int] = SCREEN_SHAPE,
+) -> ReplayMemory:
+    size = lane_size * num_games
+    return ReplayMemory(
+        size=size,
+        num_games=num_games,
+        history_length=history_length,
+        screen_shape=screen_shape,
+        batch_size=size if batch_size is None else batch_size,
+    )
+
+
+def add(memory: ReplayMemory, number: int, kinds: list[str]) -> None:
+    """Add step `number` of every game."""
+    games = range(len(kinds))
+    memory.add(
+        np.array([[paint(game, number)] for game in games], np.uint8),
+        np.array([action_of(game, number) for game in games]),
+        np.array([reward_of(game, number) for game in games], np.float32),
+        np.array([ENDS[kind][0] for kind in kinds]),
+        np.array([ENDS[kind][1] for kind in kinds]),
+    )
+
+
+def screens_of(state: npt.NDArray[np.uint8]) -> list[Screen]:
+    return [tuple(screen.ravel().tolist()) for screen in state]
+
+
+def read(minibatch: Minibatch) -> list[tuple[tuple[int, int], Transition]]:
+    """Game, step number and transition of each row."""
+    rows = []
+    for prestate, action, reward, poststate, terminal in zip(*minibatch, strict=True):
+        prestate_screens = screens_of(prestate)
+        game, high, low = prestate_screens[-1]
+        transition = Transition(
+            prestate_screens, int(action), float(reward), screens_of(poststate), bool(terminal)
+        )
+        rows.append(((game - 1, 256 * high + low), transition))
+    return rows
+
+
+def check_against(memory: ReplayMemory, twin: Twin, draws_per_transition: int = 20) -> None:
+    """Draw until a legal transition is missed once in about e**20 times; all must be right."""
+    legal = twin.transitions()
+    candidates = sum(twin.old_and_new_enough(number) for number in range(twin.total))
+    assert len(memory) == min(twin.total, twin.lane_size) * twin.num_games
+    # Documented as surely legal: cuts are subtracted wherever they stand.
+    assert memory.can_sample() == (candidates * twin.num_games > twin.num_cuts())
+    if not memory.can_sample():
+        return
+    assert legal
+    rng = np.random.default_rng(0)
+    seen = set()
+    for _ in range(draws_per_transition):
+        for key, transition in read(memory.get_minibatch(rng)):
+            assert key in legal
+            assert transition == legal[key]
+            seen.add(key)
+    assert seen == legal.keys()
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> tuple[int, int, int, list[list[str] | None]]:
+    """Lane size, number of games, history length and operations: a step's ends, or None: cut()."""
+    num_games = draw(st.integers(1, 4))
+    history_length = draw(st.integers(1, 5))
+    lane_size = draw(st.integers(history_length + 1, history_length + 9))
+    kind = st.sampled_from(["on", "on", "on", "on", "life", "end", "limit"])
+    step = st.lists(kind, min_size=num_games, max_size=num_games)
+    operations = draw(st.lists(step | step | step | st.none(), max_size=3 * lane_size))
+    return lane_size, num_games, history_length, operations
+
+
+@settings(max_examples=150, deadline=None)
+@given(histories())
+@example((5, 1, 4, [["on"]] * 5))  # just full
+@example((5, 1, 4, [["on"]] * 6))  # the first step overwritten
+@example((5, 2, 4, [["limit", "limit"]] * 12))  # nothing legal
+@example((2, 1, 1, [["on"], None, ["on"], ["on"]]))  # a cut overwritten
+def test_memory_agrees_with_its_twin(
+    history: tuple[int, int, int, list[list[str] | None]],
+) -> None:
+    lane_size, num_games, history_length, operations = history
+    memory = make_memory(lane_size=lane_size, num_games=num_games, history_length=history_length)
+    twin = Twin(lane_size, num_games, history_length)
+    for operation in operations:
+        if operation is None:
+            memory.cut()
+            twin.cut()
+        else:
+            add(memory, twin.total, operation)
+            twin.add(operation)
+        assert not memory.can_sample() or twin.transitions()
+    check_against(memory, twin)
+
+
+def test_memory_agrees_with_its_twin_at_every_step() -> None:
+    """Through three wraps; a game's start, a lost life and a cut pass every position."""
+    memory, twin = make_memory(lane_size=7, num_games=2), Twin(7, 2, 4)
+    for number in range(300):
+        if number % 13 == 12:
+            memory.cut()
+            twin.cut()
+        first = {3: "end", 6: "life", 8: "limit"}.get(number % 9, "on")
+        kinds = [first, "end" if number % 5 == 4 else "on"]
+        add(memory, number, kinds)
+        twin.add(kinds)
+        check_against(memory, twin)
+
+
+def states_after(kinds: list[str], history_length: int = 3) -> dict[int, tuple[list[int], ...]]:
+    """Step numbers (from 1) seen in each sampled pre- and poststate of one game; 0: blank."""
+    memory = make_memory(lane_size=10, history_length=history_length)
+    for number, kind in enumerate(kinds, start=1):
+        add(memory, number, [kind])
+    rng = np.random.default_rng(0)
+    states = {}
+    for _ in range(30):
+        for (_, number), transition in read(memory.get_minibatch(rng)):
+            states[number] = tuple(
+                [screen[2] for screen in state]
+                for state in (transition.prestate, transition.poststate)
+            )
+    return states
+
+
+def test_states_by_hand() -> None:
+    """The lost life at step 3 is terminal; the time limit at step 5 leaves no transition."""
+    assert states_after(["on", "on", "life", "on", "limit", "on", "on"]) == {
+        1: ([0, 0, 1], [0, 1, 2]),
+        2: ([0, 1, 2], [1, 2, 3]),
+        3: ([1, 2, 3], [2, 3, 0]),
+        4: ([0, 0, 4], [0, 4, 5]),
+        6: ([0, 0, 6], [0, 6, 7]),
+    }
+
+
+def test_states_of_a_full_memory_by_hand() -> None:
+    """Steps 1 and 2 of 12 are overwritten; 3 and 4 would need them."""
+    assert states_after(["on"] * 12) == {
+        number: ([number - 2, number - 1, number], [number - 1, number, number + 1])
+        for number in range(5, 12)
+    }
+
+
+def filled(num_steps: int = 30) -> tuple[ReplayMemory, Twin]:
+    """A full memory of three games with every kind of end in it, and its twin."""
+    memory, twin = make_memory(lane_size=20, num_games=3, batch_size=30), Twin(20, 3, 4)
+    for number in range(num_steps):
+        kinds = [
+            "limit" if number % 3 == 0 else "on",
+            "end" if number % 7 == 0 else "on",
+            "life" if number % 5 == 0 else "on",
+        ]
+        add(memory, number, kinds)
+        twin.add(kinds)
+    return memory, twin
+
+
+def test_sampling_is_uniform() -> None:
+    """Cut steps are drawn again; that must not favour their neighbours or the other games."""
+    memory, twin = filled()
+    counts = dict.fromkeys(twin.transitions(), 0)
+    assert len(counts) < 3 * 16  # some are cut
+    rng = np.random.default_rng(1)
+    minibatches = 600
+    for _ in range(minibatches):
+        for key, _ in read(memory.get_minibatch(rng)):
+            counts[key] += 1
+    observed = np.array(list(counts.values()))
+    expected = minibatches * 30 / len(counts)
+    chi_square = float(((observed - expected) ** 2 / expected).sum())
+    # Mean and variance of chi-square with k degrees of freedom are k and 2 k; four sigmas.
+    freedom = len(counts) - 1
+    assert abs(chi_square - freedom) < 4 * np.sqrt(2 * freedom)
+
+
+def test_the_rng_alone_decides_what_is_drawn() -> None:
+    memory, other = filled()[0], filled()[0]
+    first = read(memory.get_minibatch(np.random.default_rng(5)))
+    assert read(memory.get_minibatch(np.random.default_rng(5))) == first
+    assert read(other.get_minibatch(np.random.default_rng(5))) == first
+    assert read(memory.get_minibatch(np.random.default_rng(6))) != first
+
+
+def test_drawing_changes_nothing() -> None:
+    memory, twin = filled()
+    for seed in range(50):
+        memory.get_minibatch(np.random.default_rng(seed))
+    check_against(memory, twin, draws_per_transition=40)
+
+
+def test_shapes_and_types() -> None:
+    minibatch = filled()[0].get_minibatch(np.random.default_rng(0))
+    for states in (minibatch.prestates, minibatch.poststates):
+        assert (states.shape, states.dtype) == ((30, 4, *SCREEN_SHAPE), np.uint8)
+    for field, dtype in (
+        (minibatch.actions, np.int64),
+        (minibatch.rewards, np.float32),
+        (minibatch.terminals, np.bool_),
+    ):
+        assert (field.shape, field.dtype) == ((30,), dtype)
+
+
+def test_states_are_views_that_the_next_minibatch_overwrites() -> None:
+    memory, _ = filled()
+    minibatch = memory.get_minibatch(np.random.default_rng(0))
+    assert np.shares_memory(minibatch.prestates, minibatch.poststates)
+    copies = [field.copy() for field in minibatch]
+    following = memory.get_minibatch(np.random.default_rng(1))
+    assert np.shares_memory(minibatch.prestates, following.prestates)
+    assert not np.array_equal(minibatch.prestates, copies[0])
+    # The small fields are the receiver's own.
+    for index in (1, 2, 4):
+        np.testing.assert_array_equal(minibatch[index], copies[index])
+
+
+def test_later_steps_do_not_change_a_minibatch() -> None:
+    memory, twin = filled()
+    minibatch = memory.get_minibatch(np.random.default_rng(0))
+    copies = [field.copy() for field in minibatch]
+    for number in range(twin.total, twin.total + 2 * twin.lane_size):
+        add(memory, number, ["end"] * 3)
+    memory.cut()
+    for field, copy in zip(minibatch, copies, strict=True):
+        np.testing.assert_array_equal(field, copy)
+
+
+def test_memory_keeps_its_own_copy_of_a_step() -> None:
+    memory = make_memory(lane_size=6, history_length=1)
+    screens = np.full((1, *SCREEN_SHAPE), 9, np.uint8)
+    actions, rewards = np.array([3]), np.array([0.5], np.float32)
+    ends = np.array([False])
+    for _ in range(3):
+        memory.add(screens, actions, rewards, ends, ends)
+    screens.fill(1)
+    actions.fill(1)
+    rewards.fill(1)
+    ends.fill(True)
+    minibatch = memory.get_minibatch(np.random.default_rng(0))
+    assert (minibatch.prestates == 9).all()
+    assert (minibatch.poststates == 9).all()
+    assert minibatch.actions.tolist() == [3] * 6
+    assert minibatch.rewards.tolist() == [0.5] * 6
+    assert not minibatch.terminals.any()
+
+
+def test_cut_of_an_empty_memory_does_nothing() -> None:
+    memory, twin = make_memory(lane_size=6, history_length=1), Twin(6, 1, 1)
+    memory.cut()
+    for number in range(3):
+        add(memory, number, ["on"])
+        twin.add(["on"])
+        check_against(memory, twin)
+
+
+def test_cutting_twice_is_cutting_once() -> None:
+    memory = make_memory(lane_size=6, history_length=1)
+    for number in range(4):
+        add(memory, number, ["on"])
+        memory.cut()
+        memory.cut()
+    assert not memory.can_sample()
+    add(memory, 4, ["on"])
+    assert not memory.can_sample()
+    add(memory, 5, ["on"])
+    assert memory.can_sample()
+    numbers = {number for (_, number), _ in read(memory.get_minibatch(np.random.default_rng(0)))}
+    assert numbers == {4}
+
+
+def test_size_is_that_of_all_games_together() -> None:
+    memory = ReplayMemory(
+        size=23, num_games=3, history_length=2, screen_shape=SCREEN_SHAPE, batch_size=4
+    )
+    assert memory.lane_size == 7
+    for number in range(9):
+        assert len(memory) == 3 * min(number, 7)
+        add(memory, number, ["on"] * 3)
+    assert len(memory) == 21
+
+
+def test_a_transition_takes_little_more_than_its_screen() -> None:
+    memory = make_memory(lane_size=2_500, num_games=4, batch_size=1, screen_shape=(84, 84))
+    arrays = [value for value in vars(memory).values() if isinstance(value, np.ndarray)]
+    assert 84 * 84 < sum(array.nbytes for array in arrays) / 10_000 <= 7_100
+
+
+def test_too_large_a_memory_is_refused_before_it_is_allocated() -> None:
+    with pytest.raises(UserError, match=r"takes 7062000\.00 GB") as error:
+        make_memory(lane_size=10**12, batch_size=32, screen_shape=(84, 84))
+    advice = re.search(r"--replay_size (\d+) fits", str(error.value))
+    assert advice is not None
+    assert 0 < int(advice[1]) * 7_062 < psutil.virtual_memory().total
+
+
+def test_advised_size_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Free(NamedTuple):
+        available: int = 100 * (84 * 84 + 6)
+
+    monkeypatch.setattr(psutil, "virtual_memory", Free)
+    make_memory(lane_size=100, batch_size=32, screen_shape=(84, 84))
+    with pytest.raises(UserError, match="--replay_size 90 fits"):
+        make_memory(lane_size=101, batch_size=32, screen_shape=(84, 84))
+
+
+@pytest.mark.parametrize(
+    ("size", "num_games", "batch_size"),
+    [(4, 1, 1), (14, 3, 1), (0, 1, 1), (2, 3, 1), (31, 1, 32)],
+)
+def test_too_small_a_memory_is_refused(size: int, num_games: int, batch_size: int) -> None:
+    with pytest.raises(UserError, match=f"--replay_size {size} is too small"):
+        ReplayMemory(
+            size=size,
+            num_games=num_games,
+            history_length=4,
+            screen_shape=SCREEN_SHAPE,
+            batch_size=batch_size,
+        )
+
+
+@pytest.mark.parametrize("num_games", [1, 3])
+def test_smallest_memory_works(num_games: int) -> None:
+    """A step more than a state has: one legal transition of each game once it is full."""
+    memory = make_memory(lane_size=5, num_games=num_games)
+    twin = Twin(5, num_games, 4)
+    for number in range(12):
+        add(memory, number, ["on"] * num_games)
+        twin.add(["on"] * num_games)
+        check_against(memory, twin)
+    assert len(twin.transitions()) == num_games
