@@ -64,6 +64,9 @@ class ExplorationSchedule:
 class Agent:
     """Plays `num_games` games in step with one network.
 
+    Deviates: DeepMind's agent plays one game (the default here); several games all act before the
+    updates that fall due in these steps.
+
     Every phase restarts the games and draws its random numbers from (random_seed, phase, epoch),
     so it can be repeated by itself.
 

@@ -57,8 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         sys.stderr.write(
-            "simple_dqn: interrupted; finished phases are in the CSV, finished epochs in snapshots "
-            "that scripts/resume.sh goes on from\n"
+            ("\n" if sys.stderr.isatty() else "")  # below the progress bar
+            + "simple_dqn: interrupted; finished phases are in the CSV, finished epochs in "
+            "snapshots that scripts/resume.sh goes on from\n"
         )
         return 130
     return 0
@@ -499,6 +500,10 @@ def _score_report(game: str, row: Row) -> str:
         f"game                    {game}",
         f"games                   {row['nr_games']}",
         f"steps                   {row['steps']}",
+    ]
+    if not row["nr_games"]:
+        return "\n".join([*lines, "No game ended: give more --test_steps, or --test_games.\n"])
+    lines += [
         f"average reward          {average:.2f} +- {row['std_game_reward']:.2f} (std. deviation)",
         f"lowest, highest         {row['min_game_reward']:g}, {row['max_game_reward']:g}",
     ]

@@ -168,10 +168,13 @@ class Statistics:
 
 def summary(row: Row) -> str:
     """One line that tells how a phase went."""
+    rewards = (
+        f"reward {row['average_reward']:.2f} +- {row['std_game_reward']:.2f} "
+        f"({row['min_game_reward']:g} to {row['max_game_reward']:g})"
+    )
     return (
         f"epoch {row['epoch']} {row['phase']}: {row['steps']:,} steps, {row['nr_games']} games, "
-        f"reward {row['average_reward']:.2f} +- {row['std_game_reward']:.2f} "
-        f"({row['min_game_reward']:g} to {row['max_game_reward']:g}), "
+        f"{rewards if row['nr_games'] else 'none ended'}, "
         f"mean Q {row['meanq']:.3f}, loss {row['meancost']:.5f}, "
         f"{row['epoch_time']:.0f} s, {row['steps_per_second']:.0f} steps/s"
     )

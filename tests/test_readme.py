@@ -45,6 +45,13 @@ def test_files_are_there_and_all_named() -> None:
         assert (REPOSITORY / link).exists(), link
 
 
+def test_every_deviation_is_told() -> None:
+    """As many tags in the code as lines in the list."""
+    code = "".join(path.read_text() for path in (REPOSITORY / "simple_dqn").glob("*.py"))
+    told = README.split("From the paper and DeepMind's code:")[1].split("From the original")[0]
+    assert code.count("Deviates: ") == len(re.findall(r"^- ", told, re.MULTILINE)) > 3
+
+
 @pytest.mark.parametrize("script", sorted(set(re.findall(r"scripts/(\w+\.sh)", README))))
 def test_scripts_are_there(script: str) -> None:
     path = REPOSITORY / "scripts" / script

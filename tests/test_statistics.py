@@ -125,7 +125,7 @@ def test_no_finished_game_is_nan(tmp_path: Path) -> None:
     statistics.on_phase_end()
     (row,) = csv.DictReader(csv_file.read_text().splitlines())
     assert (row["nr_games"], row["average_reward"]) == ("0", "nan")
-    assert "0 games" in summary(statistics.row)
+    assert "0 games, none ended, mean Q" in summary(statistics.row)
 
 
 def test_refill_is_no_row_and_no_file_is_no_row(tmp_path: Path) -> None:
