@@ -33,7 +33,7 @@ class Console:
             rom_path: a checked ROM file.
             repeat_action_probability: per frame.
             minimal_action_set: only the game's own actions.
-            color_averaging: each frame is averaged with the one before, on colours.
+            color_averaging: ALE blends each frame with the one before, favouring the brighter.
             seed: of the emulator's randomness, 31 bits.
         """
         ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
@@ -91,7 +91,7 @@ class ConsoleEnvironment(Environment):
         max_frames: int,
         color_averaging: bool,
     ) -> None:
-        """See `ALEEnvironment`; `color_averaging`: each frame is averaged with the one before."""
+        """See `ALEEnvironment` and, for `color_averaging`, `Console`."""
         self.num_games = num_games
         self.screen_shape = screen_shape
         self._settings = {

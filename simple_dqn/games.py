@@ -56,11 +56,12 @@ def find_game(text: str, roms_dir: Path) -> Game:
             f"unknown game {text!r}; "
             + (f"did you mean {hint}?" if hint else "try pong, breakout or space_invaders")
         )
-    file = by_squashed_name[wanted] + ".bin"
-    own_rom, wheel_rom = roms_dir / file, wheel_roms / file
-    if not own_rom.exists() and not wheel_rom.exists():
-        raise UserError(f"ale-py brings no ROM for {text}; put it at {own_rom}")
-    return _read_rom(own_rom if own_rom.exists() else wheel_rom)
+    name = by_squashed_name[wanted]
+    own_rom = roms_dir / f"{name}.bin"
+    game = _read_rom(own_rom if own_rom.exists() else wheel_roms / f"{name}.bin")
+    if game.name != name:
+        raise UserError(f"{own_rom} is the ROM of {game.name}; rename or remove it")
+    return game
 
 
 def human_normalized_score(game: str, score: float) -> float | None:

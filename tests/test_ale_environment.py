@@ -1,0 +1,425 @@
+"""Atari games: every byte against a slow twin that plays frame by frame and computes in NumPy."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import ale_py
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from simple_dqn.ale_environment import NO_LIMIT, ALEEnvironment
+from simple_dqn.console_environment import ConsoleEnvironment
+from simple_dqn.environment import Environment, Observation
+from simple_dqn.games import find_game
+
+ROMS = Path(ale_py.__file__).parent / "roms"
+SETTINGS: dict[str, Any] = {
+    "num_games": 1,
+    "screen_shape": (84, 84),
+    "frame_skip": 4,
+    "repeat_action_probability": 0.0,
+    "minimal_action_set": True,
+    "random_starts": 0,
+    "lost_life_is_terminal": True,
+    "max_frames": NO_LIMIT,
+}
+# Breakout's actions
+NOOP, FIRE, RIGHT, LEFT = range(4)
+
+
+def make_ale(game: str, *, num_threads: int = 1, **settings: Any) -> ALEEnvironment:
+    return ALEEnvironment(
+        rom_path=ROMS / f"{game}.bin", num_threads=num_threads, **SETTINGS | settings
+    )
+
+
+def make_console(
+    game: str, *, color_averaging: bool = False, **settings: Any
+) -> ConsoleEnvironment:
+    return ConsoleEnvironment(
+        rom_path=ROMS / f"{game}.bin", color_averaging=color_averaging, **SETTINGS | settings
+    )
+
+
+class SlowGame:
+    """One game, frame by frame: the preprocessing of Mnih et al. 2015 as ALE's engine does it.
+
+    luminance of the last two frames  ->  their maximum  ->  resized by area
+    """
+
+    def __init__(
+        self,
+        game: str,
+        *,
+        emulator_seed: int = 0,
+        repeat_action_probability: float = 0.0,
+        screen_shape: tuple[int, int] = (84, 84),
+        frame_skip: int = 4,
+    ) -> None:
+        ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
+        self.ale = ale_py.ALEInterface()
+        self.ale.setInt("random_seed", emulator_seed)
+        self.ale.setInt("frame_skip", 1)
+        self.ale.setFloat("repeat_action_probability", repeat_action_probability)
+        self.ale.loadROM(ROMS / f"{game}.bin")
+        self.actions = self.ale.getMinimalActionSet()
+        self.screen_shape = screen_shape
+        self.frame_skip = frame_skip
+
+    def start(self, noops: int = 0) -> npt.NDArray[np.uint8]:
+        self.ale.reset_game()
+        for _ in range(noops):
+            self.ale.act(ale_py.Action.NOOP)
+        return self.resized(self.luminance())
+
+    def step(self, action: int) -> Observation:
+        """Play a step of a training game; at its end start the next one."""
+        lives, reward, pictures = self.ale.lives(), 0, []
+        for frame in range(self.frame_skip):
+            reward += self.ale.act(self.actions[action])
+            if self.ale.game_over():
+                return observation(self.start(), reward, terminal=True, game_over=True)
+            if frame >= self.frame_skip - 2:
+                pictures.append(self.luminance())
+        screen = self.resized(np.maximum.reduce(pictures))
+        return observation(screen, reward, terminal=self.ale.lives() < lives, game_over=False)
+
+    def luminance(self) -> npt.NDArray[np.uint8]:
+        red, green, blue = np.moveaxis(self.ale.getScreenRGB(), -1, 0)
+        weighted = 0.2989 * red + 0.5870 * green + 0.1140 * blue
+        luminance: npt.NDArray[np.uint8] = np.rint(weighted).astype(np.uint8)
+        return luminance
+
+    def resized(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        height, width = self.screen_shape
+        screen = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+        return np.asarray(screen, np.uint8)
+
+
+def observation(
+    screen: npt.NDArray[np.uint8], reward: float, *, terminal: bool, game_over: bool
+) -> Observation:
+    return Observation(
+        screen[None],
+        np.array([reward], np.float32),
+        np.array([terminal]),
+        np.array([game_over]),
+    )
+
+
+class Recording(NamedTuple):
+    """Games as played; the time is the leading axis."""
+
+    screens: npt.NDArray[np.uint8]  # (steps + 1, num_games, height, width)
+    rewards: npt.NDArray[np.float32]  # (steps, num_games)
+    terminals: npt.NDArray[np.bool_]  # (steps, num_games)
+    game_overs: npt.NDArray[np.bool_]  # (steps, num_games)
+
+
+def record(first: npt.NDArray[np.uint8], steps: list[Observation]) -> Recording:
+    screens, rewards, terminals, game_overs = (np.stack(part) for part in zip(*steps, strict=True))
+    return Recording(np.concatenate([first[None], screens]), rewards, terminals, game_overs)
+
+
+def play(environment: Environment, actions: npt.NDArray[np.int64], seed: int = 0) -> Recording:
+    """Play new games with actions (steps, num_games)."""
+    first = environment.restart(seed)
+    steps = []
+    for step in actions:
+        environment.act(step)
+        steps.append(environment.observe())
+    return record(first, steps)
+
+
+def play_slowly(game: SlowGame, actions: npt.NDArray[np.int64]) -> Recording:
+    """Play with actions (steps, 1)."""
+    return record(game.start()[None], [game.step(int(action)) for (action,) in actions])
+
+
+def assert_equal(left: Recording, right: Recording) -> None:
+    for name, a, b in zip(Recording._fields, left, right, strict=True):
+        np.testing.assert_array_equal(a, b, err_msg=name)
+
+
+def random_actions(num_actions: int, steps: int, num_games: int = 1) -> npt.NDArray[np.int64]:
+    return np.random.default_rng(0).integers(num_actions, size=(steps, num_games))
+
+
+def emulator_seeds(seed: int, num_games: int) -> list[int]:
+    """The seeds of the emulators, as both environments derive them."""
+    return [int(s) for s in np.random.SeedSequence(seed).generate_state(num_games) >> 1]
+
+
+class Pair(NamedTuple):
+    """The same games played by the environment and by its slow twin."""
+
+    fast: Recording
+    slow: Recording
+
+
+# Enough random steps for the number of whole games.
+WHOLE_GAMES = {"pong": (1, 1100), "breakout": (3, 650), "space_invaders": (1, 600)}
+
+
+@pytest.fixture(scope="module", params=WHOLE_GAMES)
+def game(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def pair(game: str) -> Pair:
+    environment = make_ale(game)
+    actions = random_actions(environment.num_actions, WHOLE_GAMES[game][1])
+    return Pair(play(environment, actions), play_slowly(SlowGame(game), actions))
+
+
+# The engine against the twin.
+
+
+def test_whole_games_were_played(game: str, pair: Pair) -> None:
+    assert pair.slow.game_overs.sum() >= WHOLE_GAMES[game][0]
+    assert not pair.slow.game_overs[-10:].any(), "the next game was played on for some steps"
+
+
+def test_screens_are_the_slow_twins_byte_for_byte(pair: Pair) -> None:
+    """The maximum is taken on luminance, the resize is by area, at a lost life too."""
+    np.testing.assert_array_equal(pair.fast.screens, pair.slow.screens)
+
+
+def test_a_games_end_brings_the_next_games_first_screen(game: str, pair: Pair) -> None:
+    first = SlowGame(game).start()
+    for step in np.flatnonzero(pair.fast.game_overs):
+        np.testing.assert_array_equal(pair.fast.screens[step + 1, 0], first)
+
+
+def test_rewards_are_raw_and_summed_over_the_frames(game: str, pair: Pair) -> None:
+    np.testing.assert_array_equal(pair.fast.rewards, pair.slow.rewards)
+    if game == "pong":
+        assert pair.fast.rewards.min() == -1
+    elif game == "space_invaders":
+        assert pair.fast.rewards.max() > 1, "not clipped"
+    else:
+        assert pair.fast.rewards.sum() > 0
+
+
+def test_terminals_are_lost_lives_and_ends(game: str, pair: Pair) -> None:
+    np.testing.assert_array_equal(pair.fast.terminals, pair.slow.terminals)
+    np.testing.assert_array_equal(pair.fast.game_overs, pair.slow.game_overs)
+    end = int(np.flatnonzero(pair.fast.game_overs)[0])
+    lives = {"pong": 1, "breakout": 5, "space_invaders": 3}[game]
+    assert pair.fast.terminals[: end + 1].sum() == lives
+
+
+@pytest.mark.parametrize("frame_skip", [1, 3])
+def test_frame_skip(frame_skip: int) -> None:
+    actions = random_actions(18, 100)
+    fast = play(make_ale("seaquest", frame_skip=frame_skip), actions)
+    slow = play_slowly(SlowGame("seaquest", frame_skip=frame_skip), actions)
+    assert_equal(fast, slow)
+    assert len(np.unique(fast.screens, axis=0)) > 10
+
+
+@pytest.mark.parametrize("screen_shape", [(36, 36), (60, 100), (210, 160), (250, 200)])
+def test_screen_shape(screen_shape: tuple[int, int]) -> None:
+    actions = random_actions(18, 30)
+    fast = play(make_ale("seaquest", screen_shape=screen_shape), actions)
+    slow = play_slowly(SlowGame("seaquest", screen_shape=screen_shape), actions)
+    assert fast.screens.shape == (31, 1, *screen_shape)
+    assert_equal(fast, slow)
+
+
+def test_repeat_action_probability_follows_the_seed() -> None:
+    actions = random_actions(18, 100)
+    environment = make_ale("seaquest", repeat_action_probability=0.25)
+    recording = play(environment, actions, seed=3)
+    (emulator_seed,) = emulator_seeds(3, 1)
+    slow = SlowGame("seaquest", emulator_seed=emulator_seed, repeat_action_probability=0.25)
+    assert_equal(recording, play_slowly(slow, actions))
+    assert_equal(recording, play(environment, actions, seed=3))
+    assert (recording.screens != play(environment, actions, seed=4).screens).any()
+    assert (recording.screens != play(make_ale("seaquest"), actions, seed=3).screens).any()
+
+
+# Lives, starts and cuts.
+
+
+def test_a_lost_life_is_a_terminal_in_training_only_and_the_game_goes_on() -> None:
+    actions = random_actions(4, WHOLE_GAMES["breakout"][1])
+    training = play(make_ale("breakout"), actions)
+    test = play(make_ale("breakout", lost_life_is_terminal=False), actions)
+    assert training.terminals.sum() > training.game_overs.sum() > 0
+    assert_equal(test, training._replace(terminals=training.game_overs))
+
+
+def test_fire_is_not_pressed_at_a_games_start() -> None:
+    environment = make_ale("breakout", random_starts=30, max_frames=400)
+    idle = play(environment, np.full((120, 1), NOOP))  # a game starts at step 100
+    assert idle.game_overs.sum() == 1
+    assert (idle.screens == idle.screens[0]).all(), "no ball is on its way"
+    fired = play(environment, np.array([[FIRE], *[[NOOP]] * 50]))
+    assert (fired.screens[20:] != fired.screens[0]).any()
+
+
+@pytest.mark.parametrize("make", [make_ale, make_console])
+@pytest.mark.parametrize("random_starts", [0, 10])
+def test_a_game_starts_with_0_to_random_starts_idle_frames(make: Any, random_starts: int) -> None:
+    """In Star Gunner no two of the first screens are the same, so that they tell the frames.
+
+    Games are cut after their first step; each step brings another first screen.
+    """
+    slow = SlowGame("star_gunner")
+    frames = {slow.start(noops).tobytes(): noops for noops in range(random_starts + 10)}
+    assert len(frames) == random_starts + 10
+    environment = make("star_gunner", random_starts=random_starts, max_frames=4)
+    recording = play(environment, np.zeros((99, 1), np.int64))
+    assert recording.game_overs.all()
+    drawn = [frames[screen.tobytes()] for screen in recording.screens]
+    counts = np.bincount(drawn)
+    assert len(counts) == random_starts + 1, "up to random_starts, no further"
+    expected = len(drawn) / (random_starts + 1)
+    assert counts.min() > expected / 4, "all as probable as each other"
+    assert counts.max() < expected * 2.5
+
+
+@pytest.mark.parametrize("make", [make_ale, make_console])
+@pytest.mark.parametrize(("max_frames", "frame_skip", "steps"), [(12, 4, 3), (13, 4, 4), (5, 1, 5)])
+def test_max_frames_cuts_a_game_without_a_terminal(
+    make: Any, max_frames: int, frame_skip: int, steps: int
+) -> None:
+    """Idle frames at the start do not count."""
+    environment = make("breakout", max_frames=max_frames, frame_skip=frame_skip, random_starts=30)
+    recording = play(environment, np.full((5 * steps, 1), FIRE))
+    assert np.flatnonzero(recording.game_overs).tolist() == [
+        steps * (game + 1) - 1 for game in range(5)
+    ]
+    assert not recording.terminals.any()
+
+
+def test_a_cut_game_plays_no_frame_more() -> None:
+    """Cut in the second frame of a step: a point in its third frame is not won."""
+    game = SlowGame("pong", frame_skip=1)
+    game.start()
+    point = 1
+    while game.step(NOOP).rewards == 0:
+        point += 1  # the frame that brings the first point, counted from 1
+    for make in (make_ale, make_console):
+        for max_frames, won in ((point - 1, 0), (point, -1)):
+            environment = make("pong", frame_skip=point + 1, max_frames=max_frames)
+            recording = play(environment, np.array([[NOOP]]))
+            assert recording.game_overs == [[True]]
+            assert recording.rewards == [[won]]
+
+
+def test_five_minutes_are_18000_frames() -> None:
+    """In Yars' Revenge an idle player's game would go on beyond."""
+    environment = make_ale(
+        "yars_revenge", max_frames=18_000, random_starts=30, lost_life_is_terminal=False
+    )
+    recording = play(environment, np.full((4500, 1), NOOP))
+    assert np.flatnonzero(recording.game_overs).tolist() == [4499]
+    assert not recording.terminals.any()
+
+
+# Actions, copies, ROMs.
+
+
+def test_action_sets() -> None:
+    pong, breakout, all_actions = (
+        make_ale("pong"),
+        make_ale("breakout"),
+        make_ale("pong", minimal_action_set=False),
+    )
+    assert pong.num_actions == 6
+    assert breakout.action_meanings == ("NOOP", "FIRE", "RIGHT", "LEFT")
+    assert all_actions.num_actions == 18
+    assert all_actions.action_meanings[0] == pong.action_meanings[0] == "NOOP"
+    assert set(pong.action_meanings) < set(all_actions.action_meanings)
+    for environment, minimal in ((pong, True), (all_actions, False)):
+        console = make_console("pong", minimal_action_set=minimal)
+        assert console.action_meanings == environment.action_meanings
+        assert console.num_actions == environment.num_actions
+
+
+def test_the_number_of_threads_changes_nothing() -> None:
+    settings = {
+        "num_games": 3,
+        "repeat_action_probability": 0.25,
+        "random_starts": 30,
+        "max_frames": 150,
+    }
+    actions = random_actions(4, 50, num_games=3)
+    one, two = (
+        play(make_ale("breakout", num_threads=threads, **settings), actions) for threads in (1, 2)
+    )
+    assert one.game_overs.any()
+    assert_equal(one, two)
+
+
+def test_a_copy_of_a_rom_under_a_foreign_name_plays_the_same_game(tmp_path: Path) -> None:
+    """ALE would end the process if it did not know the ROM."""
+    path = tmp_path / "my games" / "Spiel Nr. 1.rom"
+    path.parent.mkdir()
+    path.write_bytes((ROMS / "pong.bin").read_bytes())
+    rom_path = find_game(str(path), tmp_path).rom_path
+    actions = random_actions(6, 30)
+    recording = play(ALEEnvironment(rom_path=rom_path, num_threads=1, **SETTINGS), actions)
+    assert_equal(recording, play_slowly(SlowGame("pong"), actions))
+
+
+# What people watch is what the network was trained on.
+
+
+def test_the_console_shows_what_training_saw(game: str) -> None:
+    num_games = 2 if game == "breakout" else 1
+    settings = {"num_games": num_games, "repeat_action_probability": 0.25, "max_frames": 302}
+    ale, console = make_ale(game, **settings), make_console(game, **settings)
+    actions = random_actions(ale.num_actions, 120, num_games)
+    recording = play(console, actions, seed=5)
+    assert recording.game_overs.any()
+    assert_equal(recording, play(ale, actions, seed=5))
+
+
+@pytest.mark.parametrize("frame_skip", [1, 3])
+def test_the_console_skips_frames_like_the_engine(frame_skip: int) -> None:
+    actions = random_actions(6, 100)
+    shape = (210, 160)
+    ale, console = (
+        play(make("pong", frame_skip=frame_skip, screen_shape=shape), actions)
+        for make in (make_ale, make_console)
+    )
+    assert_equal(console, ale)
+
+
+def test_averaging_colours_changes_what_moves_and_nothing_else() -> None:
+    """A pixel that stays keeps its luminance, one that changes gets one between old and new.
+
+    Frame by frame and not resized, so that pixels can be compared.
+    """
+    settings = {"frame_skip": 1, "screen_shape": (210, 160)}
+    actions = np.repeat(random_actions(6, 100), 4, axis=0)
+    plain = play(make_console("space_invaders", **settings), actions)
+    averaged = play(make_console("space_invaders", color_averaging=True, **settings), actions)
+    old, new, mixed = plain.screens[:-1], plain.screens[1:], averaged.screens[1:]
+    stays = old == new
+    np.testing.assert_array_equal(mixed[stays], new[stays])
+    assert (mixed[~stays] != new[~stays]).mean() > 0.5
+    assert (mixed >= np.minimum(old, new)).all()
+    assert (mixed <= np.maximum(old, new)).all()
+    assert_equal(plain, averaged._replace(screens=plain.screens))
+
+
+def test_averaging_replaces_the_maximum() -> None:
+    """A screen is the average of the step's last two frames: that of its last frame alone."""
+    actions = random_actions(6, 100)
+    shape = (210, 160)
+    steps = play(make_console("space_invaders", color_averaging=True, screen_shape=shape), actions)
+    frames = play(
+        make_console("space_invaders", color_averaging=True, screen_shape=shape, frame_skip=1),
+        np.repeat(actions, 4, axis=0),
+    )
+    np.testing.assert_array_equal(steps.screens, frames.screens[::4])
+    plain = play(make_ale("space_invaders", screen_shape=shape), actions)
+    assert (steps.screens != plain.screens).any()
+    np.testing.assert_array_equal(steps.rewards, plain.rewards)

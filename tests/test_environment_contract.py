@@ -1,0 +1,382 @@
+"""What every environment must hold: one case for each, the same tests for all.
+
+A new environment gets a line in CASES.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import ale_py
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+import pytest
+from catch import Catch
+
+from simple_dqn.ale_environment import NO_LIMIT, ALEEnvironment
+from simple_dqn.console_environment import ConsoleEnvironment
+from simple_dqn.environment import Environment, Observation
+from simple_dqn.errors import UserError
+from simple_dqn.gym_environment import GymEnvironment
+
+ROMS = Path(ale_py.__file__).parent / "roms"
+
+
+class Corridor(gymnasium.Env[npt.NDArray[np.uint8], int]):
+    """A walker on ten cells: the left end pays -1, the right end 2; TimeLimit cuts long walks."""
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 30}  # noqa: RUF012 (gymnasium's way)
+    action_space = gymnasium.spaces.Discrete(3)
+    observation_space: gymnasium.Space[Any] = gymnasium.spaces.Box(0, 255, (20, 30, 3), np.uint8)
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        self.render_mode = render_mode
+        self._cell = 0
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed, options=options)
+        self._cell = int(self.np_random.integers(1, 9))
+        return self.see(), {}
+
+    def step(self, action: int) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self._cell += (0, -1, 1)[action]
+        reward = {0: -1.0, 9: 2.0}.get(self._cell, 0.0)
+        return self.see(), reward, reward != 0, False, {}
+
+    def see(self) -> Any:
+        return self.render()
+
+    def render(self) -> Any:
+        picture = np.zeros((20, 30, 3), np.uint8)
+        picture[:, 3 * self._cell : 3 * self._cell + 3] = (250, 150, 60)
+        return picture
+
+
+class NumberedCorridor(Corridor):
+    """The same seen as a number: a screen must be rendered."""
+
+    observation_space = gymnasium.spaces.Box(0, 9, (1,), np.float32)
+
+    def see(self) -> Any:
+        return np.array([self._cell], np.float32)
+
+
+class GrayCorridor(Corridor):
+    """The same seen as a gray picture."""
+
+    observation_space = gymnasium.spaces.Box(0, 255, (20, 30), np.uint8)
+
+    def see(self) -> Any:
+        return self.render()[:, :, 0]
+
+
+class StackedCorridor(Corridor):
+    """The same seen as a stack of pictures, which is no picture: a screen must be rendered."""
+
+    observation_space = gymnasium.spaces.Box(0, 255, (4, 20, 30), np.uint8)
+
+    def see(self) -> Any:
+        return np.stack([self.render()[:, :, 0]] * 4)
+
+
+class BlindCorridor(NumberedCorridor):
+    """The same, but what renders it is not installed."""
+
+    def render(self) -> Any:
+        raise gymnasium.error.DependencyNotInstalled("pygame is not installed")
+
+
+class SteeredCorridor(NumberedCorridor):
+    """The same with a steering wheel: its actions are not discrete."""
+
+    action_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
+
+
+for corridor in (
+    Corridor,
+    NumberedCorridor,
+    GrayCorridor,
+    StackedCorridor,
+    BlindCorridor,
+    SteeredCorridor,
+):
+    gymnasium.register(f"{corridor.__name__}-v0", entry_point=corridor, max_episode_steps=12)
+
+
+def ale_settings(game: str, num_games: int, max_frames: int) -> dict[str, Any]:
+    return {
+        "rom_path": ROMS / f"{game}.bin",
+        "num_games": num_games,
+        "screen_shape": (84, 84),
+        "frame_skip": 4,
+        "repeat_action_probability": 0.1,
+        "minimal_action_set": True,
+        "random_starts": 30,
+        "lost_life_is_terminal": True,
+        "max_frames": max_frames,
+    }
+
+
+def make_ale(game: str, num_games: int, max_frames: int = NO_LIMIT) -> Environment:
+    return ALEEnvironment(**ale_settings(game, num_games, max_frames), num_threads=2)
+
+
+def make_console(game: str, num_games: int, max_frames: int = NO_LIMIT) -> Environment:
+    return ConsoleEnvironment(**ale_settings(game, num_games, max_frames), color_averaging=True)
+
+
+def make_gym(name: str, num_games: int) -> Environment:
+    return GymEnvironment(environment_id=f"{name}-v0", num_games=num_games, screen_shape=(20, 40))
+
+
+class Case(NamedTuple):
+    """An environment to test.
+
+    Attributes:
+        make: makes it.
+        num_games: copies in it.
+        ends: what random play must meet in `steps` steps, and nothing else: `end` of a game, `cut`
+            by a time limit, lost `life`.
+        steps: see `ends`.
+    """
+
+    make: Callable[[], Environment]
+    num_games: int
+    ends: set[str]
+    steps: int
+
+
+CASES = {
+    "ale_pong_1": Case(lambda: make_ale("pong", 1, max_frames=160), 1, {"cut"}, 100),
+    "ale_breakout_3": Case(lambda: make_ale("breakout", 3), 3, {"end", "life"}, 300),
+    "console_pong_1": Case(lambda: make_console("pong", 1, max_frames=160), 1, {"cut"}, 100),
+    "console_breakout_2": Case(lambda: make_console("breakout", 2), 2, {"end", "life"}, 300),
+    "gym_1": Case(lambda: make_gym("Corridor", 1), 1, {"end", "cut"}, 200),
+    "gym_3": Case(lambda: make_gym("Corridor", 3), 3, {"end", "cut"}, 200),
+    "gym_rendered_3": Case(lambda: make_gym("NumberedCorridor", 3), 3, {"end", "cut"}, 200),
+    "catch_1": Case(lambda: Catch(num_games=1), 1, {"end"}, 50),
+    "catch_3": Case(lambda: Catch(num_games=3), 3, {"end"}, 50),
+}
+SEVERAL_GAMES = [name for name, case in CASES.items() if case.num_games > 1]
+SEED = 1
+SHORT = 60  # steps; enough where no game needs to end
+
+
+class Recording(NamedTuple):
+    """Games as played: the first screens, then each step's observation."""
+
+    first: npt.NDArray[np.uint8]  # (num_games, height, width)
+    steps: list[Observation]
+
+
+def copied(observation: Observation) -> Observation:
+    return Observation(*(array.copy() for array in observation))
+
+
+def play(environment: Environment, seed: int, actions: npt.NDArray[np.int64]) -> Recording:
+    """Play new games with actions (steps, num_games)."""
+    first = environment.restart(seed).copy()
+    steps = []
+    for step in actions:
+        environment.act(step)
+        steps.append(copied(environment.observe()))
+    return Recording(first, steps)
+
+
+def same(left: Recording, right: Recording, game: int | None = None) -> bool:
+    """Whether two recordings are equal as far as the shorter goes, in one game or in all."""
+    games = slice(None) if game is None else game
+    return np.array_equal(left.first[games], right.first[games]) and all(
+        np.array_equal(one[games], other[games])
+        for a, b in zip(left.steps, right.steps, strict=False)
+        for one, other in zip(a, b, strict=True)
+    )
+
+
+@pytest.fixture(scope="module", params=CASES)
+def case(request: pytest.FixtureRequest) -> Case:
+    return CASES[request.param]
+
+
+@pytest.fixture(scope="module")
+def environment(case: Case) -> Iterator[Environment]:
+    environment = case.make()
+    yield environment
+    environment.close()
+
+
+@pytest.fixture(scope="module")
+def actions(case: Case, environment: Environment) -> npt.NDArray[np.int64]:
+    """Random actions (steps, num_games)."""
+    rng = np.random.default_rng(1)
+    return rng.integers(environment.num_actions, size=(case.steps, case.num_games))
+
+
+@pytest.fixture(scope="module")
+def played(case: Case, actions: npt.NDArray[np.int64]) -> Recording:
+    """Those actions played with SEED in an environment of its own."""
+    environment = case.make()
+    recording = play(environment, SEED, actions)
+    environment.close()
+    return recording
+
+
+def test_attributes_describe_the_games(case: Case, environment: Environment) -> None:
+    assert environment.num_games == case.num_games
+    assert environment.num_actions == len(environment.action_meanings) >= 2
+    assert all(isinstance(meaning, str) for meaning in environment.action_meanings)
+    assert len(set(environment.action_meanings)) == environment.num_actions
+    assert [type(size) for size in environment.screen_shape] == [int, int]
+
+
+def test_shapes_and_types_hold_under_every_legal_action(
+    case: Case, environment: Environment
+) -> None:
+    shape = (case.num_games, *environment.screen_shape)
+    first = environment.restart(SEED)
+    assert first.shape == shape
+    assert first.dtype == np.uint8
+    for step in range(environment.num_actions):
+        environment.act((step + np.arange(case.num_games)) % environment.num_actions)
+        observation = environment.observe()
+        assert isinstance(observation, Observation)
+        assert [array.shape for array in observation] == [shape] + 3 * [(case.num_games,)]
+        assert [array.dtype for array in observation] == [np.uint8, np.float32, np.bool_, np.bool_]
+
+
+def test_screens_show_something_that_changes(played: Recording) -> None:
+    assert played.first.std() > 1
+    assert any((step.screens != played.first).any() for step in played.steps)
+
+
+def test_a_restart_in_mid_game_with_the_same_seed_brings_the_same_games(
+    environment: Environment, actions: npt.NDArray[np.int64], played: Recording
+) -> None:
+    play(environment, 0, actions[:7])
+    assert same(play(environment, SEED, actions), played)
+
+
+def test_another_seed_brings_other_games(
+    environment: Environment, actions: npt.NDArray[np.int64], played: Recording
+) -> None:
+    assert not same(play(environment, 2**32 - 1, actions[:SHORT]), played)
+
+
+def test_what_was_received_stays_as_it_is(
+    environment: Environment, actions: npt.NDArray[np.int64]
+) -> None:
+    first = environment.restart(SEED)
+    received, copies = [], [first.copy()]
+    for step in actions[:SHORT]:
+        environment.act(step)
+        observation = environment.observe()
+        received.append(observation)
+        copies.extend(copied(observation))
+    kept = [first, *(array for observation in received for array in observation)]
+    assert all(np.array_equal(a, b) for a, b in zip(kept, copies, strict=True))
+
+
+def test_caller_may_overwrite_what_it_received_and_gave(
+    environment: Environment, actions: npt.NDArray[np.int64], played: Recording
+) -> None:
+    screens = environment.restart(SEED)
+    recording = Recording(screens.copy(), [])
+    screens.fill(99)
+    given = np.empty(environment.num_games, np.int64)
+    for step in actions[:SHORT]:
+        given[:] = step
+        environment.act(given)
+        given[:] = (step + 1) % environment.num_actions
+        observation = environment.observe()
+        recording.steps.append(copied(observation))
+        for array in observation:
+            array.fill(1)
+    assert same(recording, played)
+
+
+def test_games_end_for_the_reasons_they_should(case: Case, played: Recording) -> None:
+    terminals = np.stack([step.terminals for step in played.steps])
+    game_overs = np.stack([step.game_overs for step in played.steps])
+    met = {
+        "end": bool((terminals & game_overs).any()),
+        "cut": bool((~terminals & game_overs).any()),
+        "life": bool((terminals & ~game_overs).any()),
+    }
+    assert {end for end in met if met[end]} == case.ends
+    assert game_overs.any(axis=0).all(), "each game ends and starts anew by itself"
+
+
+@pytest.mark.parametrize("case", SEVERAL_GAMES, indirect=True)
+def test_a_game_is_not_touched_by_the_actions_in_the_others(
+    case: Case, environment: Environment, actions: npt.NDArray[np.int64], played: Recording
+) -> None:
+    game_overs = np.stack([step.game_overs for step in played.steps])
+    last_ends = case.steps - game_overs[::-1].argmax(axis=0)
+    own = int(last_ends.argmax())  # what other games' ends might change, it shows
+    assert last_ends.min() < last_ends[own]
+    others_act_otherwise = np.zeros_like(actions)
+    others_act_otherwise[:, own] = actions[:, own]
+    recording = play(environment, SEED, others_act_otherwise)
+    assert same(recording, played, game=own)
+    assert not any(
+        same(recording, played, game=game) for game in range(case.num_games) if game != own
+    )
+
+
+@pytest.mark.parametrize("case", SEVERAL_GAMES, indirect=True)
+def test_copies_of_a_game_are_not_all_the_same(case: Case, environment: Environment) -> None:
+    recording = play(environment, SEED, np.ones((SHORT, case.num_games), np.int64))
+    assert any((step.screens[0] != step.screens[-1]).any() for step in recording.steps)
+
+
+# What GymEnvironment does besides, on the same small games.
+
+
+@pytest.mark.parametrize("name", ["Corridor", "NumberedCorridor", "StackedCorridor"])
+def test_gym_screens_and_rewards_are_those_of_the_game(name: str) -> None:
+    environment = GymEnvironment(environment_id=f"{name}-v0", num_games=1, screen_shape=(20, 30))
+    cell = environment.restart(4)[0, 0].argmax() // 3
+    luminance = 0.299 * 250 + 0.587 * 150 + 0.114 * 60
+    while cell < 9:
+        environment.act(np.array([2]))
+        observation = environment.observe()
+        cell += 1
+        assert observation.rewards == (2 if cell == 9 else 0)
+        assert observation.terminals == observation.game_overs == (cell == 9)
+        if cell < 9:
+            assert set(np.flatnonzero(observation.screens[0].any(axis=0)) // 3) == {cell}
+            assert observation.screens.max() == round(luminance)
+    assert 1 <= observation.screens[0, 0].argmax() // 3 <= 8, "the next game's first screen"
+
+
+def test_gym_gray_pictures_are_shown_as_they_are() -> None:
+    environment = GymEnvironment(
+        environment_id="GrayCorridor-v0", num_games=1, screen_shape=(20, 30)
+    )
+    assert environment.restart(0).max() == 250
+
+
+def test_gym_time_limit_cuts_without_a_terminal() -> None:
+    environment = make_gym("Corridor", 2)
+    recording = play(environment, 0, np.zeros((24, 2), np.int64))
+    cut_at = [step for step, seen in enumerate(recording.steps) if seen.game_overs.all()]
+    assert cut_at == [11, 23]
+    assert not any(step.terminals.any() for step in recording.steps)
+
+
+@pytest.mark.parametrize(
+    ("environment_id", "what_is_wrong"),
+    [
+        ("NoSuchGame-v0", "NoSuchGame"),
+        ("no such id", "no such id"),
+        ("SteeredCorridor-v0", "discrete"),
+        ("BlindCorridor-v0", "pygame is not installed"),
+    ],
+)
+def test_gym_says_what_it_cannot_play(environment_id: str, what_is_wrong: str) -> None:
+    with pytest.raises(UserError, match=what_is_wrong) as error:
+        GymEnvironment(environment_id=environment_id, num_games=1, screen_shape=(84, 84)).restart(0)
+    assert "\n" not in str(error.value)
