@@ -54,7 +54,7 @@ def test_train_test_resume_plot(project: Path, tmp_path: Path) -> None:
     assert len(csv_file.read_text().splitlines()) == 4
     given = os.path.relpath(snapshot, tmp_path)
     output, _ = run(project, "test.sh", given, cwd=tmp_path)
-    assert "average reward" in output
+    assert "No game ended" in output  # in so few steps
     run(project, "resume.sh", given, "--epochs", "2", cwd=tmp_path)
     assert len(csv_file.read_text().splitlines()) == 6
     output, _ = run(project, "plot.sh", str(csv_file), cwd=tmp_path)
