@@ -253,21 +253,14 @@ class DeepQNetwork:
         self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": optimizer_state})
 
     def _place(self, network: nn.Sequential) -> nn.Sequential:
-        # Channels last: convolutions on the CPU are a quarter faster so.
+        # Channels last: an update on the CPU is a tenth faster so.
         network.to(self._device, self._dtype)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return network
 
     def _scaled(self, states: npt.NDArray[np.uint8]) -> Tensor:
         """Bring states to the device as bytes and scale them to [0, 1] there."""
-        pixels = torch.from_numpy(states).to(self._device)
-        scaled = torch.empty(
-            pixels.shape,
-            dtype=self._dtype,
-            device=self._device,
-            memory_format=torch.channels_last,
-        )
-        return scaled.copy_(pixels).mul_(1 / 255)
+        return torch.from_numpy(states).to(self._device).to(self._dtype).mul_(1 / 255)
 
     def _tensor(self, array: npt.NDArray[np.generic]) -> Tensor:
         """Bring rewards or flags to the device, as float32 at least."""
