@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from simple_dqn import main
+from simple_dqn import parts
 from simple_dqn.deep_q_network import nature_network
 from simple_dqn.environment import Environment
 from simple_dqn.errors import UserError
@@ -55,10 +55,10 @@ def run_benchmark(args: Namespace, game: Game, *, seconds: float, peers: bool) -
     args = Namespace(**vars(args))
     args.random_seed = args.random_seed or 0
     args.replay_size = min(args.replay_size, LARGE_MEMORY)
-    threads = main.choose_threads(args)
+    threads = parts.choose_threads(args)
     peer = {PEER: _peer_training(args, game, threads)} if peers else {}
-    environment = main.make_environment(args, game, threads, training=True)
-    memory = main.make_memory(args, args.replay_size)
+    environment = parts.make_environment(args, game, threads, training=True)
+    memory = parts.make_memory(args, args.replay_size)
     rates = measure(_own_works(args, threads, environment, memory) | peer, seconds)
     sys.stdout.write(
         f"{_machine(threads)}\n{game.name}: {args.num_games} game(s) on {threads.environment} "
@@ -100,11 +100,11 @@ def report(args: Namespace, rates: Mapping[str, float], flops: int, bytes_each: 
     rows.append(("replay memory", bytes_each, "bytes per transition"))
     figures = [f"{value:,.0f}" if value >= 100 else f"{value:.3g}" for _, value, _ in rows]
     lines = [f"{row[0]:20}{figure:>8} {row[2]}" for row, figure in zip(rows, figures, strict=True)]
-    parts = sorted(costs, key=lambda part: -costs[part])
-    shares = ", ".join(f"{part} {costs[part] * training:.0%}" for part in parts)
+    dearest = sorted(costs, key=lambda part: -costs[part])
+    shares = ", ".join(f"{part} {costs[part] * training:.0%}" for part in dearest)
     return "\n".join(lines) + (
-        f"\n\nThis machine is bound by {parts[0]}; of a training step's time each takes by itself: "
-        f"{shares} (emulation runs beside updates).\n"
+        f"\n\nThis machine is bound by {dearest[0]}; "
+        f"of a training step's time each takes by itself: {shares} (emulation runs beside updates).\n"
     )
 
 
@@ -136,13 +136,13 @@ def bytes_per_step(memory: ReplayMemory) -> int:
 
 
 def _own_works(
-    args: Namespace, threads: main.Threads, environment: Environment, memory: ReplayMemory
+    args: Namespace, threads: parts.Threads, environment: Environment, memory: ReplayMemory
 ) -> dict[str, Work]:
     """Everything to measure but the peer; fills the memory with random play."""
     rng = np.random.default_rng(args.random_seed)
     games = args.num_games
-    network = main.make_network(args, environment.num_actions, threads)
-    agent = main.make_agent(args, environment, environment, memory, network)
+    network = parts.make_network(args, environment.num_actions, threads)
+    agent = parts.make_agent(args, environment, environment, memory, network)
     agent.play_random(max(FILL_STEPS, 10 * games))
     minibatch = memory.get_minibatch(rng)
     states = rng.integers(0, 256, (max(32, games), *minibatch.prestates.shape[1:]), np.uint8)
@@ -160,7 +160,7 @@ def _own_works(
         works[f"predict {number}"] = _repeated(partial(network.predict, states[:number]))
     zeros = np.zeros(games, np.int64)
     for steps in (min(SMALL_MEMORY, args.replay_size), args.replay_size):
-        filled = main.make_memory(args, steps)
+        filled = parts.make_memory(args, steps)
         for _ in range(filled.lane_size):  # what never was written would be read in no time
             filled.add(states[:games, 0], zeros, zeros.astype(np.float32), zeros > 0, zeros > 0)
         works[f"sample from {steps:,}"] = _repeated(partial(filled.get_minibatch, rng))
@@ -184,7 +184,7 @@ def _own_works(
     return works
 
 
-def _peer_training(args: Namespace, game: Game, threads: main.Threads) -> Work:
+def _peer_training(args: Namespace, game: Game, threads: parts.Threads) -> Work:
     """Training with stable-baselines3's DQN: its Nature CNN and Atari wrapper, our settings."""
     try:
         from stable_baselines3 import DQN
@@ -241,7 +241,7 @@ def _time(work: Work, number: int) -> float:
     return time.perf_counter() - start
 
 
-def _machine(threads: main.Threads) -> str:
+def _machine(threads: parts.Threads) -> str:
     cpuinfo = Path("/proc/cpuinfo")
     model = re.search(r"model name\s*: (.+)", cpuinfo.read_text() if cpuinfo.exists() else "")
     name = model[1] if model else platform.processor() or platform.machine()

@@ -17,26 +17,20 @@ import tomllib
 from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from simple_dqn import __version__, games, snapshot
-from simple_dqn.agent import Agent, ExplorationSchedule
-from simple_dqn.environment import Environment
+from simple_dqn import __version__, games, parts, snapshot
+from simple_dqn.agent import Agent
 from simple_dqn.errors import UserError
 from simple_dqn.files import check_writable
 from simple_dqn.options import NOT_KEPT, add_run_options, boolean, label, number
 from simple_dqn.progress import Progress
-from simple_dqn.replay_memory import ReplayMemory
 from simple_dqn.statistics import Row, Statistics, check_csv, keep_rows
-
-if TYPE_CHECKING:
-    from simple_dqn.deep_q_network import DeepQNetwork
 
 logger = logging.getLogger(__name__)
 
-TEST_FRAMES = 18_000  # 5 minutes; Mnih et al. 2015, Methods, Evaluation procedure
 HELD_OUT_STATES = 100
 
 
@@ -237,7 +231,7 @@ class Run:
         self.earlier = loaded.header if loaded else {}
         if args.random_seed is None:
             args.random_seed = secrets.randbits(32)
-        threads = choose_threads(args)
+        threads = parts.choose_threads(args)
         logger.info(
             "%s, random seed %d, %d game(s) on %d thread(s), network on %s with %d thread(s)",
             game.name,
@@ -248,16 +242,16 @@ class Run:
             threads.network,
         )
         logger.debug("options: %s", vars(args))
-        self.test_environment = make_environment(args, game, threads, training=False)
+        self.test_environment = parts.make_environment(args, game, threads, training=False)
         self.environment = self.test_environment
         # A test fills no memory: the smallest one will do.
         replay_size = args.batch_size + args.num_games * (args.history_length + 1)
         if not only_test:
-            self.environment = make_environment(args, game, threads, training=True)
+            self.environment = parts.make_environment(args, game, threads, training=True)
             replay_size = args.replay_size
-        self.memory = make_memory(args, replay_size)
-        self.network = make_network(args, self.environment.num_actions, threads)
-        self.agent = make_agent(
+        self.memory = parts.make_memory(args, replay_size)
+        self.network = parts.make_network(args, self.environment.num_actions, threads)
+        self.agent = parts.make_agent(
             args, self.environment, self.test_environment, self.memory, self.network
         )
         self.agent.total_train_steps = args.start_epoch * args.train_steps
@@ -305,123 +299,6 @@ class Run:
         logger.info("wrote %s", path)
         previous = snapshot.snapshot_path(prefix, epoch - 1)
         snapshot.training_state_path(previous).unlink(missing_ok=True)
-
-
-class Threads(NamedTuple):
-    """Who computes where."""
-
-    device: str
-    network: int
-    environment: int
-
-
-def choose_threads(args: argparse.Namespace) -> Threads:
-    """Share the cores between network and emulators.
-
-    On the CPU the network gets a thread per core (or OMP_NUM_THREADS), since it does nearly all
-    the work, and the emulators half as many: they run while the network learns, and more of them
-    slow it down.
-    """
-    from simple_dqn.deep_q_network import find_device
-
-    device = find_device(args.backend, args.device_id)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    cores = cores or 1
-    emulators = cores // 2 if device == "cpu" else cores - 1
-    wanted = os.environ.get("OMP_NUM_THREADS", "")
-    network = int(wanted) if wanted.isdecimal() and int(wanted) else cores
-    return Threads(device, network, min(args.num_games, max(1, emulators)))
-
-
-def make_environment(
-    args: argparse.Namespace, game: games.Game, threads: Threads, *, training: bool
-) -> Environment:
-    """Make the training or the test environment."""
-    screen_shape = (args.screen_height, args.screen_width)
-    if args.environment == "gym":
-        from simple_dqn.gym_environment import GymEnvironment
-
-        return GymEnvironment(
-            environment_id=args.game, num_games=args.num_games, screen_shape=screen_shape
-        )
-    from simple_dqn.ale_environment import NO_LIMIT, ALEEnvironment
-    from simple_dqn.console_environment import ConsoleEnvironment
-
-    settings: dict[str, Any] = {
-        "rom_path": game.rom_path,
-        "num_games": args.num_games,
-        "screen_shape": screen_shape,
-        "frame_skip": args.frame_skip,
-        "repeat_action_probability": args.repeat_action_probability,
-        "minimal_action_set": args.minimal_action_set,
-        "random_starts": args.random_starts,
-        "lost_life_is_terminal": training,
-        "max_frames": NO_LIMIT if training else TEST_FRAMES,
-    }
-    if args.color_averaging:
-        return ConsoleEnvironment(**settings, color_averaging=True)
-    return ALEEnvironment(**settings, num_threads=threads.environment)
-
-
-def make_memory(args: argparse.Namespace, size: int) -> ReplayMemory:
-    """Make the replay memory."""
-    return ReplayMemory(
-        size=size,
-        num_games=args.num_games,
-        history_length=args.history_length,
-        screen_shape=(args.screen_height, args.screen_width),
-        batch_size=args.batch_size,
-    )
-
-
-def make_network(args: argparse.Namespace, num_actions: int, threads: Threads) -> "DeepQNetwork":
-    """Make the Q-network."""
-    from simple_dqn.deep_q_network import DeepQNetwork
-
-    return DeepQNetwork(
-        num_actions=num_actions,
-        history_length=args.history_length,
-        screen_shape=(args.screen_height, args.screen_width),
-        batch_norm=args.batch_norm,
-        learning_rate=args.learning_rate,
-        discount_rate=args.discount_rate,
-        batch_size=args.batch_size,
-        optimizer=args.optimizer,
-        decay_rate=args.decay_rate,
-        clip_error=args.clip_error,
-        min_reward=args.min_reward,
-        max_reward=args.max_reward,
-        target_network=args.target_steps > 0,
-        device=threads.device,
-        datatype=args.datatype,
-        random_seed=args.random_seed,
-        num_threads=threads.network,
-    )
-
-
-def make_agent(
-    args: argparse.Namespace,
-    environment: Environment,
-    test_environment: Environment,
-    memory: ReplayMemory,
-    network: "DeepQNetwork",
-) -> Agent:
-    """Make the agent."""
-    return Agent(
-        environment=environment,
-        test_environment=test_environment,
-        memory=memory,
-        network=network,
-        history_length=args.history_length,
-        exploration=ExplorationSchedule(
-            args.exploration_rate_start, args.exploration_rate_end, args.exploration_decay_steps
-        ),
-        exploration_rate_test=args.exploration_rate_test,
-        train_frequency=args.train_frequency,
-        train_repeat=args.train_repeat,
-        target_steps=args.target_steps,
-        random_seed=args.random_seed,
-    )
 
 
 def find_game(args: argparse.Namespace) -> games.Game:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from simple_dqn import benchmark, main
+from simple_dqn import benchmark, parts
 from simple_dqn.benchmark import Work
 from simple_dqn.errors import UserError
 from simple_dqn.games import Game, find_game
@@ -51,8 +51,8 @@ def test_update_flops_at_36x36() -> None:
 
 def test_a_transition_takes_a_screen_and_little_more() -> None:
     args = options("--num_games 4")
-    assert 84 * 84 < benchmark.bytes_per_step(main.make_memory(args, 100_000)) <= 7100
-    assert benchmark.bytes_per_step(main.make_memory(args, 800)) == 84 * 84 + 6
+    assert 84 * 84 < benchmark.bytes_per_step(parts.make_memory(args, 100_000)) <= 7100
+    assert benchmark.bytes_per_step(parts.make_memory(args, 800)) == 84 * 84 + 6
 
 
 def test_works_take_turns_and_the_median_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,10 +181,10 @@ def test_training_works_learn_and_play_at_the_fixed_rate(
     monkeypatch.setattr(benchmark, "FILL_STEPS", 100)
     counts = {"updates": 0, "predictions": 0}
     args = options(f"{SMALL} --random_seed 0")
-    threads = main.choose_threads(args)
-    environment = main.make_environment(args, pong, threads, training=True)
-    memory = main.make_memory(args, args.replay_size)
-    network = main.make_network(args, environment.num_actions, threads)
+    threads = parts.choose_threads(args)
+    environment = parts.make_environment(args, pong, threads, training=True)
+    memory = parts.make_memory(args, args.replay_size)
+    network = parts.make_network(args, environment.num_actions, threads)
     train, predict = network.train, network.predict
 
     def count_train(minibatch):  # type: ignore[no-untyped-def]
@@ -197,7 +197,7 @@ def test_training_works_learn_and_play_at_the_fixed_rate(
 
     monkeypatch.setattr(network, "train", count_train)
     monkeypatch.setattr(network, "predict", count_predict)
-    monkeypatch.setattr(main, "make_network", lambda *_: network)
+    monkeypatch.setattr(parts, "make_network", lambda *_: network)
     works = benchmark._own_works(args, threads, environment, memory)
     assert counts == {"updates": 0, "predictions": 0}
     assert len(memory) == 100

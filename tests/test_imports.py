@@ -19,6 +19,7 @@ HEAVY = {"torch", "ale_py", "cv2", "gymnasium", "matplotlib", "safetensors", "st
         ("progress", set()),
         ("games", set()),
         ("options", set()),
+        ("parts", set()),
         ("main", {"safetensors"}),
         ("screen", {"cv2"}),
         ("ale_environment", {"ale_py", "gymnasium"}),  # ale_py imports gymnasium by itself
