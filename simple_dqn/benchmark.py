@@ -104,7 +104,8 @@ def report(args: Namespace, rates: Mapping[str, float], flops: int, bytes_each: 
     shares = ", ".join(f"{part} {costs[part] * training:.0%}" for part in dearest)
     return "\n".join(lines) + (
         f"\n\nThis machine is bound by {dearest[0]}; "
-        f"of a training step's time each takes by itself: {shares} (emulation runs beside updates).\n"
+        f"of a training step's time each takes by itself: {shares} "
+        "(emulation runs beside updates).\n"
     )
 
 
