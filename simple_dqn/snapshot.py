@@ -76,10 +76,12 @@ def read_snapshot(path: Path) -> Snapshot:
     """
     try:
         with path.open("rb") as file:
-            start = file.read(2)
+            start = file.read(9)
     except OSError as error:
         raise UserError(f"cannot read snapshot {path}: {error.strerror}") from error
-    if path.suffix == ".pkl" or start[:1] == b"\x80":
+    # NB! A safetensors file begins with the length of its header, whose first byte may be a
+    # pickle's 0x80 too; the header itself begins with a brace.
+    if path.suffix == ".pkl" or (start[:1] == b"\x80" and start[8:] != b"{"):
         raise UserError(
             f"{path} is a pickle file, which could run any code; simple_dqn reads only its own "
             ".safetensors snapshots: train the network again with scripts/train.sh"

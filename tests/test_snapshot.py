@@ -32,6 +32,17 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_every_length_of_header_is_read(tmp_path: Path) -> None:
+    """The file begins with that length; one that looks like a pickle's first byte is among them."""
+    path = tmp_path / "pong_3.safetensors"
+    first_bytes = set()
+    for length in range(0, 260, 4):
+        snapshot.write_snapshot(path, {"label": "x" * length}, ARRAYS)
+        first_bytes.add(path.read_bytes()[0])
+        assert snapshot.read_snapshot(path).header["label"] == "x" * length
+    assert 0x80 in first_bytes
+
+
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_every_flipped_bit_is_noticed(tmp_path: Path, data: st.DataObject) -> None:
