@@ -33,12 +33,12 @@ class Progress:
         )
         self._bar = tqdm(disable=True)
         self._next_refresh = 0.0
-        self._done = 0
-        self._unit = ""
+        self._title, self._unit = "", ""
+        self._done, self._total = 0, 0
 
     def on_phase_start(self, phase: str, epoch: int, total: int, unit: str) -> None:
         """Open a bar."""
-        title = f"{phase.replace('_', ' ')}" + (f" {epoch}" if epoch else "")
+        title = phase + (f" {epoch}" if epoch else "")
         self._bar = tqdm(
             total=total,
             desc=title,
