@@ -24,10 +24,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from simple_dqn import parts
-from simple_dqn.deep_q_network import nature_network
 from simple_dqn.environment import Environment
 from simple_dqn.errors import UserError
 from simple_dqn.games import Game
+from simple_dqn.networks import QNetwork
 from simple_dqn.replay_memory import ReplayMemory
 
 TURNS = 5
@@ -123,8 +123,8 @@ def update_flops(args: Namespace, num_actions: int) -> int:
     """Floating-point operations of an update: target forward, forward, backward to the weights."""
     shape = (args.screen_height, args.screen_width)
     with torch.device("meta"), FlopCounterMode(display=False) as counter:  # nothing is computed
-        network = nature_network(num_actions, args.history_length, shape, batch_norm=False)
-        states = torch.empty(args.batch_size, args.history_length, *shape)
+        network = QNetwork(num_actions, args.history_length, shape, batch_norm=False)
+        states = torch.empty(args.batch_size, args.history_length, *shape, dtype=torch.uint8)
         network(states)
         network(states).sum().backward()
     return int(counter.get_total_flops())

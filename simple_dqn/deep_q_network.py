@@ -10,10 +10,12 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from simple_dqn.errors import UserError
+from simple_dqn.native import compile_kernels
+from simple_dqn.networks import NATURE, QNetwork
 from simple_dqn.optimizers import make_optimizer
 
 _COSTS_BETWEEN_CHECKS = 1000  # updates; a look at the cost waits for the device
@@ -68,6 +70,7 @@ class DeepQNetwork:
         target_network: bool,
         device: str,
         datatype: str,
+        native_kernels: bool,
         random_seed: int,
         num_threads: int,
     ) -> None:
@@ -89,6 +92,7 @@ class DeepQNetwork:
             target_network: keep a second network for the targets; without, the network is its own.
             device: `cpu` or `cuda:0`.
             datatype: `float16`, `float32` or `float64`, of weights and arithmetic.
+            native_kernels: compile kernels for this CPU where possible; see `native`.
             random_seed: of the initial weights.
             num_threads: threads that compute on the CPU.
 
@@ -100,17 +104,28 @@ class DeepQNetwork:
                 f"--min_reward {min_reward:g} is above --max_reward {max_reward:g}; swap them"
             )
         torch.set_num_threads(num_threads)
+        # The running averages of a dead filter's gradients shrink to denormal numbers and stay
+        # there; arithmetic with those is many times slower. They count as zero.
+        torch.set_flush_denormal(True)
         self._device = torch.device(device)
         self._dtype: torch.dtype = getattr(torch, datatype)
         self._discount_rate = discount_rate
         self._clip_error = clip_error
         self._min_reward, self._max_reward = min_reward, max_reward
-        architecture = (num_actions, history_length, screen_shape, batch_norm)
-        self._network = self._place(nature_network(*architecture))
-        init_weights(self._network, random_seed)
+        kernels = None
+        if native_kernels and device == "cpu" and datatype == "float32" and not batch_norm:
+            kernels = compile_kernels(NATURE, history_length, screen_shape, num_threads)
+
+        def make() -> QNetwork:
+            network = QNetwork(num_actions, history_length, screen_shape, batch_norm=batch_norm)
+            network.place(self._device, self._dtype, kernels)
+            return network
+
+        self._network = make()
+        self._network.init_weights(random_seed)
         self._target_network = self._network
         if target_network:
-            self._target_network = self._place(nature_network(*architecture)).eval()
+            self._target_network = make().eval()
             self.update_target_network()
         self._optimizer = make_optimizer(
             optimizer,
@@ -118,6 +133,7 @@ class DeepQNetwork:
             learning_rate=learning_rate,
             decay_rate=decay_rate,
             batch_size=batch_size,
+            kernels=kernels,
         )
         self.weight_updates = 0
         self._cost_sum = torch.zeros((), dtype=torch.float64, device=self._device)
@@ -134,7 +150,7 @@ class DeepQNetwork:
         """
         with torch.inference_mode():
             self._network.eval()
-            values: Tensor = self._network(self._scaled(states))  # (n, num_actions)
+            values: Tensor = self._network(self._states(states))  # (n, num_actions)
             return values.float().cpu().numpy()
 
     def train(self, minibatch: Transitions) -> None:
@@ -150,12 +166,12 @@ class DeepQNetwork:
         rewards = self._tensor(minibatch.rewards).clamp(self._min_reward, self._max_reward)
         continues = self._tensor(~minibatch.terminals)
         with torch.inference_mode():
-            next_values = self._next_state_values(self._scaled(minibatch.poststates))  # (batch,)
+            next_values = self._next_state_values(self._states(minibatch.poststates))  # (batch,)
         targets = rewards + self._discount_rate * continues * next_values.float()  # (batch,)
         actions = torch.from_numpy(minibatch.actions).to(self._device)
 
         self._network.train()
-        values = self._network(self._scaled(minibatch.prestates))  # (batch, num_actions)
+        values = self._network(self._states(minibatch.prestates))  # (batch, num_actions)
         values = values.gather(1, actions[:, None])[:, 0]  # (batch,)
         if self._clip_error:
             cost = functional.huber_loss(
@@ -252,15 +268,9 @@ class DeepQNetwork:
             optimizer_state.setdefault(int(index), {})[name] = value
         self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": optimizer_state})
 
-    def _place(self, network: nn.Sequential) -> nn.Sequential:
-        # Channels last: an update on the CPU is a tenth faster so.
-        network.to(self._device, self._dtype)
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return network
-
-    def _scaled(self, states: npt.NDArray[np.uint8]) -> Tensor:
-        """Bring states to the device as bytes and scale them to [0, 1] there."""
-        return torch.from_numpy(states).to(self._device).to(self._dtype).mul_(1 / 255)
+    def _states(self, states: npt.NDArray[np.uint8]) -> Tensor:
+        """Bring states to the device, as bytes."""
+        return torch.from_numpy(states).to(self._device)
 
     def _tensor(self, array: npt.NDArray[np.generic]) -> Tensor:
         """Bring rewards or flags to the device, as float32 at least."""
@@ -287,52 +297,6 @@ def find_device(backend: str | None, device_id: int) -> str:
             f"({gpus} found); use --backend cpu, or install a CUDA build of torch"
         )
     return f"cuda:{device_id}"
-
-
-def nature_network(
-    num_actions: int, history_length: int, screen_shape: tuple[int, int], batch_norm: bool
-) -> nn.Sequential:
-    """The network of Mnih et al. 2015, Methods, Model architecture.
-
-        state  (history, 84, 84) in [0, 1]
-        conv   32 filters 8x8, stride 4, ReLU -> (32, 20, 20)
-        conv   64 filters 4x4, stride 2, ReLU -> (64, 9, 9)
-        conv   64 filters 3x3, stride 1, ReLU -> (64, 7, 7)
-        linear 512, ReLU
-        linear num_actions
-
-    Raises:
-        UserError: a screen is smaller than 36x36.
-    """
-    height, width = screen_shape
-    if min(height, width) < 36:
-        raise UserError(f"screens of {width}x{height} are too small; the network needs 36x36")
-    layers: list[nn.Module] = []
-    channels = history_length
-    for filters, size, stride in ((32, 8, 4), (64, 4, 2), (64, 3, 1)):
-        layers.append(nn.Conv2d(channels, filters, size, stride))
-        if batch_norm:
-            layers.append(nn.BatchNorm2d(filters))
-        layers.append(nn.ReLU(inplace=True))
-        channels = filters
-        height, width = (height - size) // stride + 1, (width - size) // stride + 1
-    layers += [nn.Flatten(), nn.Linear(channels * height * width, 512)]
-    if batch_norm:
-        layers.append(nn.BatchNorm1d(512))
-    layers += [nn.ReLU(inplace=True), nn.Linear(512, num_actions)]
-    return nn.Sequential(*layers)
-
-
-def init_weights(network: nn.Module, random_seed: int) -> None:
-    """Draw weights and biases uniformly from +-1/sqrt(fan-in), Torch7's default initialisation."""
-    generator = torch.Generator().manual_seed(random_seed)
-    with torch.no_grad():
-        for layer in network.modules():
-            if isinstance(layer, nn.Conv2d | nn.Linear):
-                bound = 1 / math.sqrt(layer.weight[0].numel())
-                for parameter in layer.parameters():
-                    draw = torch.rand(parameter.shape, generator=generator, dtype=torch.float64)
-                    parameter.copy_((2 * draw - 1) * bound)
 
 
 def _to_numpy(value: Tensor) -> npt.NDArray[np.generic]:

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from simple_dqn.native import Kernels
+
 
 class GravesRMSProp(torch.optim.Optimizer):
     """RMSProp as DeepMind used it: centred, without momentum, the constant inside the root.
@@ -27,8 +29,10 @@ class GravesRMSProp(torch.optim.Optimizer):
         learning_rate: float,
         decay_rate: float,
         min_squared_gradient: float,
+        kernels: Kernels | None = None,
     ) -> None:
         super().__init__(params, {})
+        self._kernels = kernels
         self._learning_rate = learning_rate
         self._decay_rate = decay_rate
         self._min_squared_gradient = min_squared_gradient
@@ -50,6 +54,17 @@ class GravesRMSProp(torch.optim.Optimizer):
             assert dw is not None
             state = self.state[parameter]
             g, n = state["mean_gradient"], state["mean_squared_gradient"]
+            if self._kernels is not None:
+                self._kernels.rmsprop(
+                    parameter,
+                    dw,
+                    g,
+                    n,
+                    decay_rate=decay,
+                    learning_rate=self._learning_rate,
+                    min_squared_gradient=self._min_squared_gradient,
+                )
+                continue
             g.lerp_(dw, 1 - decay)
             n.mul_(decay).addcmul_(dw, dw, value=1 - decay)
             torch.addcmul(n, g, g, value=-1, out=root)
@@ -67,6 +82,7 @@ def make_optimizer(
     learning_rate: float,
     decay_rate: float,
     batch_size: int,
+    kernels: Kernels | None = None,
 ) -> torch.optim.Optimizer:
     """Make the optimizer `rmsprop`, `adam` or `adadelta`.
 
@@ -76,10 +92,15 @@ def make_optimizer(
         learning_rate: step size; for adadelta a factor on its own step size.
         decay_rate: of the running averages; adam has its own (0.9 and 0.999).
         batch_size: transitions whose gradients are summed.
+        kernels: do rmsprop's arithmetic, if given.
     """
     if name == "rmsprop":
         return GravesRMSProp(
-            params, learning_rate=learning_rate, decay_rate=decay_rate, min_squared_gradient=0.01
+            params,
+            learning_rate=learning_rate,
+            decay_rate=decay_rate,
+            min_squared_gradient=0.01,
+            kernels=kernels,
         )
     kwargs: dict[str, Any] = {"lr": learning_rate}
     if name == "adam":

@@ -18,6 +18,7 @@ NOT_KEPT = frozenset(
         "label",
         "load_weights",
         "log_level",
+        "native_kernels",
         "overwrite",
         "preset",
         "save_weights_prefix",
@@ -233,6 +234,13 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         choices=["float16", "float32", "float64"],
         default="float32",
         help="of the network's weights and arithmetic",
+    )
+    add(
+        "--native_kernels",
+        type=boolean,
+        default=True,
+        metavar="BOOL",
+        help="on the CPU: compile the network's convolutions with the C compiler, if there is one",
     )
     add(
         "--stochastic_round",

@@ -102,6 +102,7 @@ def make_network(args: argparse.Namespace, num_actions: int, threads: Threads) -
         target_network=args.target_steps > 0,
         device=threads.device,
         datatype=args.datatype,
+        native_kernels=args.native_kernels,
         random_seed=args.random_seed,
         num_threads=threads.network,
     )

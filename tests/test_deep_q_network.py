@@ -35,6 +35,7 @@ def make_network(**changes: Any) -> DeepQNetwork:
         "target_network": True,
         "device": "cpu",
         "datatype": "float32",
+        "native_kernels": False,
         "random_seed": 5,
         "num_threads": 1,
     }
@@ -59,16 +60,30 @@ def weights_of(network: DeepQNetwork) -> list[npt.NDArray[np.float64]]:
 
 
 @pytest.mark.parametrize("clip_error", [1.0, 0.01, 0.0])
-@pytest.mark.parametrize(("datatype", "tolerance"), [("float64", 1e-10), ("float32", 1e-5)])
+@pytest.mark.parametrize(
+    ("datatype", "native_kernels", "num_threads", "tolerance"),
+    [
+        ("float64", False, 1, 1e-10),
+        ("float32", False, 1, 1e-5),
+        ("float32", True, 1, 1e-5),
+        ("float32", True, 3, 1e-5),
+    ],
+)
 def test_updates_equal_the_reference_by_hand(
-    datatype: str, tolerance: float, clip_error: float
+    datatype: str, native_kernels: bool, num_threads: int, tolerance: float, clip_error: float
 ) -> None:
     """Three updates, a target copy, two more: predictions, costs and all weights agree.
 
     float32 rounds each weight to 6e-8 of its size and RMSProp divides by at least 0.1, so five
     updates of 0.00025 stay well within 1e-5.
     """
-    network = make_network(datatype=datatype, clip_error=clip_error)
+    network = make_network(
+        datatype=datatype,
+        native_kernels=native_kernels,
+        num_threads=num_threads,
+        clip_error=clip_error,
+    )
+    assert (network._network.kernels is not None) == native_kernels
     reference = NaiveDQN(weights_of(network), discount_rate=0.99, clip_error=clip_error)
     for step in range(5):
         if step == 3:
@@ -154,7 +169,7 @@ def test_seed_decides_the_first_weights() -> None:
 
 def test_target_network_stays_until_it_is_copied() -> None:
     network = make_network(learning_rate=0.01)
-    poststates = torch.rand(4, 4, 36, 40)
+    poststates = torch.from_numpy(make_batch(0).poststates)
     before = network._next_state_values(poststates)
     network.train(make_batch(0))
     torch.testing.assert_close(network._next_state_values(poststates), before, rtol=0, atol=0)
@@ -164,7 +179,7 @@ def test_target_network_stays_until_it_is_copied() -> None:
 
 def test_without_target_network_the_network_is_its_own() -> None:
     network = make_network(learning_rate=0.01, target_network=False)
-    poststates = torch.rand(4, 4, 36, 40)
+    poststates = torch.from_numpy(make_batch(0).poststates)
     before = network._next_state_values(poststates)
     network.train(make_batch(0))
     assert not torch.equal(network._next_state_values(poststates), before)

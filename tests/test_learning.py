@@ -59,6 +59,7 @@ def run(
         target_network=True,
         device="cpu",
         datatype="float32",
+        native_kernels=True,
         random_seed=random_seed,
         num_threads=1,
     )

@@ -1,0 +1,238 @@
+/* A Q-network's convolutions, forward and backward, for one CPU: several times less time than
+ * general libraries need, because the shapes are constants and everything stays in the caches.
+ *
+ * native.py compiles this file for one network and calls it; PyTorch does the same work where
+ * there is no compiler. Each layer is a matrix product that never builds its matrices: a small
+ * tile of sums stays in registers while the inputs stream by.
+ *
+ *     forward    y[pixel][f]   = relu(bias[f] + sum_k x(pixel, k) w[k][f])
+ *     backward   dw[k][f]     += sum_pixel x(pixel, k) dy[pixel][f]
+ *                dx(pixel, k) += sum_f dy[pixel][f] w[k][f]
+ *
+ * x(pixel, k) is the k-th of the inputs under a filter at an output pixel. Activations are stored
+ * [row][column][channel]; the first layer's inputs are screens, [channel][row][column]. Weights
+ * are stored [k][f], with k in the order of the inputs.
+ */
+#include <string.h>
+
+#ifdef __AVX512F__
+enum { LANES = 16, MAX_ROWS = 12 }; /* floats in a vector; outputs of a tile, by registers */
+#else
+enum { LANES = 8, MAX_ROWS = 6 };
+#endif
+enum { MAX_VECTORS = 2, BLOCK = 8 };
+
+typedef float Vector __attribute__((vector_size(4 * LANES), aligned(4)));
+typedef int Mask __attribute__((vector_size(4 * LANES), aligned(4)));
+
+#define INLINE static inline __attribute__((always_inline)) /* so that shapes become constants */
+#define UNROLL _Pragma("GCC unroll 16")
+#define EACH(i, n) UNROLL for (int i = 0; i < (n); i++)
+#define AT(pointer, v) (*(Vector *)((pointer) + (v) * LANES))
+
+/* The shape of a layer; distances in floats. */
+typedef struct {
+    int size, stride;           /* of the filters */
+    int planes, plane;          /* a filter covers so many separate planes, so far apart */
+    int line, run, step;        /* from row to row; inputs side by side in a row; pixel to pixel */
+    int rows, columns, filters; /* of the output */
+    int inputs, channels;       /* floats of an input image; its channels (backward to inputs) */
+} Layer;
+
+INLINE int vectors(const int channels) { return channels % (MAX_VECTORS * LANES) ? 1 : MAX_VECTORS; }
+INLINE int outputs(const Layer l) { return l.rows * l.columns * l.filters; }
+INLINE int fan_in(const Layer l) { return l.planes * l.size * l.run; }
+
+/* Call `tile` for all the pixels of an output row, at most MAX_ROWS at a time. */
+#define TILES(columns, tile)                                                       \
+    do {                                                                           \
+        const int tiles = ((columns) + MAX_ROWS - 1) / MAX_ROWS;                   \
+        const int width = ((columns) + tiles - 1) / tiles, x0 = width * (tiles - 1); \
+        for (int x = 0; x < x0; x += width) tile(x, width);                        \
+        tile(x0, (columns)-x0);                                                    \
+    } while (0)
+
+INLINE void forward_tile(const Layer l, const float *x, const float *w, const float *bias, float *y,
+                         const int pixels, const int n) {
+    Vector sum[MAX_ROWS][MAX_VECTORS];
+    EACH(p, pixels) EACH(v, n) sum[p][v] = AT(bias, v);
+    for (int plane = 0; plane < l.planes; plane++)
+        for (int row = 0; row < l.size; row++) {
+            const float *input = x + plane * l.plane + row * l.line;
+            for (int k = 0; k < l.run; k++, input++, w += l.filters) {
+                Vector weight[MAX_VECTORS];
+                EACH(v, n) weight[v] = AT(w, v);
+                EACH(p, pixels) EACH(v, n) sum[p][v] += input[p * l.step] * weight[v];
+            }
+        }
+    EACH(p, pixels) EACH(v, n)
+        AT(y + p * l.filters, v) = (Vector)((Mask)sum[p][v] & (sum[p][v] > 0));
+}
+
+INLINE void forward_layer(const Layer l, const float *x, const float *w, const float *bias, float *y) {
+    const int n = vectors(l.filters);
+    for (int row = 0; row < l.rows; row++)
+        for (int f = 0; f < l.filters; f += n * LANES) {
+            const float *input = x + row * l.stride * l.line;
+            float *output = y + row * l.columns * l.filters + f;
+#define TILE(column, pixels) \
+    forward_tile(l, input + (column)*l.step, w + f, bias + f, output + (column)*l.filters, pixels, n)
+            TILES(l.columns, TILE);
+#undef TILE
+        }
+}
+
+INLINE void backward_to_weights(const Layer l, const float *x, const float *dy, float *dw, float *dbias) {
+    const int n = vectors(l.filters);
+    for (int plane = 0; plane < l.planes; plane++)
+        for (int size = 0; size < l.size; size++)
+            for (int k = 0; k < l.run; k += BLOCK, dw += BLOCK * l.filters)
+                for (int f = 0; f < l.filters; f += n * LANES) {
+                    Vector sum[BLOCK][MAX_VECTORS];
+                    EACH(i, BLOCK) EACH(v, n) sum[i][v] = AT(dw + i * l.filters + f, v);
+                    for (int row = 0; row < l.rows; row++) {
+                        const float *input = x + plane * l.plane + (row * l.stride + size) * l.line + k;
+                        const float *error = dy + row * l.columns * l.filters + f;
+                        for (int column = 0; column < l.columns; column++) {
+                            Vector e[MAX_VECTORS];
+                            EACH(v, n) e[v] = AT(error, v);
+                            EACH(i, BLOCK) EACH(v, n) sum[i][v] += input[i] * e[v];
+                            input += l.step, error += l.filters;
+                        }
+                    }
+                    EACH(i, BLOCK) EACH(v, n) AT(dw + i * l.filters + f, v) = sum[i][v];
+                }
+    for (int pixel = 0; pixel < l.rows * l.columns; pixel++)
+        for (int f = 0; f < l.filters; f++) dbias[f] += dy[pixel * l.filters + f];
+}
+
+INLINE void backward_tile(const Layer l, const float *dy, const float *w, float *dx, const int pixels,
+                          const int n) {
+    Vector sum[MAX_ROWS][MAX_VECTORS];
+    EACH(p, pixels) EACH(v, n) sum[p][v] = AT(dx + p * l.step, v);
+    for (int f = 0; f < l.filters; f++, w += l.channels) {
+        Vector weight[MAX_VECTORS];
+        EACH(v, n) weight[v] = AT(w, v);
+        EACH(p, pixels) EACH(v, n) sum[p][v] += dy[p * l.filters + f] * weight[v];
+    }
+    EACH(p, pixels) EACH(v, n) AT(dx + p * l.step, v) = sum[p][v];
+}
+
+/* The weights come transposed: for each place in a filter [f][channel]. */
+INLINE void backward_to_inputs(const Layer l, const float *dy, const float *w, float *dx) {
+    const int n = vectors(l.channels);
+    memset(dx, 0, sizeof(float) * l.inputs);
+    for (int place = 0; place < l.size * l.size; place++)
+        for (int c = 0; c < l.channels; c += n * LANES)
+            for (int row = 0; row < l.rows; row++) {
+                const float *error = dy + row * l.columns * l.filters;
+                const float *weight = w + place * l.filters * l.channels + c;
+                float *output = dx + (row * l.stride + place / l.size) * l.line +
+                                place % l.size * l.channels + c;
+#define TILE(column, pixels)                                                            \
+    backward_tile(l, error + (column)*l.filters, weight, output + (column)*l.step, pixels, n)
+                TILES(l.columns, TILE);
+#undef TILE
+            }
+}
+
+INLINE void transpose(const float *from, float *to, int rows, int columns) {
+    for (int r = 0; r < rows; r++)
+        for (int c = 0; c < columns; c++) to[c * rows + r] = from[r * columns + c];
+}
+
+/* native.py defines LAYERS and, for each layer i, LAYER_i. */
+#define FUNCTIONS(i)                                                                             \
+    static void forward_##i(const float *x, const float *w, const float *bias, float *y) {       \
+        forward_layer(LAYER_##i, x, w, bias, y);                                                 \
+    }                                                                                            \
+    static void to_weights_##i(const float *x, const float *dy, float *dw, float *dbias) {       \
+        backward_to_weights(LAYER_##i, x, dy, dw, dbias);                                        \
+    }
+#define TO_INPUTS(i)                                                                             \
+    static void to_inputs_##i(const float *dy, const float *w, float *dx) {                      \
+        backward_to_inputs(LAYER_##i, dy, w, dx);                                                \
+    }
+FUNCTIONS(0)
+FUNCTIONS(1)
+TO_INPUTS(1)
+#if LAYERS > 2
+FUNCTIONS(2)
+TO_INPUTS(2)
+#endif
+
+static const struct {
+    Layer shape;
+    void (*forward)(const float *, const float *, const float *, float *);
+    void (*to_weights)(const float *, const float *, float *, float *);
+    void (*to_inputs)(const float *, const float *, float *);
+} layers[LAYERS] = {
+    {LAYER_0, forward_0, to_weights_0, 0},
+    {LAYER_1, forward_1, to_weights_1, to_inputs_1},
+#if LAYERS > 2
+    {LAYER_2, forward_2, to_weights_2, to_inputs_2},
+#endif
+};
+
+/* Features of `number` states: bytes, [channel][row][column], `state_stride` apart.
+ *
+ * weights: w and bias of each layer in turn. features: [filter][row][column] of each state.
+ * kept: inputs and outputs of the layers, for `backward`; `kept_stride` from state to state, 0 to
+ * use the same place again.
+ */
+void forward(int number, const unsigned char *states, long state_stride, const float *const *weights,
+             float *features, float *kept, long kept_stride) {
+    const Layer last = layers[LAYERS - 1].shape;
+    for (int s = 0; s < number; s++) {
+        const unsigned char *state = states + s * state_stride;
+        float *x = kept + s * kept_stride;
+        for (int i = 0; i < layers[0].shape.inputs; i++) x[i] = state[i] * (1 / 255.0f);
+        for (int l = 0; l < LAYERS; l++) {
+            float *y = x + layers[l].shape.inputs;
+            layers[l].forward(x, weights[2 * l], weights[2 * l + 1], y);
+            x = y;
+        }
+        transpose(x, features + (long)s * outputs(last), last.rows * last.columns, last.filters);
+    }
+}
+
+/* Adds the gradients of `number` states to `gradients`, laid out like the weights.
+ *
+ * dfeatures: like features. scratch: as many floats as `backward_scratch()` says.
+ */
+void backward(int number, const float *dfeatures, const float *const *weights, float *const *gradients,
+              const float *kept, long kept_stride, float *scratch) {
+    const float *transposed[LAYERS];
+    for (int l = 1; l < LAYERS; l++) {
+        const Layer shape = layers[l].shape;
+        const int place = shape.channels * shape.filters;
+        transposed[l] = scratch;
+        for (int i = 0; i < shape.size * shape.size; i++, scratch += place)
+            transpose(weights[2 * l] + i * place, scratch, shape.channels, shape.filters);
+    }
+    for (int s = 0; s < number; s++) {
+        const float *x[LAYERS + 1];
+        x[0] = kept + s * kept_stride;
+        for (int l = 0; l < LAYERS; l++) x[l + 1] = x[l] + layers[l].shape.inputs;
+        const Layer last = layers[LAYERS - 1].shape;
+        float *dy = scratch;
+        transpose(dfeatures + (long)s * outputs(last), dy, last.filters, last.rows * last.columns);
+        for (int l = LAYERS - 1; l >= 0; l--) {
+            const int number_outputs = outputs(layers[l].shape);
+            for (int i = 0; i < number_outputs; i++) dy[i] = x[l + 1][i] > 0 ? dy[i] : 0;
+            layers[l].to_weights(x[l], dy, gradients[2 * l], gradients[2 * l + 1]);
+            if (l) layers[l].to_inputs(dy, transposed[l], dy + number_outputs);
+            dy += number_outputs;
+        }
+    }
+}
+
+/* RMSProp as in optimizers.py, in one pass over the memory. */
+void rmsprop(long number, float *w, const float *dw, float *g, float *n, float decay_rate,
+             float learning_rate, float min_squared_gradient) {
+    for (long i = 0; i < number; i++) {
+        g[i] = decay_rate * g[i] + (1 - decay_rate) * dw[i];
+        n[i] = decay_rate * n[i] + (1 - decay_rate) * dw[i] * dw[i];
+        w[i] -= learning_rate * dw[i] / __builtin_sqrtf(n[i] - g[i] * g[i] + min_squared_gradient);
+    }
+}

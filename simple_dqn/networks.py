@@ -1,0 +1,112 @@
+"""The layers between a state and its Q-values."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from simple_dqn.errors import UserError
+from simple_dqn.native import Convolution, Kernels
+
+NATURE = (Convolution(32, 8, 4), Convolution(64, 4, 2), Convolution(64, 3, 1))
+HIDDEN = 512
+
+
+class QNetwork(nn.Sequential):
+    """The network of Mnih et al. 2015, Methods, Model architecture.
+
+        state  (history, 84, 84) bytes, scaled to [0, 1]
+        conv   32 filters 8x8, stride 4, ReLU -> (32, 20, 20)
+        conv   64 filters 4x4, stride 2, ReLU -> (64, 9, 9)
+        conv   64 filters 3x3, stride 1, ReLU -> (64, 7, 7)
+        linear 512, ReLU
+        linear num_actions
+
+    Attributes:
+        kernels: do the convolutions where they are given (see `native`), else torch does.
+    """
+
+    def __init__(
+        self,
+        num_actions: int,
+        history_length: int,
+        screen_shape: tuple[int, int],
+        *,
+        batch_norm: bool,
+    ) -> None:
+        """Make the layers; their weights are torch's until `init_weights`.
+
+        Args:
+            num_actions: outputs.
+            history_length: screens in a state.
+            screen_shape: (height, width).
+            batch_norm: normalise each hidden layer over the minibatch.
+
+        Raises:
+            UserError: a screen is smaller than 36x36.
+        """
+        height, width = screen_shape
+        if min(height, width) < 36:
+            raise UserError(f"screens of {width}x{height} are too small; the network needs 36x36")
+        convolutions: list[nn.Module] = []
+        channels = history_length
+        for filters, size, stride in NATURE:
+            convolutions.append(nn.Conv2d(channels, filters, size, stride))
+            if batch_norm:
+                convolutions.append(nn.BatchNorm2d(filters))
+            convolutions.append(nn.ReLU(inplace=True))
+            channels = filters
+            height, width = (height - size) // stride + 1, (width - size) // stride + 1
+        convolutions.append(nn.Flatten())
+        fully_connected: list[nn.Module] = [FullyConnected(channels * height * width, HIDDEN)]
+        if batch_norm:
+            fully_connected.append(nn.BatchNorm1d(HIDDEN))
+        fully_connected += [nn.ReLU(), FullyConnected(HIDDEN, num_actions)]
+        super().__init__(*convolutions, *fully_connected)
+        self._convolutions, self._fully_connected = convolutions, fully_connected
+        self.kernels: Kernels | None = None
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Q-values (n, num_actions) of states, uint8 (n, history, height, width)."""
+        parameters = [p for layer in self._convolutions for p in layer.parameters()]
+        if self.kernels is not None:
+            layer = self.kernels.features(states, parameters)
+        else:
+            layer = states.to(parameters[0].dtype).mul_(1 / 255)
+            for module in self._convolutions:
+                layer = module(layer)
+        for module in self._fully_connected:
+            layer = module(layer)
+        return layer
+
+    def place(self, device: torch.device, dtype: torch.dtype, kernels: Kernels | None) -> None:
+        """Move to a device and type; `kernels`, if any, do the convolutions from now on."""
+        self.to(device, dtype)
+        self.kernels = kernels
+        convolutions = [layer for layer in self._convolutions if isinstance(layer, nn.Conv2d)]
+        for index, layer in enumerate(convolutions):
+            weight = layer.weight.data
+            layer.weight.data = (
+                weight.contiguous(memory_format=torch.channels_last)
+                if kernels is None
+                else kernels.place(index, weight)
+            )
+
+    def init_weights(self, random_seed: int) -> None:
+        """Draw weights and biases uniformly from +-1/sqrt(fan-in), Torch7's initialisation."""
+        generator = torch.Generator().manual_seed(random_seed)
+        with torch.no_grad():
+            for layer in self:
+                if isinstance(layer, nn.Conv2d | nn.Linear):
+                    bound = 1 / math.sqrt(layer.weight[0].numel())
+                    for parameter in layer.parameters():
+                        draw = torch.rand(parameter.shape, generator=generator, dtype=torch.float64)
+                        parameter.copy_((2 * draw - 1) * bound)
+
+
+class FullyConnected(nn.Linear):
+    """`nn.Linear` with the states as columns: on a CPU, half the time for small batches."""
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Outputs (n, out_features) of inputs (n, in_features)."""
+        return torch.addmm(self.bias[:, None], self.weight, rows.t()).t()
