@@ -258,10 +258,15 @@ class Agent:
 
     def _learn(self, steps: int) -> None:
         """Do what is due after so many more steps: train the network, copy the target network."""
-        for step in range(self.total_train_steps + 1, self.total_train_steps + steps + 1):
-            if step % self._train_frequency == 0 and self._memory.can_sample():
+        due = range(self.total_train_steps + 1, self.total_train_steps + steps + 1)
+        trainings = sum(step % self._train_frequency == 0 for step in due)
+        minibatches: list[Minibatch] = []
+        if trainings and self._memory.can_sample():
+            minibatches = self._memory.get_minibatches(self._rng, trainings * self._train_repeat)
+        for step in due:
+            if step % self._train_frequency == 0 and minibatches:
                 for _ in range(self._train_repeat):
-                    self._network.train(self._memory.get_minibatch(self._rng))
+                    self._network.train(minibatches.pop(0))
             if self._target_steps and step % self._target_steps == 0:
                 self._network.update_target_network()
         self.total_train_steps += steps

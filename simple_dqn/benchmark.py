@@ -58,12 +58,13 @@ def run_benchmark(args: Namespace, game: Game, *, seconds: float, peers: bool) -
     threads = parts.choose_threads(args)
     peer = {PEER: _peer_training(args, game, threads)} if peers else {}
     environment = parts.make_environment(args, game, threads, training=True)
-    memory = parts.make_memory(args, args.replay_size)
+    memory = parts.make_memory(args, args.replay_size, threads)
+    bytes_per_step = memory.nbytes // (memory.lane_size * args.num_games)
     rates = measure(_own_works(args, threads, environment, memory) | peer, seconds)
     sys.stdout.write(
         f"{_machine(threads)}\n{game.name}: {args.num_games} game(s) on {threads.environment} "
         f"thread(s), network on {threads.device} with {threads.network} thread(s)\n\n"
-        + report(args, rates, update_flops(args, environment.num_actions), bytes_per_step(memory))
+        + report(args, rates, update_flops(args, environment.num_actions), bytes_per_step)
     )
 
 
@@ -130,12 +131,6 @@ def update_flops(args: Namespace, num_actions: int) -> int:
     return int(counter.get_total_flops())
 
 
-def bytes_per_step(memory: ReplayMemory) -> int:
-    """Bytes of an entry in those of the memory's arrays that have one for every step."""
-    arrays = (value for value in vars(memory).values() if isinstance(value, np.ndarray))
-    return sum(a[0, 0].nbytes for a in arrays if a.shape[1:2] == (memory.lane_size,))
-
-
 def _own_works(
     args: Namespace, threads: parts.Threads, environment: Environment, memory: ReplayMemory
 ) -> dict[str, Work]:
@@ -145,7 +140,7 @@ def _own_works(
     network = parts.make_network(args, environment.num_actions, threads)
     agent = parts.make_agent(args, environment, environment, memory, network)
     agent.play_random(max(FILL_STEPS, 10 * games))
-    minibatch = memory.get_minibatch(rng)
+    (minibatch,) = memory.get_minibatches(rng, 1)
     states = rng.integers(0, 256, (max(32, games), *minibatch.prestates.shape[1:]), np.uint8)
 
     def update(number: int) -> None:
@@ -161,10 +156,10 @@ def _own_works(
         works[f"predict {number}"] = _repeated(partial(network.predict, states[:number]))
     zeros = np.zeros(games, np.int64)
     for steps in (min(SMALL_MEMORY, args.replay_size), args.replay_size):
-        filled = parts.make_memory(args, steps)
+        filled = parts.make_memory(args, steps, threads)
         for _ in range(filled.lane_size):  # what never was written would be read in no time
             filled.add(states[:games, 0], zeros, zeros.astype(np.float32), zeros > 0, zeros > 0)
-        works[f"sample from {steps:,}"] = _repeated(partial(filled.get_minibatch, rng))
+        works[f"sample from {steps:,}"] = _repeated(partial(filled.get_minibatches, rng, 1))
     # NB! No phases: the restart of the games at the start of one takes a quarter of a second.
     engine = environment._engine  # type: ignore[attr-defined]  # it has the same settings
     actions = itertools.cycle(rng.integers(environment.num_actions, size=(1000, games)))

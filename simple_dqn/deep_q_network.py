@@ -5,6 +5,7 @@ knows torch; NumPy arrays go in and come out.
 """
 
 import math
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from simple_dqn.cuda_graph import CudaGraph
 from simple_dqn.errors import UserError
 from simple_dqn.native import compile_kernels
 from simple_dqn.networks import NATURE, QNetwork
@@ -25,7 +27,7 @@ class Transitions(Protocol):
     """A minibatch of transitions; see `replay_memory.Minibatch`."""
 
     @property
-    def prestates(self) -> npt.NDArray[np.uint8]:
+    def prestates(self) -> npt.NDArray[np.uint8] | Tensor:
         """uint8 (batch, history, height, width)."""
 
     @property
@@ -37,7 +39,7 @@ class Transitions(Protocol):
         """float32 (batch,), raw."""
 
     @property
-    def poststates(self) -> npt.NDArray[np.uint8]:
+    def poststates(self) -> npt.NDArray[np.uint8] | Tensor:
         """uint8 (batch, history, height, width)."""
 
     @property
@@ -108,6 +110,9 @@ class DeepQNetwork:
         # there; arithmetic with those is many times slower. They count as zero.
         torch.set_flush_denormal(True)
         self._device = torch.device(device)
+        if self._device.type == "cuda":  # by default torch rounds to TF32 and sums in any order
+            torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+            torch.backends.cudnn.deterministic = True
         self._dtype: torch.dtype = getattr(torch, datatype)
         self._discount_rate = discount_rate
         self._clip_error = clip_error
@@ -138,6 +143,7 @@ class DeepQNetwork:
         self.weight_updates = 0
         self._cost_sum = torch.zeros((), dtype=torch.float64, device=self._device)
         self._costs = 0
+        self._gradient_step = self._prepare_gradient_step()
 
     def predict(self, states: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return the Q-values of all actions in the given states.
@@ -163,31 +169,43 @@ class DeepQNetwork:
         Mnih et al. 2015, algorithm 1; the gradient is the sum over the minibatch and its error
         clipped to [-1, 1] as in NeuralQLearner.lua (the Huber function's derivative).
         """
-        rewards = self._tensor(minibatch.rewards).clamp(self._min_reward, self._max_reward)
-        continues = self._tensor(~minibatch.terminals)
-        with torch.inference_mode():
-            next_values = self._next_state_values(self._states(minibatch.poststates))  # (batch,)
-        targets = rewards + self._discount_rate * continues * next_values.float()  # (batch,)
-        actions = torch.from_numpy(minibatch.actions).to(self._device)
+        self._gradient_step(
+            self._states(minibatch.prestates),
+            torch.from_numpy(minibatch.actions).to(self._device),
+            self._tensor(minibatch.rewards),
+            self._states(minibatch.poststates),
+            self._tensor(minibatch.terminals),
+        )
+        self.weight_updates += 1
+        self._costs += 1
+        if self._costs % _COSTS_BETWEEN_CHECKS == 0:
+            self.mean_cost()
+
+    def _take_gradient_step(
+        self,
+        prestates: Tensor,
+        actions: Tensor,
+        rewards: Tensor,
+        poststates: Tensor,
+        terminals: Tensor,
+    ) -> None:
+        """`train` on tensors of the device; a CUDA graph there, so nothing here may wait for it."""
+        rewards = rewards.clamp(self._min_reward, self._max_reward)
+        with torch.no_grad():
+            next_values = self._next_state_values(poststates)  # (batch,)
+        targets = rewards + self._discount_rate * (1 - terminals) * next_values.to(rewards.dtype)
 
         self._network.train()
-        values = self._network(self._states(minibatch.prestates))  # (batch, num_actions)
-        values = values.gather(1, actions[:, None])[:, 0]  # (batch,)
+        values = self._network(prestates)  # (batch, num_actions)
+        values = values.gather(1, actions[:, None])[:, 0].to(rewards.dtype)  # (batch,)
         if self._clip_error:
-            cost = functional.huber_loss(
-                values.to(targets.dtype), targets, reduction="sum", delta=self._clip_error
-            )
+            cost = functional.huber_loss(values, targets, reduction="sum", delta=self._clip_error)
         else:
             cost = ((values - targets) ** 2).sum() / 2
         self._optimizer.zero_grad()
         cost.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
-
-        self.weight_updates += 1
         self._cost_sum += cost.detach() / len(actions)
-        self._costs += 1
-        if self._costs % _COSTS_BETWEEN_CHECKS == 0:
-            self.mean_cost()
 
     def _next_state_values(self, poststates: Tensor) -> Tensor:
         """max_a' Q_target(s', a') for each poststate, (batch,); the place for Double DQN."""
@@ -267,10 +285,15 @@ class DeepQNetwork:
                 value = torch.empty_like(parameter, requires_grad=False).copy_(value)
             optimizer_state.setdefault(int(index), {})[name] = value
         self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": optimizer_state})
+        self._gradient_step = self._prepare_gradient_step()  # the optimizer has other tensors now
 
-    def _states(self, states: npt.NDArray[np.uint8]) -> Tensor:
+    def _prepare_gradient_step(self) -> Callable[..., None]:
+        step = self._take_gradient_step
+        return CudaGraph(step) if self._device.type == "cuda" else step
+
+    def _states(self, states: npt.NDArray[np.uint8] | Tensor) -> Tensor:
         """Bring states to the device, as bytes."""
-        return torch.from_numpy(states).to(self._device)
+        return torch.as_tensor(states, device=self._device)
 
     def _tensor(self, array: npt.NDArray[np.generic]) -> Tensor:
         """Bring rewards or flags to the device, as float32 at least."""

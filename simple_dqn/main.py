@@ -249,7 +249,7 @@ class Run:
         if not only_test:
             self.environment = parts.make_environment(args, game, threads, training=True)
             replay_size = args.replay_size
-        self.memory = parts.make_memory(args, replay_size)
+        self.memory = parts.make_memory(args, replay_size, threads)
         self.network = parts.make_network(args, self.environment.num_actions, threads)
         self.agent = parts.make_agent(
             args, self.environment, self.test_environment, self.memory, self.network

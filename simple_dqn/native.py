@@ -131,20 +131,34 @@ class Kernels:
         return tuple(sum(parts[1:], parts[0]) for parts in zip(*gradients, strict=True))
 
     def rmsprop(
-        self, parameter: Tensor, dw: Tensor, g: Tensor, n: Tensor, **constants: float
+        self,
+        parameters: Sequence[Tensor],
+        dw: Sequence[Tensor],
+        g: Sequence[Tensor],
+        n: Sequence[Tensor],
+        *constants: float,
     ) -> None:
-        """One step of `GravesRMSProp` for one parameter; all stored in the same order."""
-        assert parameter.stride() == dw.stride() == g.stride() == n.stride()
-        addresses = [tensor.data_ptr() for tensor in (parameter, dw, g, n)]
+        """One step of `GravesRMSProp`; the four of a parameter must be stored in one order.
 
-        def run(_: int, first: int, last: int) -> None:
-            self._library.rmsprop(
-                ctypes.c_long(last - first),
-                *(ctypes.c_void_p(address + 4 * first) for address in addresses),
-                *(ctypes.c_float(value) for value in constants.values()),
-            )
+        Args:
+            parameters: float32, changed in place.
+            dw: their gradients.
+            g: mean gradients, changed in place.
+            n: mean squared gradients, changed in place.
+            constants: decay rate, learning rate, min. squared gradient.
+        """
+        for tensors in zip(parameters, dw, g, n, strict=True):
+            assert len({tensor.stride() for tensor in tensors}) == 1
+            addresses = [tensor.data_ptr() for tensor in tensors]
 
-        self._share(parameter.numel(), run, least=16_384)
+            def run(_: int, first: int, last: int, addresses: list[int] = addresses) -> None:
+                self._library.rmsprop(
+                    ctypes.c_long(last - first),
+                    *(ctypes.c_void_p(address + 4 * first) for address in addresses),
+                    *(ctypes.c_float(value) for value in constants),
+                )
+
+            self._share(tensors[0].numel(), run, least=100_000)
 
     def _share(self, number: int, run: Callable[[int, int, int], None], least: int = 1) -> None:
         """Call `run(thread, first, last)` for even shares of `number`, each by a thread."""

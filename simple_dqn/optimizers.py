@@ -36,42 +36,36 @@ class GravesRMSProp(torch.optim.Optimizer):
         self._learning_rate = learning_rate
         self._decay_rate = decay_rate
         self._min_squared_gradient = min_squared_gradient
-        self._scratch: list[Tensor] = []
         for parameter in self._parameters():
             self.state[parameter] = {
                 "mean_gradient": torch.zeros_like(parameter),
                 "mean_squared_gradient": torch.zeros_like(parameter),
             }
-            self._scratch.append(torch.zeros_like(parameter))
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Update the parameters from their gradients; in place, no memory is allocated."""
+        """Update the parameters from their gradients."""
         assert closure is None
         decay = self._decay_rate
-        for parameter, root in zip(self._parameters(), self._scratch, strict=True):
-            dw = parameter.grad
-            assert dw is not None
-            state = self.state[parameter]
-            g, n = state["mean_gradient"], state["mean_squared_gradient"]
-            if self._kernels is not None:
-                self._kernels.rmsprop(
-                    parameter,
-                    dw,
-                    g,
-                    n,
-                    decay_rate=decay,
-                    learning_rate=self._learning_rate,
-                    min_squared_gradient=self._min_squared_gradient,
-                )
-                continue
-            g.lerp_(dw, 1 - decay)
-            n.mul_(decay).addcmul_(dw, dw, value=1 - decay)
-            torch.addcmul(n, g, g, value=-1, out=root)
-            root.add_(self._min_squared_gradient).sqrt_()
-            parameter.addcdiv_(dw, root, value=-self._learning_rate)
+        parameters = self._parameters()
+        dw = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        g = [self.state[parameter]["mean_gradient"] for parameter in parameters]
+        n = [self.state[parameter]["mean_squared_gradient"] for parameter in parameters]
+        if self._kernels is not None:
+            self._kernels.rmsprop(
+                *(parameters, dw, g, n),
+                *(decay, self._learning_rate, self._min_squared_gradient),
+            )
+            return
+        torch._foreach_lerp_(g, dw, 1 - decay)
+        torch._foreach_mul_(n, decay)
+        torch._foreach_addcmul_(n, dw, dw, 1 - decay)
+        root = torch._foreach_addcmul(n, g, g, -1)
+        torch._foreach_add_(root, self._min_squared_gradient)
+        torch._foreach_sqrt_(root)
+        torch._foreach_addcdiv_(parameters, dw, root, -self._learning_rate)
 
-    def _parameters(self) -> list[nn.Parameter]:
+    def _parameters(self) -> list[Tensor]:
         return list(self.param_groups[0]["params"])
 
 
@@ -94,6 +88,7 @@ def make_optimizer(
         batch_size: transitions whose gradients are summed.
         kernels: do rmsprop's arithmetic, if given.
     """
+    params = list(params)
     if name == "rmsprop":
         return GravesRMSProp(
             params,
@@ -102,7 +97,8 @@ def make_optimizer(
             min_squared_gradient=0.01,
             kernels=kernels,
         )
-    kwargs: dict[str, Any] = {"lr": learning_rate}
+    # capturable: as part of a CUDA graph.
+    kwargs: dict[str, Any] = {"lr": learning_rate, "capturable": params[0].is_cuda}
     if name == "adam":
         # 1.5e-4 on the mean gradient (Hessel et al. 2018, table 1); ours are sums over the batch.
         return torch.optim.Adam(params, eps=1.5e-4 * batch_size, fused=True, **kwargs)

@@ -21,6 +21,7 @@ NOT_KEPT = frozenset(
         "native_kernels",
         "overwrite",
         "preset",
+        "replay_device",
         "save_weights_prefix",
         "snapshot",
         "start_epoch",
@@ -250,6 +251,13 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         default=False,
         metavar="BOOL",
         help="of the original's Neon backend; refused",
+    )
+
+    add(
+        "--replay_device",
+        choices=["auto", "cpu", "gpu"],
+        default="auto",
+        help="where the replay memory keeps its screens; auto: with the network, if they fit",
     )
 
     group = parser.add_argument_group("agent")

@@ -2,12 +2,15 @@
 
 import argparse
 import os
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from simple_dqn import games
 from simple_dqn.agent import Agent, ExplorationSchedule
 from simple_dqn.environment import Environment
-from simple_dqn.replay_memory import ReplayMemory
+from simple_dqn.errors import UserError
+from simple_dqn.replay_memory import ReplayMemory, Screens, ScreenStore
 
 if TYPE_CHECKING:
     from simple_dqn.deep_q_network import DeepQNetwork
@@ -71,14 +74,30 @@ def make_environment(
     return ALEEnvironment(**settings, num_threads=threads.environment)
 
 
-def make_memory(args: argparse.Namespace, size: int) -> ReplayMemory:
-    """Make the replay memory."""
+def make_memory(args: argparse.Namespace, size: int, threads: Threads) -> ReplayMemory:
+    """Make the replay memory; its screens go where `--replay_device` says.
+
+    Raises:
+        UserError: they were to go to a GPU that the network does not use.
+    """
+    screen_shape = (args.screen_height, args.screen_width)
+    store: Callable[[int, int, tuple[int, int]], ScreenStore] = Screens
+    if threads.device == "cpu":
+        if args.replay_device == "gpu":
+            raise UserError("--replay_device gpu needs --backend gpu")
+    elif args.replay_device != "cpu":
+        from simple_dqn.device_screens import DeviceScreens, free_bytes
+
+        fits = size * screen_shape[0] * screen_shape[1] < free_bytes(threads.device)
+        if fits or args.replay_device == "gpu":
+            store = partial(DeviceScreens, threads.device)
     return ReplayMemory(
         size=size,
         num_games=args.num_games,
         history_length=args.history_length,
-        screen_shape=(args.screen_height, args.screen_width),
+        screen_shape=screen_shape,
         batch_size=args.batch_size,
+        store=store,
     )
 
 

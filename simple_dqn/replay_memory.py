@@ -4,7 +4,8 @@ Mnih et al. 2015, Methods, Training algorithm: experience <s, a, r, s'> is store
 are drawn uniformly at random.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +21,8 @@ class Minibatch(NamedTuple):
     """Transitions <s, a, r, s'>, each field with the minibatch as its first axis.
 
     Attributes:
-        prestates: uint8 (batch, history, height, width), oldest screen first; a view of the
-            memory's buffer, valid until the next `get_minibatch`.
+        prestates: uint8 (batch, history, height, width), oldest screen first; an array or, where
+            the screens are on a GPU, a tensor. Valid until the next `get_minibatches`.
         actions: int64 (batch,).
         rewards: float32 (batch,), raw.
         poststates: like prestates, one step later: the last screen is the new one. Where
@@ -29,11 +30,81 @@ class Minibatch(NamedTuple):
         terminals: bool (batch,).
     """
 
-    prestates: npt.NDArray[np.uint8]
+    prestates: Any
     actions: npt.NDArray[np.int64]
     rewards: npt.NDArray[np.float32]
-    poststates: npt.NDArray[np.uint8]
+    poststates: Any
     terminals: npt.NDArray[np.bool_]
+
+
+class ScreenStore(Protocol):
+    """Where the replay memory keeps its screens: `Screens` or `DeviceScreens`.
+
+    Attributes:
+        nbytes: bytes that they take.
+    """
+
+    nbytes: int
+
+    def write(self, position: int, screens: npt.NDArray[np.uint8]) -> None:
+        """Store a screen of every lane, uint8 (num_games, height, width), at a position."""
+
+    def read(
+        self,
+        games: npt.NDArray[np.int64],
+        positions: npt.NDArray[np.int64],
+        blank: npt.NDArray[np.bool_],
+    ) -> Any:
+        """Screens, zero where `blank`: uint8 (*games.shape, height, width), an array or tensor."""
+
+
+class Screens:
+    """Screens in the computer's memory: one array, and a buffer for what is read."""
+
+    def __init__(self, num_games: int, lane_size: int, screen_shape: tuple[int, int]) -> None:
+        """Allocate the array.
+
+        Raises:
+            UserError: the free memory is too small.
+        """
+        check_size(num_games * lane_size, screen_shape, psutil.virtual_memory().available)
+        self._screens = np.empty((num_games, lane_size, *screen_shape), np.uint8)
+        self.nbytes = self._screens.nbytes
+        self._read = np.empty((0, 0, *screen_shape), np.uint8)
+
+    def write(self, position: int, screens: npt.NDArray[np.uint8]) -> None:
+        """Store a screen of every lane; see `ScreenStore`."""
+        self._screens[:, position] = screens
+
+    def read(
+        self,
+        games: npt.NDArray[np.int64],
+        positions: npt.NDArray[np.int64],
+        blank: npt.NDArray[np.bool_],
+    ) -> npt.NDArray[np.uint8]:
+        """Screens, valid until the next `read`; see `ScreenStore`."""
+        if self._read.shape[: games.ndim] != games.shape:
+            self._read = np.empty((*games.shape, *self._screens.shape[2:]), np.uint8)
+        screens = self._screens.reshape(-1, *self._screens.shape[2:])
+        steps = games * self._screens.shape[1] + positions
+        np.take(screens, steps, axis=0, out=self._read, mode="clip")
+        self._read[np.nonzero(blank)] = 0
+        return self._read
+
+
+def check_size(size: int, screen_shape: tuple[int, int], free: int) -> None:
+    """Tell whether so many steps fit into so many free bytes.
+
+    Raises:
+        UserError: they do not.
+    """
+    bytes_per_step = screen_shape[0] * screen_shape[1] + 6
+    if size * bytes_per_step > free:
+        raise UserError(
+            f"a replay memory of {size:,} steps takes {size * bytes_per_step / 1e9:.2f} GB, "
+            f"but {free / 1e9:.2f} GB are free; "
+            f"--replay_size {int(free * 0.9) // bytes_per_step} fits"
+        )
 
 
 class ReplayMemory:
@@ -56,6 +127,7 @@ class ReplayMemory:
         history_length: int,
         screen_shape: tuple[int, int],
         batch_size: int,
+        store: Callable[[int, int, tuple[int, int]], ScreenStore] = Screens,
     ) -> None:
         """Allocate the lanes.
 
@@ -65,39 +137,36 @@ class ReplayMemory:
             history_length: screens in a state.
             screen_shape: (height, width).
             batch_size: transitions in a minibatch.
+            store: makes the place for the screens of (num_games, lane_size, screen_shape).
 
         Raises:
-            UserError: the free memory is too small, or the size for the batch.
+            UserError: the size is too small for the batch.
         """
-        height, width = screen_shape
-        bytes_per_step = height * width + 6
-        free = psutil.virtual_memory().available
-        if size * bytes_per_step > free:
-            raise UserError(
-                f"a replay memory of {size:,} steps takes {size * bytes_per_step / 1e9:.2f} GB, "
-                f"but {free / 1e9:.2f} GB are free; "
-                f"--replay_size {int(free * 0.9) // bytes_per_step} fits"
-            )
         self.lane_size = size // num_games
         if self.lane_size <= history_length or size < batch_size:
             raise UserError(
                 f"--replay_size {size} is too small: it must hold a minibatch of {batch_size} and "
                 f"more than {history_length} steps of each of {num_games} games"
             )
+        self._screens = store(num_games, self.lane_size, screen_shape)
         self.count = 0  # steps stored in each lane
         self._position = 0  # where each lane is written next
         self._num_cuts = 0  # entries marked CUT
         self._history_length = history_length
-        self._screens = np.empty((num_games, self.lane_size, height, width), np.uint8)
+        self._batch_size = batch_size
         self._actions = np.zeros((num_games, self.lane_size), np.uint8)
         self._rewards = np.zeros((num_games, self.lane_size), np.float32)
         self._endings = np.zeros((num_games, self.lane_size), np.uint8)
-        # (batch, history + 1, height, width): pre- and poststates overlap in it.
-        self._batch = np.empty((batch_size, history_length + 1, height, width), np.uint8)
 
     def __len__(self) -> int:
         """Steps stored, of all games together."""
-        return self.count * len(self._screens)
+        return self.count * len(self._actions)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all steps, those to come included."""
+        small = (self._actions, self._rewards, self._endings)
+        return self._screens.nbytes + sum(array.nbytes for array in small)
 
     def add(
         self,
@@ -120,7 +189,7 @@ class ReplayMemory:
         endings = np.where(terminals, TERMINAL, np.where(game_overs, CUT, CONTINUES))
         self._num_cuts += int(np.count_nonzero(endings == CUT))
         self._num_cuts -= int(np.count_nonzero(self._endings[:, position] == CUT))
-        self._screens[:, position] = screens
+        self._screens.write(position, screens)
         self._actions[:, position] = actions
         self._rewards[:, position] = rewards
         self._endings[:, position] = endings
@@ -138,12 +207,22 @@ class ReplayMemory:
     def can_sample(self) -> bool:
         """Whether a minibatch can be drawn: surely some transition is legal."""
         _, number = self._first_and_number()
-        return number * len(self._screens) > self._num_cuts
+        return number * len(self._actions) > self._num_cuts
 
-    def get_minibatch(self, rng: np.random.Generator) -> Minibatch:
+    def get_minibatches(self, rng: np.random.Generator, number: int) -> list[Minibatch]:
         """Draw transitions uniformly from all legal ones, with replacement."""
-        games, positions = self._sample_indexes(rng)
-        return self._gather(games, positions)
+        batch = self._gather(*self._sample_indexes(rng, number * self._batch_size))
+        rows = [slice(i * self._batch_size, (i + 1) * self._batch_size) for i in range(number)]
+        return [
+            Minibatch(
+                batch.prestates[row],
+                batch.actions[row],
+                batch.rewards[row],
+                batch.poststates[row],
+                batch.terminals[row],
+            )
+            for row in rows
+        ]
 
     def _first_and_number(self) -> tuple[int, int]:
         """The oldest legal position of a lane, and how many follow on it up to the newest legal.
@@ -157,12 +236,12 @@ class ReplayMemory:
         return self._position + self._history_length - 1, self.lane_size - self._history_length
 
     def _sample_indexes(
-        self, rng: np.random.Generator
+        self, rng: np.random.Generator, size: int
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Draw games and positions, each int64 (batch,), again until none is a cut step."""
+        """Draw games and positions, each int64 (size,), again until none is a cut step."""
         first, number = self._first_and_number()
-        num_games, batch_size = len(self._screens), len(self._batch)
-        draws = rng.integers(num_games * number, size=batch_size)
+        num_games = len(self._actions)
+        draws = rng.integers(num_games * number, size=size)
         while True:
             games, offsets = np.divmod(draws, number)
             positions = (first + offsets) % self.lane_size
@@ -175,26 +254,24 @@ class ReplayMemory:
     def _gather(self, games: npt.NDArray[np.int64], positions: npt.NDArray[np.int64]) -> Minibatch:
         """Put the transitions that begin at the given steps together."""
         history = self._history_length
-        window = (positions[:, None] + np.arange(1 - history, 2)) % self.lane_size
-        steps = games[:, None] * self.lane_size + window  # (batch, history + 1)
-        screens = self._screens.reshape(-1, *self._screens.shape[2:])
-        np.take(screens, steps, axis=0, out=self._batch, mode="clip")
-
-        endings = self._endings.reshape(-1)[steps]  # (batch, history + 1)
+        games, positions = games[:, None], positions[:, None]
+        window = (positions + np.arange(1 - history, 2)) % self.lane_size  # (size, history + 1)
+        endings = self._endings[games, window]
         # A screen is blank if its own or a later step before the state's last one ended a game,
-        # or if the lane did not reach back that far.
-        ended = endings[:, : history - 1] != CONTINUES
+        # or if the lane did not reach back that far. A terminal state's successor is blank too.
+        blank = endings != CONTINUES
         if self.count < self.lane_size:
-            ended |= window[:, : history - 1] > positions[:, None]
-        blank = np.logical_or.accumulate(ended[:, ::-1], axis=1)[:, ::-1]
-        rows, columns = np.nonzero(blank)
-        self._batch[rows, columns] = 0
+            blank |= window > positions
+        blank[:, history - 1 :] = False
+        blank = np.logical_or.accumulate(blank[:, ::-1], axis=1)[:, ::-1]
         terminals = endings[:, history - 1] == TERMINAL
-        self._batch[terminals, history] = 0
+        blank[:, history] = terminals
+        # (size, history + 1, height, width): pre- and poststates overlap in it.
+        screens = self._screens.read(np.broadcast_to(games, window.shape), window, blank)
         return Minibatch(
-            prestates=self._batch[:, :-1],
-            actions=self._actions[games, positions].astype(np.int64),
-            rewards=self._rewards[games, positions],
-            poststates=self._batch[:, 1:],
+            prestates=screens[:, :-1],
+            actions=self._actions[games, positions][:, 0].astype(np.int64),
+            rewards=self._rewards[games, positions][:, 0],
+            poststates=screens[:, 1:],
             terminals=terminals,
         )

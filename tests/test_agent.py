@@ -177,9 +177,9 @@ class TapedMemory(ReplayMemory):
         self._tape.append("store")
         super().add(screens, actions, rewards, terminals, game_overs)
 
-    def get_minibatch(self, rng: np.random.Generator) -> Minibatch:
+    def get_minibatches(self, rng: np.random.Generator, number: int) -> list[Minibatch]:
         self._tape.append("sample")
-        return super().get_minibatch(rng)
+        return super().get_minibatches(rng, number)
 
     def cut(self) -> None:
         self._tape.append("cut")
@@ -287,7 +287,7 @@ def test_order_of_learning_in_several_games() -> None:
     parts.agent.play_random(24)
     tape.clear()
     parts.agent.train(1, 8)
-    learning = ["sample", "train"] * 4 + ["copy"]
+    learning = ["sample", *["train"] * 4, "copy"]
     assert tape == ["restart", "predict", "act", *learning, "observe", "store", "cut"]
 
 
@@ -632,7 +632,7 @@ def test_phases_are_not_joined_in_the_memory() -> None:
     sampled = [
         transition
         for _ in range(40)
-        for transition in transitions_of(parts.memory.get_minibatch(rng))
+        for transition in transitions_of(parts.memory.get_minibatches(rng, 1)[0])
     ]
     phase_and_step = {transition.prestate[-1][1::2] for transition in sampled}
     assert phase_and_step == {(phase, step) for phase in (1, 2, 3) for step in (1, 2, 3, 4)}

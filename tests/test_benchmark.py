@@ -49,12 +49,6 @@ def test_update_flops_at_36x36() -> None:
     assert benchmark.update_flops(args, num_actions=3) == 2 * 5 * (4 * forward - conv1)
 
 
-def test_a_transition_takes_a_screen_and_little_more() -> None:
-    args = options("--num_games 4")
-    assert 84 * 84 < benchmark.bytes_per_step(parts.make_memory(args, 100_000)) <= 7100
-    assert benchmark.bytes_per_step(parts.make_memory(args, 800)) == 84 * 84 + 6
-
-
 def test_works_take_turns_and_the_median_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a clock of their own; in the last turn of each the machine stumbles."""
     now = 0.0
@@ -183,7 +177,7 @@ def test_training_works_learn_and_play_at_the_fixed_rate(
     args = options(f"{SMALL} --random_seed 0")
     threads = parts.choose_threads(args)
     environment = parts.make_environment(args, pong, threads, training=True)
-    memory = parts.make_memory(args, args.replay_size)
+    memory = parts.make_memory(args, args.replay_size, threads)
     network = parts.make_network(args, environment.num_actions, threads)
     train, predict = network.train, network.predict
 

@@ -130,7 +130,7 @@ def test_acting_state_is_the_sampled_state(history_length: int, data: st.DataObj
         return
     rng = np.random.default_rng(0)
     for _ in range(5):
-        minibatch = memory.get_minibatch(rng)
+        minibatch = memory.get_minibatches(rng, 1)[0]
         for prestate, poststate, terminal in zip(
             minibatch.prestates, minibatch.poststates, minibatch.terminals, strict=True
         ):
