@@ -20,7 +20,7 @@ enum { LANES = 16, MAX_ROWS = 12 }; /* floats in a vector; outputs of a tile, by
 #else
 enum { LANES = 8, MAX_ROWS = 6 };
 #endif
-enum { MAX_VECTORS = 2, BLOCK = 8 };
+enum { MAX_VECTORS = 2, BLOCK = 8, FLOATS_AT_ONCE = 100000 };
 
 typedef float Vector __attribute__((vector_size(4 * LANES), aligned(4)));
 typedef int Mask __attribute__((vector_size(4 * LANES), aligned(4)));
@@ -118,7 +118,7 @@ INLINE void backward_tile(const Layer l, const float *dy, const float *w, float 
     EACH(p, pixels) EACH(v, n) AT(dx + p * l.step, v) = sum[p][v];
 }
 
-/* The weights come transposed: for each place in a filter [f][channel]. */
+/* The weights come turned: for each place in a filter [f][channel]. */
 INLINE void backward_to_inputs(const Layer l, const float *dy, const float *w, float *dx) {
     const int n = vectors(l.channels);
     memset(dx, 0, sizeof(float) * l.inputs);
@@ -174,16 +174,23 @@ static const struct {
 #endif
 };
 
+/* All threads call the functions below together: `*next`, 0 at first, counts the shares of the work
+ * that are taken, and a thread takes the next share when it is done with one. So a thread whose core
+ * is busy with something else does less. */
+#define EACH_SHARE(share, shares) \
+    for (long share; (share = __atomic_fetch_add(next, 1, __ATOMIC_RELAXED)) < (shares);)
+#define MIN(a, b) ((a) < (b) ? (a) : (b))
+
 /* Features of `number` states: bytes, [channel][row][column], `state_stride` apart.
  *
  * weights: w and bias of each layer in turn. features: [filter][row][column] of each state.
  * kept: inputs and outputs of the layers, for `backward`; `kept_stride` from state to state, 0 to
- * use the same place again.
+ * use this thread's place again and again.
  */
-void forward(int number, const unsigned char *states, long state_stride, const float *const *weights,
-             float *features, float *kept, long kept_stride) {
+void forward(long *next, long number, const unsigned char *states, long state_stride,
+             const float *const *weights, float *features, float *kept, long kept_stride) {
     const Layer last = layers[LAYERS - 1].shape;
-    for (int s = 0; s < number; s++) {
+    EACH_SHARE(s, number) {
         const unsigned char *state = states + s * state_stride;
         float *x = kept + s * kept_stride;
         for (int i = 0; i < layers[0].shape.inputs; i++) x[i] = state[i] * (1 / 255.0f);
@@ -192,47 +199,51 @@ void forward(int number, const unsigned char *states, long state_stride, const f
             layers[l].forward(x, weights[2 * l], weights[2 * l + 1], y);
             x = y;
         }
-        transpose(x, features + (long)s * outputs(last), last.rows * last.columns, last.filters);
+        transpose(x, features + s * outputs(last), last.rows * last.columns, last.filters);
     }
 }
 
-/* Adds the gradients of `number` states to `gradients`, laid out like the weights.
+/* Gradients of the weights and biases of each layer in turn: a row of sums for each share of
+ * STATES_AT_ONCE states, whichever thread took it.
  *
- * dfeatures: like features. scratch: as many floats as `backward_scratch()` says.
+ * dfeatures: like features. turned: the weights of the layers but the first, for each place in a
+ * filter [f][channel]. scratch: as many floats as all layers have outputs for a state.
  */
-void backward(int number, const float *dfeatures, const float *const *weights, float *const *gradients,
+void backward(long *next, long number, const float *dfeatures, const float *const *turned, float *sums,
               const float *kept, long kept_stride, float *scratch) {
-    const float *transposed[LAYERS];
-    for (int l = 1; l < LAYERS; l++) {
-        const Layer shape = layers[l].shape;
-        const int place = shape.channels * shape.filters;
-        transposed[l] = scratch;
-        for (int i = 0; i < shape.size * shape.size; i++, scratch += place)
-            transpose(weights[2 * l] + i * place, scratch, shape.channels, shape.filters);
-    }
-    for (int s = 0; s < number; s++) {
-        const float *x[LAYERS + 1];
-        x[0] = kept + s * kept_stride;
-        for (int l = 0; l < LAYERS; l++) x[l + 1] = x[l] + layers[l].shape.inputs;
-        const Layer last = layers[LAYERS - 1].shape;
-        float *dy = scratch;
-        transpose(dfeatures + (long)s * outputs(last), dy, last.filters, last.rows * last.columns);
-        for (int l = LAYERS - 1; l >= 0; l--) {
-            const int number_outputs = outputs(layers[l].shape);
-            for (int i = 0; i < number_outputs; i++) dy[i] = x[l + 1][i] > 0 ? dy[i] : 0;
-            layers[l].to_weights(x[l], dy, gradients[2 * l], gradients[2 * l + 1]);
-            if (l) layers[l].to_inputs(dy, transposed[l], dy + number_outputs);
-            dy += number_outputs;
+    const Layer last = layers[LAYERS - 1].shape;
+    long parameters = 0;
+    for (int l = 0; l < LAYERS; l++) parameters += (fan_in(layers[l].shape) + 1) * layers[l].shape.filters;
+    EACH_SHARE(share, (number + STATES_AT_ONCE - 1) / STATES_AT_ONCE) {
+        float *dw[LAYERS], *dbias[LAYERS], *sum = sums + share * parameters;
+        memset(sum, 0, sizeof(float) * parameters);
+        for (int l = 0; l < LAYERS; l++) {
+            dw[l] = sum, dbias[l] = sum + fan_in(layers[l].shape) * layers[l].shape.filters;
+            sum = dbias[l] + layers[l].shape.filters;
+        }
+        for (long s = share * STATES_AT_ONCE; s < MIN((share + 1) * STATES_AT_ONCE, number); s++) {
+            const float *x[LAYERS + 1] = {kept + s * kept_stride};
+            for (int l = 0; l < LAYERS; l++) x[l + 1] = x[l] + layers[l].shape.inputs;
+            float *dy = scratch;
+            transpose(dfeatures + s * outputs(last), dy, last.filters, last.rows * last.columns);
+            for (int l = LAYERS - 1; l >= 0; l--) {
+                const int number_outputs = outputs(layers[l].shape);
+                for (int i = 0; i < number_outputs; i++) dy[i] = x[l + 1][i] > 0 ? dy[i] : 0;
+                layers[l].to_weights(x[l], dy, dw[l], dbias[l]);
+                if (l) layers[l].to_inputs(dy, turned[l - 1], dy + number_outputs);
+                dy += number_outputs;
+            }
         }
     }
 }
 
-/* RMSProp as in optimizers.py, in one pass over the memory. */
-void rmsprop(long number, float *w, const float *dw, float *g, float *n, float decay_rate,
+/* RMSProp as in optimizers.py, for one parameter of `number` floats in one pass over the memory. */
+void rmsprop(long *next, long number, float *w, const float *dw, float *g, float *n, float decay_rate,
              float learning_rate, float min_squared_gradient) {
-    for (long i = 0; i < number; i++) {
-        g[i] = decay_rate * g[i] + (1 - decay_rate) * dw[i];
-        n[i] = decay_rate * n[i] + (1 - decay_rate) * dw[i] * dw[i];
-        w[i] -= learning_rate * dw[i] / __builtin_sqrtf(n[i] - g[i] * g[i] + min_squared_gradient);
-    }
+    EACH_SHARE(share, (number + FLOATS_AT_ONCE - 1) / FLOATS_AT_ONCE)
+        for (long i = share * FLOATS_AT_ONCE; i < MIN((share + 1) * FLOATS_AT_ONCE, number); i++) {
+            g[i] = decay_rate * g[i] + (1 - decay_rate) * dw[i];
+            n[i] = decay_rate * n[i] + (1 - decay_rate) * dw[i] * dw[i];
+            w[i] -= learning_rate * dw[i] / __builtin_sqrtf(n[i] - g[i] * g[i] + min_squared_gradient);
+        }
 }

@@ -22,6 +22,7 @@ from torch import Tensor
 
 logger = logging.getLogger(__name__)
 
+_STATES_AT_ONCE = 4  # whose gradients are summed by one thread
 _SOURCE = Path(__file__).with_name("convolutions.c")
 # No -ffast-math: square roots and quotients are exact, sums run in the order written.
 _FLAGS = [
@@ -62,8 +63,7 @@ class Kernels:
         outputs = [s["rows"] * s["columns"] * s["filters"] for s in shapes]
         self.num_features = outputs[-1]
         self._floats_kept = sum(shape["inputs"] for shape in shapes) + self.num_features
-        weights = (s["size"] ** 2 * s["channels"] * s["filters"] for s in shapes[1:])
-        self._floats_of_scratch = sum(weights) + sum(outputs)
+        self._floats_of_scratch = sum(outputs)
 
     def place(self, layer: int, weight: Tensor) -> Tensor:
         """The weight of a convolution stored as the kernels want it: filters side by side."""
@@ -89,23 +89,18 @@ class Kernels:
         self, states: Tensor, parameters: Sequence[Tensor], *, keep: bool
     ) -> tuple[Tensor, Tensor]:
         """Features and, kept for `backward`, the inputs and outputs of all layers."""
-        number = len(states)
         assert states[0].is_contiguous()
+        number = len(states)
         features = torch.empty(number, self.num_features)
         kept = torch.empty(number if keep else self._num_threads, self._floats_kept)
-
-        def run(thread: int, first: int, last: int) -> None:
-            self._library.forward(
-                ctypes.c_int(last - first),
-                _pointer(states[first]),
-                ctypes.c_long(states.stride(0)),
-                _pointers(parameters),
-                _pointer(features[first]),
-                _pointer(kept[first if keep else thread]),
-                ctypes.c_long(self._floats_kept if keep else 0),
-            )
-
-        self._share(number, run)
+        self._run(
+            number,
+            lambda next_share, thread: self._library.forward(
+                *(next_share, _long(number), _pointer(states), _long(states.stride(0))),
+                *(_pointers(parameters), _pointer(features)),
+                *(_pointer(kept if keep else kept[thread]), _long(self._floats_kept * keep)),
+            ),
+        )
         return features, kept
 
     def backward(
@@ -113,22 +108,23 @@ class Kernels:
     ) -> tuple[Tensor, ...]:
         """The gradients of the parameters, given the gradient of the features."""
         dfeatures = dfeatures.contiguous()
+        number = len(dfeatures)
+        turned = [weight.permute(2, 3, 0, 1).contiguous() for weight in parameters[2::2]]
+        sizes = [parameter.numel() for parameter in parameters]
+        sums = torch.empty(-(-number // _STATES_AT_ONCE), sum(sizes))
         scratch = torch.empty(self._num_threads, self._floats_of_scratch)
-        gradients = [[torch.zeros_like(p) for p in parameters] for _ in range(self._num_threads)]
-
-        def run(thread: int, first: int, last: int) -> None:
-            self._library.backward(
-                ctypes.c_int(last - first),
-                _pointer(dfeatures[first]),
-                _pointers(parameters),
-                _pointers(gradients[thread]),
-                _pointer(kept[first]),
-                ctypes.c_long(self._floats_kept),
+        self._run(
+            len(sums),
+            lambda next_share, thread: self._library.backward(
+                *(next_share, _long(number), _pointer(dfeatures), _pointers(turned)),
+                *(_pointer(sums), _pointer(kept), _long(self._floats_kept)),
                 _pointer(scratch[thread]),
-            )
-
-        self._share(len(dfeatures), run)
-        return tuple(sum(parts[1:], parts[0]) for parts in zip(*gradients, strict=True))
+            ),
+        )
+        return tuple(
+            gradient.as_strided(parameter.shape, parameter.stride())
+            for gradient, parameter in zip(torch.split(sums.sum(0), sizes), parameters, strict=True)
+        )
 
     def rmsprop(
         self,
@@ -149,26 +145,24 @@ class Kernels:
         """
         for tensors in zip(parameters, dw, g, n, strict=True):
             assert len({tensor.stride() for tensor in tensors}) == 1
-            addresses = [tensor.data_ptr() for tensor in tensors]
+            number = tensors[0].numel()
+            arguments = (
+                _long(number),
+                *(_pointer(tensor) for tensor in tensors),
+                *(ctypes.c_float(constant) for constant in constants),
+            )
 
-            def run(_: int, first: int, last: int, addresses: list[int] = addresses) -> None:
-                self._library.rmsprop(
-                    ctypes.c_long(last - first),
-                    *(ctypes.c_void_p(address + 4 * first) for address in addresses),
-                    *(ctypes.c_float(value) for value in constants),
-                )
+            def call(next_share: Any, _: int, arguments: tuple[Any, ...] = arguments) -> None:
+                self._library.rmsprop(next_share, *arguments)
 
-            self._share(tensors[0].numel(), run, least=100_000)
+            self._run(number // 100_000, call)
 
-    def _share(self, number: int, run: Callable[[int, int, int], None], least: int = 1) -> None:
-        """Call `run(thread, first, last)` for even shares of `number`, each by a thread."""
-        shares = max(1, min(self._num_threads, number // least))
-        bounds = [number * share // shares for share in range(shares + 1)]
-        others = [
-            self._pool.submit(run, thread, bounds[thread], bounds[thread + 1])
-            for thread in range(1, shares)
-        ]
-        run(0, 0, bounds[1])
+    def _run(self, shares: int, call: Callable[[Any, int], object]) -> None:
+        """Call `call(next_share, thread)` in as many threads as there are shares, if need be."""
+        next_share = ctypes.byref(_long(0))
+        threads = range(1, min(self._num_threads, shares))
+        others = [self._pool.submit(call, next_share, thread) for thread in threads]
+        call(next_share, 0)
         for other in others:
             other.result()
 
@@ -199,7 +193,7 @@ def compile_kernels(
     The result is kept in `$XDG_CACHE_HOME/simple_dqn` (`~/.cache/simple_dqn`).
     """
     shapes = _shapes(convolutions, history_length, screen_shape)
-    constants = [f"-DLAYERS={len(shapes)}"]
+    constants = [f"-DLAYERS={len(shapes)}", f"-DSTATES_AT_ONCE={_STATES_AT_ONCE}"]
     for index, shape in enumerate(shapes):
         fields = ",".join(f".{name}={value}" for name, value in shape.items())
         constants.append(f"-DLAYER_{index}=((Layer){{{fields}}})")
@@ -271,6 +265,9 @@ def _processor() -> str:
     except OSError:
         return platform.processor()
     return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags"))}))
+
+
+_long = ctypes.c_long
 
 
 def _pointer(tensor: Tensor) -> ctypes.c_void_p:
