@@ -4,6 +4,7 @@ PyTorch's own convolutions do the same work on a GPU, in other types than float3
 is no C compiler; these need about half the time.
 """
 
+import contextlib
 import ctypes
 import hashlib
 import logging
@@ -19,6 +20,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+from simple_dqn.errors import UserError
+from simple_dqn.files import write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -193,40 +197,41 @@ def compile_kernels(
     The result is kept in `$XDG_CACHE_HOME/simple_dqn` (`~/.cache/simple_dqn`).
     """
     shapes = _shapes(convolutions, history_length, screen_shape)
-    constants = [f"-DLAYERS={len(shapes)}", f"-DSTATES_AT_ONCE={_STATES_AT_ONCE}"]
-    for index, shape in enumerate(shapes):
-        fields = ",".join(f".{name}={value}" for name, value in shape.items())
-        constants.append(f"-DLAYER_{index}=((Layer){{{fields}}})")
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
-        logger.info("no C compiler was found: an update takes about twice as long; install gcc")
+        logger.info("no C compiler was found, so updates take about twice as long; install gcc")
         return None
-    command = [compiler, *_FLAGS, *constants]
-    digest = hashlib.sha256(
-        "\n".join([*command, _SOURCE.read_text(), platform.node(), _processor()]).encode()
-    ).hexdigest()
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "simple_dqn"
-    path = cache / f"{digest[:16]}.so"
+    command = [compiler, *_FLAGS, f"-DLAYERS={len(shapes)}", f"-DSTATES_AT_ONCE={_STATES_AT_ONCE}"]
+    for index, shape in enumerate(shapes):
+        fields = ",".join(f".{name}={value}" for name, value in shape.items())
+        command.append(f"-DLAYER_{index}=((Layer){{{fields}}})")
     try:
-        if not path.exists():
-            cache.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=cache) as folder:
-                built = Path(folder) / path.name
-                subprocess.run(
-                    [*command, "-o", str(built), str(_SOURCE), "-lm"],
-                    check=True,
-                    capture_output=True,
-                    text=True,
-                )
-                built.replace(path)
-        return Kernels(ctypes.CDLL(str(path)), shapes, num_threads)
-    except (OSError, subprocess.CalledProcessError) as error:
-        reason = getattr(error, "stderr", None) or str(error)
+        return Kernels(_load(command), shapes, num_threads)
+    except (OSError, UserError, subprocess.CalledProcessError) as error:
+        reason = (getattr(error, "stderr", None) or str(error)).strip()
         logger.warning(
-            "the CPU's own kernels could not be compiled, an update takes about twice as long: %s",
-            reason.strip().splitlines()[0],
+            "kernels for this CPU could not be compiled, so updates take about twice as long: %s",
+            reason.splitlines()[0],
         )
         return None
+
+
+def _load(command: list[str]) -> ctypes.CDLL:
+    """Load what the command compiles, from the cache if it is there and whole."""
+    made_from = [*command, _SOURCE.read_text(), platform.node(), _processor()]
+    digest = hashlib.sha256("\n".join(made_from).encode()).hexdigest()
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "simple_dqn"
+    path = cache / f"{digest[:16]}.so"
+    with contextlib.suppress(OSError):
+        return ctypes.CDLL(str(path))
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        built = Path(folder) / path.name
+        subprocess.run(
+            [*command, "-o", str(built), str(_SOURCE)], check=True, capture_output=True, text=True
+        )
+        write_atomically(path, built.read_bytes())
+    return ctypes.CDLL(str(path))
 
 
 def _shapes(

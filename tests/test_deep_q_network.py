@@ -194,14 +194,16 @@ def test_prediction_does_not_depend_on_the_company() -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["rmsprop", "adam", "adadelta"])
-@pytest.mark.parametrize("batch_norm", [False, True])
-def test_training_goes_on_exactly_from_saved_state(optimizer: str, batch_norm: bool) -> None:
-    network = make_network(optimizer=optimizer, batch_norm=batch_norm)
+@pytest.mark.parametrize("settings", [{}, {"batch_norm": True}, {"native_kernels": True}], ids=str)
+def test_training_goes_on_exactly_from_saved_state(
+    optimizer: str, settings: dict[str, bool]
+) -> None:
+    network = make_network(optimizer=optimizer, **settings)
     for step in range(3):
         network.train(make_batch(step))
         if step == 1:
             network.update_target_network()
-    copy = make_network(optimizer=optimizer, batch_norm=batch_norm, random_seed=77)
+    copy = make_network(optimizer=optimizer, random_seed=77, **settings)
     copy.set_weights(network.get_weights())
     copy.set_training_state(network.get_training_state())
     for step in range(3, 6):
@@ -266,15 +268,66 @@ def test_gpu_that_is_not_there() -> None:
         find_device("gpu", 0)
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
-def test_gpu_computes_what_the_cpu_does() -> None:
-    """100 updates with target copies, in float64 to leave TF32 out of it."""
-    networks = [make_network(device=device, datatype="float64") for device in ("cpu", "cuda:0")]
+def test_weights_of_either_kind_fit_both() -> None:
+    """A snapshot does not know whether kernels or torch did the convolutions."""
+    native, plain = make_network(native_kernels=True, random_seed=1), make_network()
+    plain.set_weights(native.get_weights())
+    states = make_batch(0).prestates
+    np.testing.assert_allclose(plain.predict(states), native.predict(states), rtol=0, atol=1e-6)
+    native.train(make_batch(1))
+    state = native.get_training_state()
+    plain.set_weights(native.get_weights())
+    plain.set_training_state(state)
+    for name, value in plain.get_training_state().items():
+        np.testing.assert_array_equal(value, state[name])
+
+
+@pytest.mark.parametrize("native_kernels", [False, True])
+def test_averages_of_dead_gradients_end_at_zero(native_kernels: bool) -> None:
+    """Gradients that stay zero leave no denormal numbers behind, in whichever thread."""
+    network = make_network(native_kernels=native_kernels, num_threads=2, screen_shape=(84, 84))
+    batch = make_batch(0, shape=(84, 84))._replace(terminals=np.ones(8, np.bool_))
+    network.train(batch)
+    state = network.get_training_state()
+    averages = [name for name in state if "mean" in name]
+    assert len(averages) == 20
+    for name in averages:
+        state[name] = np.full_like(state[name], 1e-38)  # normal; 0.95 of it is denormal
+    network.set_training_state(state)
+    values = network.predict(batch.prestates)  # with them as rewards, all errors are zero
+    network._min_reward, network._max_reward = -9.0, 9.0
+    rewards = values[np.arange(8), batch.actions]
+    for _ in range(10):
+        network.train(batch._replace(rewards=rewards))
+    for name in averages:
+        small = np.abs(network.get_training_state()[name])
+        assert not ((small > 0) & (small < np.finfo(np.float32).tiny)).any(), name
+        assert (small == 0).mean() > 0.5, name
+
+
+gpu = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
+
+
+@pytest.mark.parametrize(("datatype", "tolerance"), [("float64", 1e-9), ("float32", 1e-4)])
+@pytest.mark.parametrize("device", [pytest.param("cuda:0", marks=gpu)])
+def test_gpu_computes_what_the_cpu_does(device: str, datatype: str, tolerance: float) -> None:
+    """100 updates with target copies, most of them replayed as a CUDA graph."""
+    networks = [make_network(device=place, datatype=datatype) for place in ("cpu", device)]
     for step in range(100):
         for network in networks:
             network.train(make_batch(step))
             if step % 10 == 9:
                 network.update_target_network()
     for ours, theirs in zip(*map(weights_of, networks), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("optimizer", ["rmsprop", "adam", "adadelta"])
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda:0", marks=gpu)])
+def test_the_same_seed_gives_the_same_run(device: str, optimizer: str) -> None:
+    networks = [make_network(device=device, optimizer=optimizer) for _ in range(2)]
+    for step in range(20):
+        for network in networks:
+            network.train(make_batch(step))
+    for ours, theirs in zip(*map(weights_of, networks), strict=True):
+        np.testing.assert_array_equal(ours, theirs)

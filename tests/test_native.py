@@ -1,0 +1,202 @@
+"""The CPU's kernels against torch in float64, by autograd; and what happens without a compiler."""
+
+import logging
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from simple_dqn.native import Convolution, Kernels, compile_kernels
+
+NATURE = (Convolution(32, 8, 4), Convolution(64, 4, 2), Convolution(64, 3, 1))
+NIPS = (Convolution(16, 8, 4), Convolution(32, 4, 2))
+
+pytestmark = pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler")
+
+
+def make_parameters(convolutions: Sequence[Convolution], channels: int) -> list[Tensor]:
+    """Random weights and biases, float64."""
+    generator = torch.Generator().manual_seed(3)
+    parameters = []
+    for filters, size, _ in convolutions:
+        shape = (filters, channels, size, size)
+        bound = 1 / (channels * size * size) ** 0.5
+        for each in (shape, (filters,)):
+            draw = torch.rand(each, generator=generator, dtype=torch.float64)
+            parameters.append((2 * draw - 1) * bound)
+        channels = filters
+    return parameters
+
+
+def make_kernels(
+    convolutions: Sequence[Convolution], history: int, shape: tuple[int, int], threads: int
+) -> Kernels:
+    kernels = compile_kernels(convolutions, history, shape, threads)
+    assert kernels is not None
+    return kernels
+
+
+def place(kernels: Kernels, parameters: Sequence[Tensor]) -> list[Tensor]:
+    """Leaves in float32, stored as the kernels want them."""
+    placed = []
+    for index, parameter in enumerate(parameters):
+        single = parameter.detach().float()
+        if index % 2 == 0:
+            single = kernels.place(index // 2, single)
+        placed.append(single.requires_grad_())
+    return placed
+
+
+def make_states(number: int, history: int, shape: tuple[int, int]) -> Tensor:
+    """States as a minibatch has them: views of one more screen."""
+    rng = np.random.default_rng(1)
+    screens = rng.integers(0, 256, (number, history + 1, *shape), dtype=np.uint8)
+    return torch.from_numpy(screens)[:, 1:]
+
+
+@pytest.mark.parametrize(
+    ("convolutions", "history", "shape", "number"),
+    [
+        (NATURE, 4, (84, 84), 32),
+        (NATURE, 4, (84, 84), 7),
+        (NATURE, 4, (84, 84), 1),
+        (NATURE, 1, (36, 40), 5),
+        (NATURE, 3, (51, 61), 5),  # strides leave rows and columns over; odd tiles
+        (NATURE, 4, (110, 160), 2),
+        (NIPS, 4, (84, 84), 9),
+        (NIPS, 2, (47, 53), 3),
+    ],
+)
+@pytest.mark.parametrize("threads", [1, 3])
+def test_features_and_gradients_are_torchs(
+    convolutions: Sequence[Convolution],
+    history: int,
+    shape: tuple[int, int],
+    number: int,
+    threads: int,
+) -> None:
+    kernels = make_kernels(convolutions, history, shape, threads)
+    exact = [p.requires_grad_() for p in make_parameters(convolutions, history)]
+    ours = place(kernels, exact)
+    states = make_states(number, history, shape)
+
+    layer = states.double() / 255
+    for index, (_, _, stride) in enumerate(convolutions):
+        layer = functional.conv2d(layer, exact[2 * index], exact[2 * index + 1], stride).relu()
+    expected = layer.flatten(1)
+    features = kernels.features(states, ours)
+    assert features.shape == (number, kernels.num_features)
+    # Sums of up to 576 products of float32s.
+    np.testing.assert_allclose(features.detach(), expected.detach(), rtol=0, atol=2e-6)
+    with torch.no_grad():
+        torch.testing.assert_close(kernels.features(states, ours), features, rtol=0, atol=0)
+
+    slopes = torch.randn(expected.shape, generator=torch.Generator().manual_seed(2))
+    features.backward(slopes)  # type: ignore[no-untyped-call]
+    expected.backward(slopes.double())  # type: ignore[no-untyped-call]
+    for our, their in zip(ours, exact, strict=True):
+        assert our.grad is not None
+        assert their.grad is not None
+        assert our.grad.stride() == our.stride()
+        # A ReLU whose input rounds to the other side of zero moves a sum a little.
+        size = their.grad.abs().max().item()
+        np.testing.assert_allclose(our.grad, their.grad, rtol=0, atol=3e-5 * size)
+
+
+def test_gradients_do_not_depend_on_the_threads() -> None:
+    gradients = []
+    for threads in (1, 2, 5):
+        kernels = make_kernels(NATURE, 4, (84, 84), threads)
+        parameters = place(kernels, make_parameters(NATURE, 4))
+        kernels.features(make_states(30, 4, (84, 84)), parameters).square().sum().backward()  # type: ignore[no-untyped-call]
+        gradients.append([parameter.grad for parameter in parameters])
+    for others in gradients[1:]:
+        for ours, theirs in zip(gradients[0], others, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_rmsprop_is_the_papers(threads: int) -> None:
+    kernels = make_kernels(NIPS, 4, (84, 84), threads)
+    rng = np.random.default_rng(5)
+    shapes = [(700, 600), (7,), (16, 4, 8, 8)]
+    arrays = [[rng.normal(size=shape) for shape in shapes] for _ in range(2)]
+    arrays += [[np.zeros(shape) for shape in shapes] for _ in range(2)]
+    w, dw, g, n = ([torch.from_numpy(a).float() for a in group] for group in arrays)
+    for _ in range(3):
+        kernels.rmsprop(w, dw, g, n, 0.95, 0.00025, 0.01)
+    for index, (weight, slope) in enumerate(zip(arrays[0], arrays[1], strict=True)):
+        mean = square = 0.0
+        for _ in range(3):
+            mean = 0.95 * mean + 0.05 * slope
+            square = 0.95 * square + 0.05 * slope**2
+            weight = weight - 0.00025 * slope / np.sqrt(square - mean**2 + 0.01)
+        np.testing.assert_allclose(w[index], weight, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(g[index], mean, rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(n[index], square, rtol=1e-5, atol=1e-7)
+
+
+def test_what_was_compiled_is_used_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    make_kernels(NIPS, 2, (40, 40), 1)
+    (library,) = (tmp_path / "simple_dqn").iterdir()
+    written = library.stat().st_mtime_ns
+    make_kernels(NIPS, 2, (40, 40), 2)
+    assert library.stat().st_mtime_ns == written
+    make_kernels(NIPS, 2, (40, 44), 1)
+    assert len(list((tmp_path / "simple_dqn").iterdir())) == 2
+
+
+def test_a_damaged_library_is_compiled_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, damaged = tmp_path / "1", tmp_path / "2"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(whole))
+    make_kernels(NIPS, 2, (40, 48), 1)
+    (library,) = (whole / "simple_dqn").iterdir()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(damaged))
+    copy = damaged / "simple_dqn" / library.name
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes(b"no library")
+    make_kernels(NIPS, 2, (40, 48), 1)
+    assert copy.stat().st_size == library.stat().st_size
+
+
+def test_without_a_compiler_torch_does_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with caplog.at_level(logging.INFO):
+        assert compile_kernels(NIPS, 2, (40, 52), 1) is None
+    assert "install gcc" in caplog.text
+
+
+@pytest.mark.parametrize("script", ["#!/bin/sh\necho no such flag >&2\nexit 1\n", "no program"])
+def test_with_a_broken_compiler_torch_does_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, script: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "cc").write_text(script)
+    (tmp_path / "cc").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    assert compile_kernels(NIPS, 2, (40, 56), 1) is None
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "\n" not in record.getMessage()
+    assert not list((tmp_path / "cache" / "simple_dqn").iterdir())
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert compile_kernels(NIPS, 2, (40, 60), 1) is None
+    assert len(caplog.records) == 1
