@@ -20,20 +20,23 @@ from typing import NamedTuple
 import ale_py
 import gymnasium
 import numpy as np
+import psutil
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from simple_dqn import parts
+from simple_dqn.agent import Agent
+from simple_dqn.deep_q_network import DeepQNetwork
 from simple_dqn.environment import Environment
 from simple_dqn.errors import UserError
 from simple_dqn.games import Game
-from simple_dqn.networks import QNetwork
+from simple_dqn.networks import ARCHITECTURES, QNetwork
 from simple_dqn.replay_memory import ReplayMemory
 
 TURNS = 5
 EXPLORATION_RATE = 0.1  # Nature's from a million steps on, so for nearly all of a run
 FILL_STEPS = 2_000  # of random play before training
-SMALL_MEMORY, LARGE_MEMORY = 5_000, 100_000  # steps; 35 MB and 0.7 GB of 84x84 screens
+SMALL_MEMORY = 10_000  # steps
 PEER, PEER_MEMORY = "stable-baselines3", 50_000  # steps of 56 kB
 
 
@@ -54,17 +57,19 @@ def run_benchmark(args: Namespace, game: Game, *, seconds: float, peers: bool) -
         raise UserError("ALE's vector engine is measured; leave out gym and color averaging")
     args = Namespace(**vars(args))
     args.random_seed = args.random_seed or 0
-    args.replay_size = min(args.replay_size, LARGE_MEMORY)
+    bytes_per_step = args.screen_height * args.screen_width + 6
+    most = psutil.virtual_memory().available // 2 // bytes_per_step
+    args.replay_size = min(args.replay_size, most)
     threads = parts.choose_threads(args)
     peer = {PEER: _peer_training(args, game, threads)} if peers else {}
     environment = parts.make_environment(args, game, threads, training=True)
-    memory = parts.make_memory(args, args.replay_size, threads)
-    bytes_per_step = memory.nbytes // (memory.lane_size * args.num_games)
-    rates = measure(_own_works(args, threads, environment, memory) | peer, seconds)
+    small = parts.make_memory(args, min(SMALL_MEMORY, args.replay_size), threads)
+    full = parts.make_memory(args, args.replay_size, threads)
+    rates = measure(_own_works(args, threads, environment, small, full) | peer, seconds)
     sys.stdout.write(
         f"{_machine(threads)}\n{game.name}: {args.num_games} game(s) on {threads.environment} "
         f"thread(s), network on {threads.device} with {threads.network} thread(s)\n\n"
-        + report(args, rates, update_flops(args, environment.num_actions), bytes_per_step)
+        + report(args, rates, update_flops(args, environment.num_actions), full.nbytes // len(full))
     )
 
 
@@ -83,13 +88,16 @@ def report(args: Namespace, rates: Mapping[str, float], flops: int, bytes_each: 
     floor = flops / rates["matrix product"]  # seconds
     play, training, update = rates["random play"], rates["training"], rates["update"]
     alone = 1 / (costs["updates"] + costs["predictions"])  # steps/s
+    full = rates["training, full"]
     notes = {
         "matrix product": "GFLOP/s, large, float32",
         "update": f"ms, {update:.4g} updates/s, ratio to floor {1 / update / floor:.3g}",
         "bare engine": "steps/s, random actions",
         "random play": f"steps/s, ratio to bare engine {play / rates['bare engine']:.3g}",
         "training": f"steps/s, ratio to updates and predictions alone {training / alone:.3g}",
-        PEER: f"steps/s, 1 game, ratio ours to theirs {training / rates.get(PEER, training):.3g}",
+        "training, full": f"steps/s, {args.replay_size:,} steps, ratio {full / training:.3g}",
+        "sample, full": f"ms, of {args.replay_size:,} steps",
+        PEER: f"steps/s, ratio ours to theirs {training / rates.get(PEER, training):.3g}",
     }
     rows = []
     for name, rate in rates.items():
@@ -124,7 +132,8 @@ def update_flops(args: Namespace, num_actions: int) -> int:
     """Floating-point operations of an update: target forward, forward, backward to the weights."""
     shape = (args.screen_height, args.screen_width)
     with torch.device("meta"), FlopCounterMode(display=False) as counter:  # nothing is computed
-        network = QNetwork(num_actions, args.history_length, shape, batch_norm=False)
+        architecture = ARCHITECTURES[args.network]
+        network = QNetwork(architecture, num_actions, args.history_length, shape, batch_norm=False)
         states = torch.empty(args.batch_size, args.history_length, *shape, dtype=torch.uint8)
         network(states)
         network(states).sum().backward()
@@ -132,18 +141,22 @@ def update_flops(args: Namespace, num_actions: int) -> int:
 
 
 def _own_works(
-    args: Namespace, threads: parts.Threads, environment: Environment, memory: ReplayMemory
+    args: Namespace,
+    threads: parts.Threads,
+    environment: Environment,
+    small: ReplayMemory,
+    full: ReplayMemory,
 ) -> dict[str, Work]:
-    """Everything to measure but the peer; fills the memory with random play."""
+    """Everything to measure but the peer; fills the memories, the small one by random play."""
     rng = np.random.default_rng(args.random_seed)
     games = args.num_games
     network = parts.make_network(args, environment.num_actions, threads)
-    agent = parts.make_agent(args, environment, environment, memory, network)
+    agent = parts.make_agent(args, environment, environment, small, network)
     agent.play_random(max(FILL_STEPS, 10 * games))
-    (minibatch,) = memory.get_minibatches(rng, 1)
+    (minibatch,) = small.get_minibatches(rng, 1)
     states = rng.integers(0, 256, (max(32, games), *minibatch.prestates.shape[1:]), np.uint8)
 
-    def update(number: int) -> None:
+    def update(network: DeepQNetwork, number: int) -> None:
         for _ in range(number):
             network.train(minibatch)
         network.mean_cost()  # reading it waits for a GPU, as reading a number of a product does
@@ -151,32 +164,37 @@ def _own_works(
     size = 2048 if threads.device == "cpu" else 8192
     matrix = torch.rand(size, size, generator=torch.Generator().manual_seed(0)).to(threads.device)
     works = {"matrix product": _repeated(lambda: (matrix @ matrix)[0, 0].item(), 2 * size**3)}
-    works["update"] = Work(update)
+    works["update"] = Work(partial(update, network))
+    if network.has_kernels:
+        plain = Namespace(**vars(args) | {"native_kernels": False})
+        torchs = parts.make_network(plain, environment.num_actions, threads)
+        works["update, torch's"] = Work(partial(update, torchs))
     for number in sorted({1, 8, 32, games}):
         works[f"predict {number}"] = _repeated(partial(network.predict, states[:number]))
-    zeros = np.zeros(games, np.int64)
-    for steps in (min(SMALL_MEMORY, args.replay_size), args.replay_size):
-        filled = parts.make_memory(args, steps, threads)
-        for _ in range(filled.lane_size):  # what never was written would be read in no time
-            filled.add(states[:games, 0], zeros, zeros.astype(np.float32), zeros > 0, zeros > 0)
-        works[f"sample from {steps:,}"] = _repeated(partial(filled.get_minibatches, rng, 1))
     # NB! No phases: the restart of the games at the start of one takes a quarter of a second.
     engine = environment._engine  # type: ignore[attr-defined]  # it has the same settings
     actions = itertools.cycle(rng.integers(environment.num_actions, size=(1000, games)))
     full_paddles = np.ones(games, np.float32)
-    step = partial(agent._step, environment, remember=True)
 
     def play() -> None:
         engine.send(next(actions), full_paddles)
         engine.recv()
 
-    def train() -> None:
+    def train(agent: Agent) -> None:
         for _ in range(args.train_frequency):  # so that updates come evenly
-            step(EXPLORATION_RATE, learn=True)
+            agent._step(environment, EXPLORATION_RATE, remember=True, learn=True)
 
     works["bare engine"] = _repeated(play, games)
-    works["random play"] = _repeated(partial(step, 1.0), games)
-    works["training"] = _repeated(train, args.train_frequency * games)
+    works["random play"] = _repeated(partial(agent._step, environment, 1.0, remember=True), games)
+    works["sample"] = _repeated(partial(small.get_minibatches, rng, 1))
+    works["training"] = _repeated(partial(train, agent), args.train_frequency * games)
+    zeros = np.zeros(games, np.int64)
+    while full.count < full.lane_size:  # what never was written would be read in no time
+        full.add(states[:games, 0], zeros, zeros.astype(np.float32), zeros > 0, zeros > 0)
+    other = parts.make_agent(args, environment, environment, full, network)
+    other.play_random(games)
+    works["sample, full"] = _repeated(partial(full.get_minibatches, rng, 1))
+    works["training, full"] = _repeated(partial(train, other), args.train_frequency * games)
     return works
 
 
@@ -195,15 +213,19 @@ def _peer_training(args: Namespace, game: Game, threads: parts.Threads) -> Work:
         f"ALE/{game.name.title().replace('_', '')}-v5",
         env_kwargs={"frameskip": 1, "repeat_action_probability": args.repeat_action_probability},
         wrapper_kwargs={"frame_skip": args.frame_skip, "screen_size": args.screen_height},
+        n_envs=args.num_games,
     )
+    # Their train_freq counts steps of all games together: one of ours in each game.
+    rounds = max(1, args.train_frequency // args.num_games)
+    steps = rounds * args.num_games
     model = DQN(
         "CnnPolicy",
         vec_env.VecFrameStack(environment, args.history_length),
         buffer_size=min(args.replay_size, PEER_MEMORY),
         learning_starts=FILL_STEPS,
         batch_size=args.batch_size,
-        train_freq=args.train_frequency,
-        gradient_steps=args.train_repeat,
+        train_freq=rounds,
+        gradient_steps=steps * args.train_repeat // args.train_frequency,
         target_update_interval=args.target_steps or sys.maxsize,
         exploration_initial_eps=EXPLORATION_RATE,
         exploration_final_eps=EXPLORATION_RATE,
@@ -211,7 +233,7 @@ def _peer_training(args: Namespace, game: Game, threads: parts.Threads) -> Work:
     )
     model.learn(FILL_STEPS)  # random play
     learn = partial(model.learn, reset_num_timesteps=False)
-    return Work(lambda number: learn(number * args.train_frequency), args.train_frequency)
+    return Work(lambda number: learn(number * steps), steps)
 
 
 def _repeated(call: Callable[[], object], units: int = 1) -> Work:

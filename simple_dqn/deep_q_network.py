@@ -17,7 +17,7 @@ from torch.nn import functional
 from simple_dqn.cuda_graph import CudaGraph
 from simple_dqn.errors import UserError
 from simple_dqn.native import compile_kernels
-from simple_dqn.networks import NATURE, QNetwork
+from simple_dqn.networks import ARCHITECTURES, QNetwork
 from simple_dqn.optimizers import make_optimizer
 
 _COSTS_BETWEEN_CHECKS = 1000  # updates; a look at the cost waits for the device
@@ -52,11 +52,13 @@ class DeepQNetwork:
 
     Attributes:
         weight_updates: gradient steps taken so far.
+        has_kernels: whether kernels made for this CPU do the convolutions.
     """
 
     def __init__(
         self,
         *,
+        network: str,
         num_actions: int,
         history_length: int,
         screen_shape: tuple[int, int],
@@ -79,6 +81,7 @@ class DeepQNetwork:
         """Build the network with random weights.
 
         Args:
+            network: `nature` or `nips`; see `networks`.
             num_actions: outputs.
             history_length: screens in a state.
             screen_shape: (height, width).
@@ -117,14 +120,19 @@ class DeepQNetwork:
         self._discount_rate = discount_rate
         self._clip_error = clip_error
         self._min_reward, self._max_reward = min_reward, max_reward
+        architecture = ARCHITECTURES[network]
         kernels = None
         if native_kernels and device == "cpu" and datatype == "float32" and not batch_norm:
-            kernels = compile_kernels(NATURE, history_length, screen_shape, num_threads)
+            kernels = compile_kernels(
+                architecture.convolutions, history_length, screen_shape, num_threads
+            )
 
         def make() -> QNetwork:
-            network = QNetwork(num_actions, history_length, screen_shape, batch_norm=batch_norm)
-            network.place(self._device, self._dtype, kernels)
-            return network
+            made = QNetwork(
+                architecture, num_actions, history_length, screen_shape, batch_norm=batch_norm
+            )
+            made.place(self._device, self._dtype, kernels)
+            return made
 
         self._network = make()
         self._network.init_weights(random_seed)
@@ -141,6 +149,7 @@ class DeepQNetwork:
             kernels=kernels,
         )
         self.weight_updates = 0
+        self.has_kernels = kernels is not None
         self._cost_sum = torch.zeros((), dtype=torch.float64, device=self._device)
         self._costs = 0
         self._gradient_step = self._prepare_gradient_step()

@@ -279,7 +279,7 @@ class Run:
             "rom_md5": self.game.rom_md5,
             "label": self.args.label,
             "action_meanings": self.environment.action_meanings,
-            "network": "nature",
+            "network": self.args.network,
             "epoch": epoch,
             "total_train_steps": self.agent.total_train_steps,
             "weight_updates": self.network.weight_updates,

@@ -1,6 +1,7 @@
 """The layers between a state and its Q-values."""
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -8,12 +9,26 @@ from torch import Tensor, nn
 from simple_dqn.errors import UserError
 from simple_dqn.native import Convolution, Kernels
 
-NATURE = (Convolution(32, 8, 4), Convolution(64, 4, 2), Convolution(64, 3, 1))
-HIDDEN = 512
+
+class Architecture(NamedTuple):
+    """Convolutions, then a fully connected hidden layer of so many units."""
+
+    convolutions: tuple[Convolution, ...]
+    hidden: int
+
+
+ARCHITECTURES = {
+    # Mnih et al. 2015, Methods, Model architecture.
+    "nature": Architecture(
+        (Convolution(32, 8, 4), Convolution(64, 4, 2), Convolution(64, 3, 1)), 512
+    ),
+    # Mnih et al. 2013, section 4.1.
+    "nips": Architecture((Convolution(16, 8, 4), Convolution(32, 4, 2)), hidden=256),
+}
 
 
 class QNetwork(nn.Sequential):
-    """The network of Mnih et al. 2015, Methods, Model architecture.
+    """One of the `ARCHITECTURES`; this is Nature's for screens of 84x84.
 
         state  (history, 84, 84) bytes, scaled to [0, 1]
         conv   32 filters 8x8, stride 4, ReLU -> (32, 20, 20)
@@ -28,6 +43,7 @@ class QNetwork(nn.Sequential):
 
     def __init__(
         self,
+        architecture: Architecture,
         num_actions: int,
         history_length: int,
         screen_shape: tuple[int, int],
@@ -37,20 +53,26 @@ class QNetwork(nn.Sequential):
         """Make the layers; their weights are torch's until `init_weights`.
 
         Args:
+            architecture: the layers but the last.
             num_actions: outputs.
             history_length: screens in a state.
             screen_shape: (height, width).
             batch_norm: normalise each hidden layer over the minibatch.
 
         Raises:
-            UserError: a screen is smaller than 36x36.
+            UserError: the screens leave no pixel to the last convolution.
         """
         height, width = screen_shape
-        if min(height, width) < 36:
-            raise UserError(f"screens of {width}x{height} are too small; the network needs 36x36")
+        least = 1
+        for _, size, stride in reversed(architecture.convolutions):
+            least = (least - 1) * stride + size
+        if min(height, width) < least:
+            raise UserError(
+                f"screens of {width}x{height} are too small; the network needs {least}x{least}"
+            )
         convolutions: list[nn.Module] = []
         channels = history_length
-        for filters, size, stride in NATURE:
+        for filters, size, stride in architecture.convolutions:
             convolutions.append(nn.Conv2d(channels, filters, size, stride))
             if batch_norm:
                 convolutions.append(nn.BatchNorm2d(filters))
@@ -58,10 +80,11 @@ class QNetwork(nn.Sequential):
             channels = filters
             height, width = (height - size) // stride + 1, (width - size) // stride + 1
         convolutions.append(nn.Flatten())
-        fully_connected: list[nn.Module] = [FullyConnected(channels * height * width, HIDDEN)]
+        hidden = architecture.hidden
+        fully_connected: list[nn.Module] = [FullyConnected(channels * height * width, hidden)]
         if batch_norm:
-            fully_connected.append(nn.BatchNorm1d(HIDDEN))
-        fully_connected += [nn.ReLU(), FullyConnected(HIDDEN, num_actions)]
+            fully_connected.append(nn.BatchNorm1d(hidden))
+        fully_connected += [nn.ReLU(), FullyConnected(hidden, num_actions)]
         super().__init__(*convolutions, *fully_connected)
         self._convolutions, self._fully_connected = convolutions, fully_connected
         self.kernels: Kernels | None = None

@@ -171,6 +171,12 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("network")
     add = group.add_argument
     add(
+        "--network",
+        choices=["nature", "nips"],
+        default="nature",
+        help="nature: of the 2015 paper; nips: the smaller one of 2013",
+    )
+    add(
         "--learning_rate",
         type=number(0),
         default=0.00025,

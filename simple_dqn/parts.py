@@ -106,6 +106,7 @@ def make_network(args: argparse.Namespace, num_actions: int, threads: Threads) -
     from simple_dqn.deep_q_network import DeepQNetwork
 
     return DeepQNetwork(
+        network=args.network,
         num_actions=num_actions,
         history_length=args.history_length,
         screen_shape=(args.screen_height, args.screen_width),

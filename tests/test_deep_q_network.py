@@ -20,6 +20,7 @@ class Batch(NamedTuple):
 
 def make_network(**changes: Any) -> DeepQNetwork:
     settings: dict[str, Any] = {
+        "network": "nature",
         "num_actions": 3,
         "history_length": 4,
         "screen_shape": (36, 40),
@@ -83,7 +84,7 @@ def test_updates_equal_the_reference_by_hand(
         num_threads=num_threads,
         clip_error=clip_error,
     )
-    assert (network._network.kernels is not None) == native_kernels
+    assert network.has_kernels == native_kernels
     reference = NaiveDQN(weights_of(network), discount_rate=0.99, clip_error=clip_error)
     for step in range(5):
         if step == 3:

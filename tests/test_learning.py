@@ -44,6 +44,7 @@ def run(
         batch_size=32,
     )
     network = DeepQNetwork(
+        network="nature",
         num_actions=environment.num_actions,
         history_length=HISTORY_LENGTH,
         screen_shape=environment.screen_shape,

@@ -13,9 +13,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from simple_dqn.native import Convolution, Kernels, compile_kernels
+from simple_dqn.networks import ARCHITECTURES
 
-NATURE = (Convolution(32, 8, 4), Convolution(64, 4, 2), Convolution(64, 3, 1))
-NIPS = (Convolution(16, 8, 4), Convolution(32, 4, 2))
+NATURE = ARCHITECTURES["nature"].convolutions
+NIPS = ARCHITECTURES["nips"].convolutions
 
 pytestmark = pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler")
 

@@ -36,9 +36,9 @@ def test_columns_are_all_explained() -> None:
 
 
 def test_files_are_there_and_all_named() -> None:
-    named = set(re.findall(r"`(\w+\.(?:py|csv))`", README.split("## Reading the code")[1]))
+    named = set(re.findall(r"`(\w+\.(?:py|csv|c))`", README.split("## Reading the code")[1]))
     package = REPOSITORY / "simple_dqn"
-    there = {path.name for path in (*package.glob("*.py"), *package.glob("*.csv"))}
+    there = {path.name for path in (*package.glob("*.py"), *package.glob("*.c*"))}
     assert there - named == {"__init__.py", "__main__.py"}
     assert {name for name in named if not name.startswith("test_")} <= there
     for link in re.findall(r"\]\((?!http)([^)#]+)\)", README):
