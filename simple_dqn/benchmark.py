@@ -95,7 +95,7 @@ def report(args: Namespace, rates: Mapping[str, float], flops: int, bytes_each: 
         "bare engine": "steps/s, random actions",
         "random play": f"steps/s, ratio to bare engine {play / rates['bare engine']:.3g}",
         "training": f"steps/s, ratio to updates and predictions alone {training / alone:.3g}",
-        "training, full": f"steps/s, {args.replay_size:,} steps, ratio {full / training:.3g}",
+        "training, full": f"steps/s, {args.replay_size:,} steps, ratio to small {full / training:.3g}",
         "sample, full": f"ms, of {args.replay_size:,} steps",
         PEER: f"steps/s, ratio ours to theirs {training / rates.get(PEER, training):.3g}",
     }

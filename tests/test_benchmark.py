@@ -99,7 +99,7 @@ def test_report_computes_ratios_and_names_the_bound() -> None:
     assert re.search(r"update +40 ms, 25 updates/s, ratio to floor 4\n", report)
     assert re.search(r"sample +0\.2 ms\n", report)
     assert re.search(r"sample, full +0\.25 ms, of 1,000,000 steps\n", report)
-    assert re.search(r"training, full +76 steps/s, 1,000,000 steps, ratio 0\.95\n", report)
+    assert re.search(r"training, full +76 steps/s, 1,000,000 steps, ratio to small 0\.95\n", report)
     assert re.search(r"random play +750 steps/s, ratio to bare engine 0\.75\n", report)
     assert re.search(r"training +80 steps/s, .* alone 0\.88\n", report)
     assert re.search(r"replay memory +7,062 bytes", report)
