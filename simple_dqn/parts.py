@@ -30,8 +30,8 @@ def choose_threads(args: argparse.Namespace) -> Threads:
     """Share the cores between network and emulators.
 
     On the CPU the network gets a thread per core (or OMP_NUM_THREADS), since it does nearly all
-    the work, and the emulators half as many: they run while the network learns, and more of them
-    slow it down.
+    the work, but no more than a minibatch keeps busy; the emulators get half as many: they run
+    while the network learns, and more of them slow it down.
     """
     from simple_dqn.deep_q_network import find_device
 
@@ -40,7 +40,7 @@ def choose_threads(args: argparse.Namespace) -> Threads:
     cores = cores or 1
     emulators = cores // 2 if device == "cpu" else cores - 1
     wanted = os.environ.get("OMP_NUM_THREADS", "")
-    network = int(wanted) if wanted.isdecimal() and int(wanted) else cores
+    network = int(wanted) if wanted.isdecimal() and int(wanted) else min(cores, 8)
     return Threads(device, network, min(args.num_games, max(1, emulators)))
 
 
