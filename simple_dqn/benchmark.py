@@ -37,6 +37,9 @@ TURNS = 5
 EXPLORATION_RATE = 0.1  # Nature's from a million steps on, so for nearly all of a run
 FILL_STEPS = 2_000  # of random play before training
 SMALL_MEMORY = 10_000  # steps
+# Times that an update goes through all weights or as many numbers: reads by the target's forward
+# pass, the forward and the backward pass; the gradient written; the optimizer's 4 reads, 3 writes.
+PASSES = 11
 PEER, PEER_MEMORY = "stable-baselines3", 50_000  # steps of 56 kB
 
 
@@ -69,7 +72,13 @@ def run_benchmark(args: Namespace, game: Game, *, seconds: float, peers: bool) -
     sys.stdout.write(
         f"{_machine(threads)}\n{game.name}: {args.num_games} game(s) on {threads.environment} "
         f"thread(s), network on {threads.device} with {threads.network} thread(s)\n\n"
-        + report(args, rates, update_flops(args, environment.num_actions), full.nbytes // len(full))
+        + report(
+            args,
+            rates,
+            flops=update_flops(args, environment.num_actions),
+            weights=count_weights(args, environment.num_actions),
+            bytes_each=full.nbytes // len(full),
+        )
     )
 
 
@@ -82,28 +91,35 @@ def measure(works: Mapping[str, Work], seconds: float) -> dict[str, float]:
     return {name: float(np.median(values)) for name, values in rates.items()}
 
 
-def report(args: Namespace, rates: Mapping[str, float], flops: int, bytes_each: int) -> str:
+def report(
+    args: Namespace, rates: Mapping[str, float], *, flops: int, weights: int, bytes_each: int
+) -> str:
     """Lay out the rates and what follows from them."""
     costs = step_costs(args, rates)
     floor = flops / rates["matrix product"]  # seconds
+    memory = PASSES * 4 * weights / rates["memory copy"]  # seconds
     play, training, update = rates["random play"], rates["training"], rates["update"]
     alone = 1 / (costs["updates"] + costs["predictions"])  # steps/s
-    full = rates["training, full"]
+    full = rates["training, full"] / training
     notes = {
         "matrix product": "GFLOP/s, large, float32",
-        "update": f"ms, {update:.4g} updates/s, ratio to floor {1 / update / floor:.3g}",
+        "memory copy": "GB/s, read and written",
+        "update": f"ms, {update:.4g} updates/s, ratio to floor {1 / update / floor:.3g}, "
+        f"to floor and weights {1 / update / (floor + memory):.3g}",
         "bare engine": "steps/s, random actions",
         "random play": f"steps/s, ratio to bare engine {play / rates['bare engine']:.3g}",
         "training": f"steps/s, ratio to updates and predictions alone {training / alone:.3g}",
-        "training, full": f"steps/s, {args.replay_size:,} steps, ratio to small {full / training:.3g}",
+        "training, full": f"steps/s, {args.replay_size:,} steps, ratio to small {full:.3g}",
         "sample, full": f"ms, of {args.replay_size:,} steps",
         PEER: f"steps/s, ratio ours to theirs {training / rates.get(PEER, training):.3g}",
     }
     rows = []
     for name, rate in rates.items():
         note = notes.get(name, "ms")
-        value = {"GFLOP/s": rate / 1e9, "ms": 1e3 / rate, "steps/s": rate}[note.partition(",")[0]]
+        scales = {"GFLOP/s": rate / 1e9, "GB/s": rate / 1e9, "ms": 1e3 / rate, "steps/s": rate}
+        value = scales[note.partition(",")[0]]
         rows.append((name, value, note))
+    rows.insert(2, ("update, weights", 1e3 * memory, f"ms, {PASSES} times through / memory copy"))
     rows.insert(1, ("update, arithmetic", flops / 1e9, f"GFLOP, {args.batch_size} transitions"))
     rows.insert(2, ("update, floor", 1e3 * floor, "ms, arithmetic / matrix product"))
     rows.append(("replay memory", bytes_each, "bytes per transition"))
@@ -130,14 +146,26 @@ def step_costs(args: Namespace, rates: Mapping[str, float]) -> dict[str, float]:
 
 def update_flops(args: Namespace, num_actions: int) -> int:
     """Floating-point operations of an update: target forward, forward, backward to the weights."""
-    shape = (args.screen_height, args.screen_width)
-    with torch.device("meta"), FlopCounterMode(display=False) as counter:  # nothing is computed
-        architecture = ARCHITECTURES[args.network]
-        network = QNetwork(architecture, num_actions, args.history_length, shape, batch_norm=False)
-        states = torch.empty(args.batch_size, args.history_length, *shape, dtype=torch.uint8)
+    with FlopCounterMode(display=False) as counter:
+        network = _network_without_numbers(args, num_actions)
+        shape = (args.batch_size, args.history_length, args.screen_height, args.screen_width)
+        states = torch.empty(shape, dtype=torch.uint8, device="meta")
         network(states)
         network(states).sum().backward()
     return int(counter.get_total_flops())
+
+
+def count_weights(args: Namespace, num_actions: int) -> int:
+    """Weights and biases of the network."""
+    return sum(p.numel() for p in _network_without_numbers(args, num_actions).parameters())
+
+
+def _network_without_numbers(args: Namespace, num_actions: int) -> QNetwork:
+    """The network for counting: nothing is computed."""
+    shape = (args.screen_height, args.screen_width)
+    with torch.device("meta"):
+        architecture = ARCHITECTURES[args.network]
+        return QNetwork(architecture, num_actions, args.history_length, shape, batch_norm=False)
 
 
 def _own_works(
@@ -164,6 +192,13 @@ def _own_works(
     size = 2048 if threads.device == "cpu" else 8192
     matrix = torch.rand(size, size, generator=torch.Generator().manual_seed(0)).to(threads.device)
     works = {"matrix product": _repeated(lambda: (matrix @ matrix)[0, 0].item(), 2 * size**3)}
+    numbers, copies = (torch.ones(2**25, device=threads.device) for _ in range(2))
+
+    def copy() -> None:
+        copies.copy_(numbers)
+        copies[0].item()
+
+    works["memory copy"] = _repeated(copy, 2 * numbers.nbytes)
     works["update"] = Work(partial(update, network))
     if network.has_kernels:
         plain = Namespace(**vars(args) | {"native_kernels": False})

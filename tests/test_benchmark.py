@@ -50,6 +50,10 @@ def test_update_flops_at_36x36() -> None:
     assert benchmark.update_flops(args, num_actions=3) == 2 * 5 * (4 * forward - conv1)
 
 
+def test_weights_are_counted() -> None:
+    assert benchmark.count_weights(options(), num_actions=18) == 1_693_362
+
+
 def test_works_take_turns_and_the_median_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a clock of their own; in the last turn of each the machine stumbles."""
     now = 0.0
@@ -78,6 +82,7 @@ def test_works_take_turns_and_the_median_counts(monkeypatch: pytest.MonkeyPatch)
 
 RATES = {
     "matrix product": 200e9,
+    "memory copy": 11e9,  # 2 ms for 11 times 2 MB
     "update": 25.0,  # 40 ms, so 10 ms a step
     "predict 1": 900.0,  # in 9 of 10 steps, so 1 ms a step
     "predict 8": 400.0,
@@ -92,11 +97,17 @@ RATES = {
 
 
 def test_report_computes_ratios_and_names_the_bound() -> None:
-    report = benchmark.report(options(), RATES, flops=2_000_000_000, bytes_each=7062)
+    report = benchmark.report(
+        options(), RATES, flops=2_000_000_000, weights=500_000, bytes_each=7062
+    )
     assert "matrix product           200 GFLOP/s" in report
     assert re.search(r"update, arithmetic +2 GFLOP", report)
     assert re.search(r"update, floor +10 ms", report)
-    assert re.search(r"update +40 ms, 25 updates/s, ratio to floor 4\n", report)
+    assert re.search(r"update, weights +2 ms", report)
+    assert re.search(
+        r"update +40 ms, 25 updates/s, ratio to floor 4, to floor and weights 3\.33\n", report
+    )
+    assert re.search(r"memory copy +11 GB/s", report)
     assert re.search(r"sample +0\.2 ms\n", report)
     assert re.search(r"sample, full +0\.25 ms, of 1,000,000 steps\n", report)
     assert re.search(r"training, full +76 steps/s, 1,000,000 steps, ratio to small 0\.95\n", report)
@@ -110,7 +121,9 @@ def test_report_computes_ratios_and_names_the_bound() -> None:
 
 def test_report_compares_with_the_peer() -> None:
     rates = {**RATES, "stable-baselines3": 50.0}
-    report = benchmark.report(options(), rates, flops=2_000_000_000, bytes_each=7062)
+    report = benchmark.report(
+        options(), rates, flops=2_000_000_000, weights=500_000, bytes_each=7062
+    )
     assert re.search(r"stable-baselines3 +50 steps/s, ratio ours to theirs 1\.6\n", report)
 
 
@@ -119,7 +132,7 @@ def test_report_compares_with_the_peer() -> None:
 )
 def test_the_slowest_part_bounds(part: str, rate: float) -> None:
     bound = {"predict 1": "predictions", "bare engine": "emulation", "update": "updates"}[part]
-    report = benchmark.report(options(), {**RATES, part: rate}, flops=1, bytes_each=1)
+    report = benchmark.report(options(), {**RATES, part: rate}, flops=1, weights=1, bytes_each=1)
     assert f"bound by {bound};" in report
 
 
@@ -145,7 +158,9 @@ def test_table_on_the_real_emulator(
     assert "pong: 2 game(s) on" in machine
     values, ratios = {}, []
     for row in rows.splitlines():
-        match = re.fullmatch(r"(.{20}) *([\d.,e+-]+) (GFLOP/s|GFLOP|ms|steps/s|bytes)\b(.*)", row)
+        match = re.fullmatch(
+            r"(.{20}) *([\d.,e+-]+) (GFLOP/s|GFLOP|GB/s|ms|steps/s|bytes)\b(.*)", row
+        )
         assert match, row
         values[match[1].strip()] = float(match[2].replace(",", ""))
         ratios += [float(ratio) for ratio in re.findall(r"ratio .* ([\d.e+-]+)$", match[4])]
@@ -153,6 +168,8 @@ def test_table_on_the_real_emulator(
         "matrix product",
         "update, arithmetic",
         "update, floor",
+        "memory copy",
+        "update, weights",
         "update",
         *(["update, torch's"] if shutil.which("cc") else []),
         "predict 1",
