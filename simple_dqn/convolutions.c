@@ -179,6 +179,7 @@ static const struct {
  * is busy with something else does less. */
 #define EACH_SHARE(share, shares) \
     for (long share; (share = __atomic_fetch_add(next, 1, __ATOMIC_RELAXED)) < (shares);)
+#define SHARES(number, each) (((number) + (each)-1) / (each))
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 
 /* Features of `number` states: bytes, [channel][row][column], `state_stride` apart.
@@ -214,7 +215,7 @@ void backward(long *next, long number, const float *dfeatures, const float *cons
     const Layer last = layers[LAYERS - 1].shape;
     long parameters = 0;
     for (int l = 0; l < LAYERS; l++) parameters += (fan_in(layers[l].shape) + 1) * layers[l].shape.filters;
-    EACH_SHARE(share, (number + STATES_AT_ONCE - 1) / STATES_AT_ONCE) {
+    EACH_SHARE(share, SHARES(number, STATES_AT_ONCE)) {
         float *dw[LAYERS], *dbias[LAYERS], *sum = sums + share * parameters;
         memset(sum, 0, sizeof(float) * parameters);
         for (int l = 0; l < LAYERS; l++) {
@@ -237,13 +238,22 @@ void backward(long *next, long number, const float *dfeatures, const float *cons
     }
 }
 
-/* RMSProp as in optimizers.py, for one parameter of `number` floats in one pass over the memory. */
-void rmsprop(long *next, long number, float *w, const float *dw, float *g, float *n, float decay_rate,
-             float learning_rate, float min_squared_gradient) {
-    EACH_SHARE(share, (number + FLOATS_AT_ONCE - 1) / FLOATS_AT_ONCE)
-        for (long i = share * FLOATS_AT_ONCE; i < MIN((share + 1) * FLOATS_AT_ONCE, number); i++) {
+/* RMSProp as in optimizers.py, in one pass over the memory; arrays of so many `parameters`. */
+void rmsprop(long *next, int parameters, const long *sizes, float *const *ws, const float *const *dws,
+             float *const *gs, float *const *ns, float decay_rate, float learning_rate,
+             float min_squared_gradient) {
+    long shares = 0;
+    for (int p = 0; p < parameters; p++) shares += SHARES(sizes[p], FLOATS_AT_ONCE);
+    EACH_SHARE(share, shares) {
+        long part = share; /* of parameter p */
+        int p = 0;
+        for (; part >= SHARES(sizes[p], FLOATS_AT_ONCE); p++) part -= SHARES(sizes[p], FLOATS_AT_ONCE);
+        float *w = ws[p], *g = gs[p], *n = ns[p];
+        const float *dw = dws[p];
+        for (long i = part * FLOATS_AT_ONCE; i < MIN((part + 1) * FLOATS_AT_ONCE, sizes[p]); i++) {
             g[i] = decay_rate * g[i] + (1 - decay_rate) * dw[i];
             n[i] = decay_rate * n[i] + (1 - decay_rate) * dw[i] * dw[i];
             w[i] -= learning_rate * dw[i] / __builtin_sqrtf(n[i] - g[i] * g[i] + min_squared_gradient);
         }
+    }
 }

@@ -147,19 +147,19 @@ class Kernels:
             n: mean squared gradients, changed in place.
             constants: decay rate, learning rate, min. squared gradient.
         """
-        for tensors in zip(parameters, dw, g, n, strict=True):
-            assert len({tensor.stride() for tensor in tensors}) == 1
-            number = tensors[0].numel()
-            arguments = (
-                _long(number),
-                *(_pointer(tensor) for tensor in tensors),
-                *(ctypes.c_float(constant) for constant in constants),
-            )
-
-            def call(next_share: Any, _: int, arguments: tuple[Any, ...] = arguments) -> None:
-                self._library.rmsprop(next_share, *arguments)
-
-            self._run(number // 100_000, call)
+        groups = (parameters, dw, g, n)
+        assert all(len({t.stride() for t in same}) == 1 for same in zip(*groups, strict=True))
+        sizes = [parameter.numel() for parameter in parameters]
+        arguments = (
+            ctypes.c_int(len(sizes)),
+            (_long * len(sizes))(*sizes),
+            *(_pointers(group) for group in groups),
+            *(ctypes.c_float(constant) for constant in constants),
+        )
+        self._run(
+            sum(sizes) // 100_000,
+            lambda next_share, _: self._library.rmsprop(next_share, *arguments),
+        )
 
     def _run(self, shares: int, call: Callable[[Any, int], object]) -> None:
         """Call `call(next_share, thread)` in as many threads as there are shares, if need be."""

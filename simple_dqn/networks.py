@@ -1,7 +1,7 @@
 """The layers between a state and its Q-values."""
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -87,20 +87,25 @@ class QNetwork(nn.Sequential):
         fully_connected += [nn.ReLU(), FullyConnected(hidden, num_actions)]
         super().__init__(*convolutions, *fully_connected)
         self._convolutions, self._fully_connected = convolutions, fully_connected
+        self._filters = [p for layer in convolutions for p in layer.parameters()]
+        self._has_modes = batch_norm
         self.kernels: Kernels | None = None
 
     def forward(self, states: Tensor) -> Tensor:
         """Q-values (n, num_actions) of states, uint8 (n, history, height, width)."""
-        parameters = [p for layer in self._convolutions for p in layer.parameters()]
         if self.kernels is not None:
-            layer = self.kernels.features(states, parameters)
+            layer = self.kernels.features(states, self._filters)
         else:
-            layer = states.to(parameters[0].dtype).mul_(1 / 255)
+            layer = states.to(self._filters[0].dtype).mul_(1 / 255)
             for module in self._convolutions:
                 layer = module(layer)
         for module in self._fully_connected:
             layer = module(layer)
         return layer
+
+    def train(self, mode: bool = True) -> Self:
+        """Normalise over the minibatch (or, if not `mode`, by what was seen in training)."""
+        return super().train(mode) if self._has_modes else self
 
     def place(self, device: torch.device, dtype: torch.dtype, kernels: Kernels | None) -> None:
         """Move to a device and type; `kernels`, if any, do the convolutions from now on."""
