@@ -250,8 +250,8 @@ def _peer_training(args: Namespace, game: Game, threads: parts.Threads) -> Work:
         wrapper_kwargs={"frame_skip": args.frame_skip, "screen_size": args.screen_height},
         n_envs=args.num_games,
     )
-    # Their train_freq counts steps of all games together: one of ours in each game.
-    rounds = max(1, args.train_frequency // args.num_games)
+    # Their train_freq counts rounds of all games; so many make whole gradient steps fall due.
+    rounds = args.train_frequency // math.gcd(args.train_frequency, args.num_games)
     steps = rounds * args.num_games
     model = DQN(
         "CnnPolicy",

@@ -258,7 +258,6 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         metavar="BOOL",
         help="of the original's Neon backend; refused",
     )
-
     add(
         "--replay_device",
         choices=["auto", "cpu", "gpu"],

@@ -140,7 +140,7 @@ class ReplayMemory:
             store: makes the place for the screens of (num_games, lane_size, screen_shape).
 
         Raises:
-            UserError: the size is too small for the batch.
+            UserError: the size is too small for the batch, or the free memory for the size.
         """
         self.lane_size = size // num_games
         if self.lane_size <= history_length or size < batch_size:
