@@ -36,15 +36,15 @@ class Transitions(Protocol):
 
     @property
     def rewards(self) -> npt.NDArray[np.float32]:
-        """float32 (batch,), raw."""
+        """float32 (batch, n_step), raw."""
 
     @property
     def poststates(self) -> npt.NDArray[np.uint8] | Tensor:
-        """uint8 (batch, history, height, width)."""
+        """uint8 (batch, history, height, width), n_step steps later."""
 
     @property
     def terminals(self) -> npt.NDArray[np.bool_]:
-        """Bool (batch,)."""
+        """Bool (batch, n_step): the game ended at that step or before it."""
 
 
 class DeepQNetwork:
@@ -65,6 +65,7 @@ class DeepQNetwork:
         batch_norm: bool,
         learning_rate: float,
         discount_rate: float,
+        double_q: bool,
         batch_size: int,
         optimizer: str,
         decay_rate: float,
@@ -88,6 +89,7 @@ class DeepQNetwork:
             batch_norm: normalise each hidden layer over the minibatch.
             learning_rate: of the optimizer.
             discount_rate: the weight of a reward one step later.
+            double_q: the network chooses the next action, its target network judges it.
             batch_size: transitions in a minibatch.
             optimizer: `rmsprop`, `adam` or `adadelta`.
             decay_rate: of the optimizer's running averages.
@@ -102,8 +104,11 @@ class DeepQNetwork:
             num_threads: threads that compute on the CPU.
 
         Raises:
-            UserError: the screens are too small for the network, or no reward is allowed.
+            UserError: the screens are too small for the network, no reward is allowed, or Double
+                Q-learning has no target network.
         """
+        if double_q and not target_network:
+            raise UserError("--double_q needs a target network; give --target_steps above 0")
         if min_reward > max_reward:
             raise UserError(
                 f"--min_reward {min_reward:g} is above --max_reward {max_reward:g}; swap them"
@@ -118,6 +123,7 @@ class DeepQNetwork:
             torch.backends.cudnn.deterministic = True
         self._dtype: torch.dtype = getattr(torch, datatype)
         self._discount_rate = discount_rate
+        self._double_q = double_q
         self._clip_error = clip_error
         self._min_reward, self._max_reward = min_reward, max_reward
         architecture = ARCHITECTURES[network]
@@ -177,6 +183,12 @@ class DeepQNetwork:
 
         Mnih et al. 2015, algorithm 1; the gradient is the sum over the minibatch and its error
         clipped to [-1, 1] as in NeuralQLearner.lua (the Huber function's derivative).
+
+        Where n_step steps lie between s and s', the rewards up to the end of the game count
+        (Hessel et al. 2018, Rainbow, Multi-step learning):
+
+            target  t = r_1 + discount r_2 + ... + discount^(n-1) r_n
+                        + discount^n max_a' Q_target(s', a')
         """
         self._gradient_step(
             self._states(minibatch.prestates),
@@ -202,7 +214,12 @@ class DeepQNetwork:
         rewards = rewards.clamp(self._min_reward, self._max_reward)
         with torch.no_grad():
             next_values = self._next_state_values(poststates)  # (batch,)
-        targets = rewards + self._discount_rate * (1 - terminals) * next_values.to(rewards.dtype)
+        goes_on = 1 - terminals  # (batch, n_step)
+        targets = rewards[:, 0]
+        for step in range(1, rewards.shape[1]):
+            targets = targets + self._discount_rate**step * goes_on[:, step - 1] * rewards[:, step]
+        discount = self._discount_rate ** rewards.shape[1]
+        targets = targets + discount * goes_on[:, -1] * next_values.to(rewards.dtype)
 
         self._network.train()
         values = self._network(prestates)  # (batch, num_actions)
@@ -217,10 +234,18 @@ class DeepQNetwork:
         self._cost_sum += cost.detach() / len(actions)
 
     def _next_state_values(self, poststates: Tensor) -> Tensor:
-        """max_a' Q_target(s', a') for each poststate, (batch,); the place for Double DQN."""
+        """max_a' Q_target(s', a') for each poststate, (batch,).
+
+        With double_q Q_target(s', argmax_a' Q(s', a')) (van Hasselt et al. 2016, Double
+        Q-learning).
+        """
         self._target_network.eval()
         values: Tensor = self._target_network(poststates)  # (batch, num_actions)
-        return values.amax(1)
+        if not self._double_q:
+            return values.amax(1)
+        self._network.eval()
+        chosen = self._network(poststates).argmax(1, keepdim=True)  # (batch, 1)
+        return values.gather(1, chosen)[:, 0]
 
     def update_target_network(self) -> None:
         """Copy the network's weights to the target network, if there is one."""

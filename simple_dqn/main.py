@@ -245,7 +245,7 @@ class Run:
         self.test_environment = parts.make_environment(args, game, threads, training=False)
         self.environment = self.test_environment
         # A test fills no memory: the smallest one will do.
-        replay_size = args.batch_size + args.num_games * (args.history_length + 1)
+        replay_size = args.batch_size + args.num_games * (args.history_length + args.n_step)
         if not only_test:
             self.environment = parts.make_environment(args, game, threads, training=True)
             replay_size = args.replay_size

@@ -188,6 +188,19 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         default=0.99,
         help="weight of a reward one step later (Nature: 0.99)",
     )
+    add(
+        "--double_q",
+        type=boolean,
+        default=False,
+        metavar="BOOL",
+        help="Double Q-learning: the network chooses the next action, the target network judges it",
+    )
+    add(
+        "--n_step",
+        type=integer(1, 100),
+        default=1,
+        help="steps whose rewards count before the next state's value does (Nature: 1)",
+    )
     add("--batch_size", type=integer(1), default=32, help="transitions in a minibatch (Nature: 32)")
     add(
         "--optimizer",

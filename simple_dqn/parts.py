@@ -97,6 +97,7 @@ def make_memory(args: argparse.Namespace, size: int, threads: Threads) -> Replay
         history_length=args.history_length,
         screen_shape=screen_shape,
         batch_size=args.batch_size,
+        n_step=args.n_step,
         store=store,
     )
 
@@ -113,6 +114,7 @@ def make_network(args: argparse.Namespace, num_actions: int, threads: Threads) -
         batch_norm=args.batch_norm,
         learning_rate=args.learning_rate,
         discount_rate=args.discount_rate,
+        double_q=args.double_q,
         batch_size=args.batch_size,
         optimizer=args.optimizer,
         decay_rate=args.decay_rate,

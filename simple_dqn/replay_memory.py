@@ -24,10 +24,11 @@ class Minibatch(NamedTuple):
         prestates: uint8 (batch, history, height, width), oldest screen first; an array or, where
             the screens are on a GPU, a tensor. Valid until the next `get_minibatches`.
         actions: int64 (batch,).
-        rewards: float32 (batch,), raw.
-        poststates: like prestates, one step later: the last screen is the new one. Where
-            `terminals` is True there is no such state, and its last screen is zero.
-        terminals: bool (batch,).
+        rewards: float32 (batch, n_step), raw, of the action and the steps after it.
+        poststates: like prestates, n_step steps later. Where the last of `terminals` is True there
+            is no such state, and its screens after the end are zero.
+        terminals: bool (batch, n_step): whether that step or one before it ended the game (or, in
+            training, the life); later rewards belong to another one.
     """
 
     prestates: Any
@@ -127,6 +128,7 @@ class ReplayMemory:
         history_length: int,
         screen_shape: tuple[int, int],
         batch_size: int,
+        n_step: int = 1,
         store: Callable[[int, int, tuple[int, int]], ScreenStore] = Screens,
     ) -> None:
         """Allocate the lanes.
@@ -137,16 +139,18 @@ class ReplayMemory:
             history_length: screens in a state.
             screen_shape: (height, width).
             batch_size: transitions in a minibatch.
+            n_step: steps from a state to its successor in a minibatch.
             store: makes the place for the screens of (num_games, lane_size, screen_shape).
 
         Raises:
             UserError: the size is too small for the batch, or the free memory for the size.
         """
         self.lane_size = size // num_games
-        if self.lane_size <= history_length or size < batch_size:
+        needed = history_length + n_step
+        if self.lane_size < needed or size < batch_size:
             raise UserError(
                 f"--replay_size {size} is too small: it must hold a minibatch of {batch_size} and "
-                f"more than {history_length} steps of each of {num_games} games"
+                f"at least {needed} steps of each of {num_games} games"
             )
         self._screens = store(num_games, self.lane_size, screen_shape)
         self.count = 0  # steps stored in each lane
@@ -154,6 +158,7 @@ class ReplayMemory:
         self._num_cuts = 0  # entries marked CUT
         self._history_length = history_length
         self._batch_size = batch_size
+        self._n_step = n_step
         self._actions = np.zeros((num_games, self.lane_size), np.uint8)
         self._rewards = np.zeros((num_games, self.lane_size), np.float32)
         self._endings = np.zeros((num_games, self.lane_size), np.uint8)
@@ -207,7 +212,7 @@ class ReplayMemory:
     def can_sample(self) -> bool:
         """Whether a minibatch can be drawn: surely some transition is legal."""
         _, number = self._first_and_number()
-        return number * len(self._actions) > self._num_cuts
+        return number * len(self._actions) > self._num_cuts * self._n_step
 
     def get_minibatches(self, rng: np.random.Generator, number: int) -> list[Minibatch]:
         """Draw transitions uniformly from all legal ones, with replacement."""
@@ -227,35 +232,47 @@ class ReplayMemory:
     def _first_and_number(self) -> tuple[int, int]:
         """The oldest legal position of a lane, and how many follow on it up to the newest legal.
 
-        NB! The newest step is not legal yet: its successor's screen comes with the next `add`.
-        In a full lane neither are the oldest history_length - 1: earlier screens of their states
+        NB! The newest n_step steps are not legal yet: a successor's screen comes with an `add` to
+        come. In a full lane neither are the oldest history_length - 1: earlier screens of their states
         were overwritten. In a lane that never was full, nothing came before position 0.
         """
         if self.count < self.lane_size:
-            return 0, self.count - 1
-        return self._position + self._history_length - 1, self.lane_size - self._history_length
+            return 0, self.count - self._n_step
+        number = self.lane_size - self._history_length - self._n_step + 1
+        return self._position + self._history_length - 1, number
 
     def _sample_indexes(
         self, rng: np.random.Generator, size: int
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Draw games and positions, each int64 (size,), again until none is a cut step."""
+        """Draw games and positions, each int64 (size,), again until nothing is cut there."""
         first, number = self._first_and_number()
         num_games = len(self._actions)
         draws = rng.integers(num_games * number, size=size)
         while True:
             games, offsets = np.divmod(draws, number)
             positions = (first + offsets) % self.lane_size
-            illegal = self._endings[games, positions] == CUT
+            illegal = self._is_cut(games, positions)
             num_illegal = np.count_nonzero(illegal)
             if not num_illegal:
                 return games, positions
             draws[illegal] = rng.integers(num_games * number, size=num_illegal)
 
+    def _is_cut(
+        self, games: npt.NDArray[np.int64], positions: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.bool_]:
+        """Whether games were cut between the given steps and their successors, (size,)."""
+        steps = (positions[:, None] + np.arange(self._n_step)) % self.lane_size
+        endings = self._endings[games[:, None], steps]  # (size, n_step)
+        first = (endings != CONTINUES).argmax(axis=1)
+        return endings[np.arange(len(endings)), first] == CUT
+
     def _gather(self, games: npt.NDArray[np.int64], positions: npt.NDArray[np.int64]) -> Minibatch:
         """Put the transitions that begin at the given steps together."""
-        history = self._history_length
+        history, n_step = self._history_length, self._n_step
         games, positions = games[:, None], positions[:, None]
-        window = (positions + np.arange(1 - history, 2)) % self.lane_size  # (size, history + 1)
+        # From the prestate's first screen to the poststate's last, (size, history + n_step).
+        window = (positions + np.arange(1 - history, n_step + 1)) % self.lane_size
+        steps = slice(history - 1, history - 1 + n_step)  # from prestate to poststate
         endings = self._endings[games, window]
         # A screen is blank if its own or a later step before the state's last one ended a game,
         # or if the lane did not reach back that far. A terminal state's successor is blank too.
@@ -264,14 +281,14 @@ class ReplayMemory:
             blank |= window > positions
         blank[:, history - 1 :] = False
         blank = np.logical_or.accumulate(blank[:, ::-1], axis=1)[:, ::-1]
-        terminals = endings[:, history - 1] == TERMINAL
-        blank[:, history] = terminals
-        # (size, history + 1, height, width): pre- and poststates overlap in it.
+        terminals = np.logical_or.accumulate(endings[:, steps] == TERMINAL, axis=1)
+        blank[:, history:] = terminals
+        # (size, history + n_step, height, width): pre- and poststates overlap in it.
         screens = self._screens.read(np.broadcast_to(games, window.shape), window, blank)
         return Minibatch(
-            prestates=screens[:, :-1],
+            prestates=screens[:, :history],
             actions=self._actions[games, positions][:, 0].astype(np.int64),
-            rewards=self._rewards[games, positions][:, 0],
-            poststates=screens[:, 1:],
+            rewards=self._rewards[games, window[:, steps]],
+            poststates=screens[:, n_step:],
             terminals=terminals,
         )

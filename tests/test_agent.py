@@ -111,9 +111,9 @@ def transitions_of(minibatch: Minibatch) -> list[Transition]:
         Transition(
             [where(screen) for screen in prestate],
             int(action),
-            float(reward),
+            float(reward[0]),
             [where(screen) for screen in poststate],
-            bool(terminal),
+            bool(terminal[0]),
         )
         for prestate, action, reward, poststate, terminal in zip(*minibatch, strict=True)
     ]

@@ -27,6 +27,7 @@ def make_network(**changes: Any) -> DeepQNetwork:
         "batch_norm": False,
         "learning_rate": 0.00025,
         "discount_rate": 0.99,
+        "double_q": False,
         "batch_size": 8,
         "optimizer": "rmsprop",
         "decay_rate": 0.95,
@@ -43,16 +44,18 @@ def make_network(**changes: Any) -> DeepQNetwork:
     return DeepQNetwork(**settings | changes)
 
 
-def make_batch(seed: int, size: int = 8, shape: tuple[int, int] = (36, 40)) -> Batch:
-    """Random transitions; rewards beyond the clipping range, about every third one terminal."""
+def make_batch(
+    seed: int, size: int = 8, shape: tuple[int, int] = (36, 40), n_step: int = 1
+) -> Batch:
+    """Random transitions; rewards beyond the clipping range, about every third step terminal."""
     rng = np.random.default_rng(seed)
-    screens = rng.integers(0, 256, (size, 5, *shape), dtype=np.uint8)
+    screens = rng.integers(0, 256, (size, 4 + n_step, *shape), dtype=np.uint8)
     return Batch(
-        screens[:, :-1],
+        screens[:, :4],
         rng.integers(0, 3, size),
-        rng.normal(0, 3, size).astype(np.float32),
-        screens[:, 1:],
-        rng.random(size) < 0.3,
+        rng.normal(0, 3, (size, n_step)).astype(np.float32),
+        screens[:, n_step:],
+        np.logical_or.accumulate(rng.random((size, n_step)) < 0.3, axis=1),
     )
 
 
@@ -60,7 +63,10 @@ def weights_of(network: DeepQNetwork) -> list[npt.NDArray[np.float64]]:
     return [np.asarray(value, np.float64) for value in network.get_weights().values()]
 
 
-@pytest.mark.parametrize("clip_error", [1.0, 0.01, 0.0])
+@pytest.mark.parametrize(
+    ("clip_error", "double_q", "n_step"),
+    [(1.0, False, 1), (0.01, False, 1), (0.0, False, 1), (1.0, True, 1), (1.0, True, 3)],
+)
 @pytest.mark.parametrize(
     ("datatype", "native_kernels", "num_threads", "tolerance"),
     [
@@ -71,7 +77,13 @@ def weights_of(network: DeepQNetwork) -> list[npt.NDArray[np.float64]]:
     ],
 )
 def test_updates_equal_the_reference_by_hand(
-    datatype: str, native_kernels: bool, num_threads: int, tolerance: float, clip_error: float
+    datatype: str,
+    native_kernels: bool,
+    num_threads: int,
+    tolerance: float,
+    clip_error: float,
+    double_q: bool,
+    n_step: int,
 ) -> None:
     """Three updates, a target copy, two more: predictions, costs and all weights agree.
 
@@ -83,14 +95,17 @@ def test_updates_equal_the_reference_by_hand(
         native_kernels=native_kernels,
         num_threads=num_threads,
         clip_error=clip_error,
+        double_q=double_q,
     )
     assert network.has_kernels == native_kernels
-    reference = NaiveDQN(weights_of(network), discount_rate=0.99, clip_error=clip_error)
+    reference = NaiveDQN(
+        weights_of(network), discount_rate=0.99, clip_error=clip_error, double_q=double_q
+    )
     for step in range(5):
         if step == 3:
             network.update_target_network()
             reference.target_weights = [w.copy() for w in reference.weights]
-        batch = make_batch(step)
+        batch = make_batch(step, n_step=n_step)
         network.reset_cost()
         network.train(batch)
         cost = reference.train(*batch)
@@ -121,9 +136,9 @@ def test_two_action_example_by_hand() -> None:
     batch = Batch(
         screens[:, :-1],
         np.array([0, 0]),
-        np.array([7, -0.25], np.float32),
+        np.array([[7], [-0.25]], np.float32),
         screens[:, 1:],
-        np.array([False, True]),
+        np.array([[False], [True]]),
     )
     network.train(batch)
     bias = network.get_weights()[last_bias]
@@ -229,7 +244,7 @@ def test_training_goes_on_exactly_from_saved_state(
 def test_repeated_updates_approach_the_targets(settings: dict[str, Any]) -> None:
     """With only terminal transitions the targets are the rewards, a plain regression."""
     network = make_network(**{"learning_rate": 0.001} | settings)
-    batch = make_batch(3)._replace(terminals=np.ones(8, np.bool_))
+    batch = make_batch(3)._replace(terminals=np.ones((8, 1), np.bool_))
     network.train(batch)
     first = network.mean_cost()
     for _ in range(100):
@@ -249,7 +264,7 @@ def test_weights_of_another_network_are_refused() -> None:
 def test_divergence_is_noticed() -> None:
     network = make_network(learning_rate=1e30)
     for step in range(10):
-        network.train(make_batch(step)._replace(terminals=np.zeros(8, np.bool_)))
+        network.train(make_batch(step)._replace(terminals=np.zeros((8, 1), np.bool_)))
         network.update_target_network()
     with pytest.raises(UserError, match="learning_rate"):
         network.mean_cost()
@@ -260,6 +275,8 @@ def test_impossible_settings_are_refused() -> None:
         make_network(screen_shape=(35, 84))
     with pytest.raises(UserError, match="min_reward"):
         make_network(min_reward=2.0, max_reward=1.0)
+    with pytest.raises(UserError, match="target_steps"):
+        make_network(double_q=True, target_network=False)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
@@ -287,7 +304,7 @@ def test_weights_of_either_kind_fit_both() -> None:
 def test_averages_of_dead_gradients_end_at_zero(native_kernels: bool) -> None:
     """Gradients that stay zero leave no denormal numbers behind, in whichever thread."""
     network = make_network(native_kernels=native_kernels, num_threads=2, screen_shape=(84, 84))
-    batch = make_batch(0, shape=(84, 84))._replace(terminals=np.ones(8, np.bool_))
+    batch = make_batch(0, shape=(84, 84))._replace(terminals=np.ones((8, 1), np.bool_))
     network.train(batch)
     state = network.get_training_state()
     averages = [name for name in state if "mean" in name]
@@ -297,7 +314,7 @@ def test_averages_of_dead_gradients_end_at_zero(native_kernels: bool) -> None:
     network.set_training_state(state)
     values = network.predict(batch.prestates)  # with them as rewards, all errors are zero
     network._min_reward, network._max_reward = -9.0, 9.0
-    rewards = values[np.arange(8), batch.actions]
+    rewards = values[np.arange(8), batch.actions][:, None]
     for _ in range(10):
         network.train(batch._replace(rewards=rewards))
     for name in averages:

@@ -51,6 +51,7 @@ def run(
         batch_norm=False,
         learning_rate=learning_rate,
         discount_rate=0.9,
+        double_q=False,
         batch_size=32,
         optimizer=optimizer,
         decay_rate=0.95,

@@ -24,9 +24,9 @@ ENDS = {"on": (False, False), "life": (True, False), "end": (True, True), "limit
 class Transition(NamedTuple):
     prestate: list[Screen]
     action: int
-    reward: float
+    rewards: list[float]  # up to the end; those after it belong to another game
     poststate: list[Screen]
-    terminal: bool
+    terminals: list[bool]
 
 
 class Step(NamedTuple):
@@ -56,8 +56,11 @@ def reward_of(game: int, number: int) -> float:
 class Twin:
     """What the memory should hold, without saving memory: every step since the beginning."""
 
-    def __init__(self, lane_size: int, num_games: int, history_length: int) -> None:
+    def __init__(
+        self, lane_size: int, num_games: int, history_length: int, n_step: int = 1
+    ) -> None:
         self.lane_size, self.num_games, self.history_length = lane_size, num_games, history_length
+        self.n_step = n_step
         self.total = 0  # steps of each game
         self.episodes = [[Episode([], [])] for _ in range(num_games)]
 
@@ -81,7 +84,7 @@ class Twin:
         oldest = max(0, self.total - self.lane_size)
         if self.total >= self.lane_size:
             oldest += self.history_length - 1
-        return oldest <= number < self.total - 1
+        return oldest <= number < self.total - self.n_step
 
     def num_cuts(self) -> int:
         return sum(
@@ -99,21 +102,23 @@ class Twin:
             for episode in episodes
             for index, step in enumerate(episode.steps)
             if self.old_and_new_enough(step.number)
-            and not (episode.cut and step is episode.steps[-1])
+            and not (episode.cut and index + self.n_step >= len(episode.steps))
         }
 
     def transition(self, game: int, steps: list[Step], index: int) -> Transition:
         history = [BLANK] * self.history_length
         history += [paint(game, step.number) for step in steps[: index + 1]]
         prestate = history[-self.history_length :]
-        number, terminal = steps[index]
-        following = BLANK if terminal else paint(game, steps[index + 1].number)
+        passed = steps[index : index + self.n_step]
+        following = [paint(game, step.number) for step in steps[index + 1 :][: self.n_step]]
+        following += [BLANK] * (self.n_step - len(following))
+        terminals = [step.terminal for step in passed]
         return Transition(
             prestate,
-            action_of(game, number),
-            reward_of(game, number),
-            [*prestate[1:], following],
-            terminal,
+            action_of(game, steps[index].number),
+            [reward_of(game, step.number) for step in passed],
+            [*prestate, *following][-self.history_length :],
+            terminals + [True] * (self.n_step - len(terminals)),
         )
 
 
@@ -122,6 +127,7 @@ def make_memory(
     lane_size: int,
     num_games: int = 1,
     history_length: int = 4,
+    n_step: int = 1,
     batch_size: int | None = None,
     screen_shape: tuple[int, int] = SCREEN_SHAPE,
 ) -> ReplayMemory:
@@ -132,6 +138,7 @@ def make_memory(
         history_length=history_length,
         screen_shape=screen_shape,
         batch_size=size if batch_size is None else batch_size,
+        n_step=n_step,
     )
 
 
@@ -154,11 +161,16 @@ def screens_of(state: npt.NDArray[np.uint8]) -> list[Screen]:
 def read(minibatch: Minibatch) -> list[tuple[tuple[int, int], Transition]]:
     """Game, step number and transition of each row."""
     rows = []
-    for prestate, action, reward, poststate, terminal in zip(*minibatch, strict=True):
+    for prestate, action, rewards, poststate, terminals in zip(*minibatch, strict=True):
         prestate_screens = screens_of(prestate)
         game, high, low = prestate_screens[-1]
+        steps = min(len(terminals), 1 + np.count_nonzero(~terminals))
         transition = Transition(
-            prestate_screens, int(action), float(reward), screens_of(poststate), bool(terminal)
+            prestate_screens,
+            int(action),
+            rewards[:steps].tolist(),
+            screens_of(poststate),
+            terminals.tolist(),
         )
         rows.append(((game - 1, 256 * high + low), transition))
     return rows
@@ -170,7 +182,7 @@ def check_against(memory: ReplayMemory, twin: Twin, draws_per_transition: int = 
     candidates = sum(twin.old_and_new_enough(number) for number in range(twin.total))
     assert len(memory) == min(twin.total, twin.lane_size) * twin.num_games
     # Documented as surely legal: cuts are subtracted wherever they stand.
-    assert memory.can_sample() == (candidates * twin.num_games > twin.num_cuts())
+    assert memory.can_sample() == (candidates * twin.num_games > twin.num_cuts() * twin.n_step)
     if not memory.can_sample():
         return
     assert legal
@@ -185,29 +197,34 @@ def check_against(memory: ReplayMemory, twin: Twin, draws_per_transition: int = 
 
 
 @st.composite
-def histories(draw: st.DrawFn) -> tuple[int, int, int, list[list[str] | None]]:
-    """Lane size, number of games, history length and operations: a step's ends, or None: cut()."""
+def histories(draw: st.DrawFn) -> tuple[int, int, int, int, list[list[str] | None]]:
+    """Lane size, games, history length, n_step and operations: a step's ends, or None: cut()."""
     num_games = draw(st.integers(1, 4))
     history_length = draw(st.integers(1, 5))
-    lane_size = draw(st.integers(history_length + 1, history_length + 9))
+    n_step = draw(st.sampled_from([1, 1, 2, 3, 7]))
+    lane_size = draw(st.integers(history_length + n_step, history_length + n_step + 8))
     kind = st.sampled_from(["on", "on", "on", "on", "life", "end", "limit"])
     step = st.lists(kind, min_size=num_games, max_size=num_games)
     operations = draw(st.lists(step | step | step | st.none(), max_size=3 * lane_size))
-    return lane_size, num_games, history_length, operations
+    return lane_size, num_games, history_length, n_step, operations
 
 
 @settings(max_examples=150, deadline=None)
 @given(histories())
-@example((5, 1, 4, [["on"]] * 5))  # just full
-@example((5, 1, 4, [["on"]] * 6))  # the first step overwritten
-@example((5, 2, 4, [["limit", "limit"]] * 12))  # nothing legal
-@example((2, 1, 1, [["on"], None, ["on"], ["on"]]))  # a cut overwritten
+@example((5, 1, 4, 1, [["on"]] * 5))  # just full
+@example((5, 1, 4, 1, [["on"]] * 6))  # the first step overwritten
+@example((5, 2, 4, 1, [["limit", "limit"]] * 12))  # nothing legal
+@example((2, 1, 1, 1, [["on"], None, ["on"], ["on"]]))  # a cut overwritten
+@example((7, 1, 4, 3, [["on"]] * 9))  # the newest three have no successor
+@example((9, 1, 1, 3, [["on"], ["life"], ["on"], None, ["on"], ["on"]]))  # a cut after an end
 def test_memory_agrees_with_its_twin(
-    history: tuple[int, int, int, list[list[str] | None]],
+    history: tuple[int, int, int, int, list[list[str] | None]],
 ) -> None:
-    lane_size, num_games, history_length, operations = history
-    memory = make_memory(lane_size=lane_size, num_games=num_games, history_length=history_length)
-    twin = Twin(lane_size, num_games, history_length)
+    lane_size, num_games, history_length, n_step, operations = history
+    memory = make_memory(
+        lane_size=lane_size, num_games=num_games, history_length=history_length, n_step=n_step
+    )
+    twin = Twin(lane_size, num_games, history_length, n_step)
     for operation in operations:
         if operation is None:
             memory.cut()
@@ -219,9 +236,10 @@ def test_memory_agrees_with_its_twin(
     check_against(memory, twin)
 
 
-def test_memory_agrees_with_its_twin_at_every_step() -> None:
-    """Through three wraps; a game's start, a lost life and a cut pass every position."""
-    memory, twin = make_memory(lane_size=7, num_games=2), Twin(7, 2, 4)
+@pytest.mark.parametrize("n_step", [1, 3])
+def test_memory_agrees_with_its_twin_at_every_step(n_step: int) -> None:
+    """Through many wraps; a game's start, a lost life and a cut pass every position."""
+    memory, twin = make_memory(lane_size=7, num_games=2, n_step=n_step), Twin(7, 2, 4, n_step)
     for number in range(300):
         if number % 13 == 12:
             memory.cut()
@@ -319,12 +337,12 @@ def test_shapes_and_types() -> None:
     minibatch = filled()[0].get_minibatches(np.random.default_rng(0), 1)[0]
     for states in (minibatch.prestates, minibatch.poststates):
         assert (states.shape, states.dtype) == ((30, 4, *SCREEN_SHAPE), np.uint8)
-    for field, dtype in (
-        (minibatch.actions, np.int64),
-        (minibatch.rewards, np.float32),
-        (minibatch.terminals, np.bool_),
+    for field, shape, dtype in (
+        (minibatch.actions, (30,), np.int64),
+        (minibatch.rewards, (30, 1), np.float32),
+        (minibatch.terminals, (30, 1), np.bool_),
     ):
-        assert (field.shape, field.dtype) == ((30,), dtype)
+        assert (field.shape, field.dtype) == (shape, dtype)
 
 
 def test_states_are_views_that_the_next_minibatch_overwrites() -> None:
@@ -366,7 +384,7 @@ def test_memory_keeps_its_own_copy_of_a_step() -> None:
     assert (minibatch.prestates == 9).all()
     assert (minibatch.poststates == 9).all()
     assert minibatch.actions.tolist() == [3] * 6
-    assert minibatch.rewards.tolist() == [0.5] * 6
+    assert minibatch.rewards[:, 0].tolist() == [0.5] * 6
     assert not minibatch.terminals.any()
 
 

@@ -14,11 +14,19 @@ class NaiveDQN:
         weights: ten arrays in the order of the network's layers, weight before bias.
     """
 
-    def __init__(self, weights: list[Array], *, discount_rate: float, clip_error: float) -> None:
+    def __init__(
+        self,
+        weights: list[Array],
+        *,
+        discount_rate: float,
+        clip_error: float,
+        double_q: bool = False,
+    ) -> None:
         self.weights = [w.copy() for w in weights]
         self.target_weights = [w.copy() for w in weights]
         self.discount_rate = discount_rate
         self.clip_error = clip_error
+        self.double_q = double_q
         self.mean = [np.zeros_like(w) for w in weights]
         self.mean_square = [np.zeros_like(w) for w in weights]
 
@@ -36,11 +44,21 @@ class NaiveDQN:
         layers.append(weights[8] @ layers[-1] + weights[9])
         return layers
 
-    def gradients(self, prestate, action, reward, poststate, terminal):  # type: ignore[no-untyped-def]  # noqa: ANN
+    def target(self, rewards, poststate, terminals) -> float:  # type: ignore[no-untyped-def]  # noqa: ANN
+        """Discounted rewards up to the end of the game, else up to the poststate's value."""
+        target, discount = 0.0, 1.0
+        for reward, terminal in zip(rewards, terminals, strict=True):
+            target += discount * min(max(reward, -1.0), 1.0)
+            discount *= self.discount_rate
+            if terminal:
+                return target
+        values = self.values(poststate, self.target_weights)[-1]
+        chooser = self.weights if self.double_q else self.target_weights
+        return target + discount * values[np.argmax(self.values(poststate, chooser)[-1])]
+
+    def gradients(self, prestate, action, rewards, poststate, terminals):  # type: ignore[no-untyped-def]  # noqa: ANN
         """Cost of one transition and its gradient for each weight array."""
-        target = min(max(reward, -1.0), 1.0)
-        if not terminal:
-            target += self.discount_rate * max(self.values(poststate, self.target_weights)[-1])
+        target = self.target(rewards, poststate, terminals)
         layers = self.values(prestate, self.weights)
         error = layers[-1][action] - target
         clip = self.clip_error
