@@ -29,6 +29,9 @@ class Network(Protocol):
     def train(self, minibatch: Minibatch) -> None:
         """Take one gradient step."""
 
+    def errors(self) -> npt.NDArray[np.float32]:
+        """Of each transition of the last, weighted minibatch."""
+
     def update_target_network(self) -> None:
         """Copy the network to the target network."""
 
@@ -47,18 +50,18 @@ class Callback(Protocol):
 
 
 @dataclass(frozen=True)
-class ExplorationSchedule:
-    """The exploration rate falls linearly from `start` to `end` over `decay_steps`, then stays."""
+class LinearSchedule:
+    """A number that goes linearly from `start` to `end` over so many steps, then stays."""
 
     start: float
     end: float
-    decay_steps: int
+    steps: int
 
-    def rate(self, step: int) -> float:
-        """Exploration rate after so many training steps."""
-        if step >= self.decay_steps:
+    def at(self, step: int) -> float:
+        """The number after so many training steps."""
+        if step >= self.steps:
             return self.end
-        return self.start + (self.end - self.start) * step / self.decay_steps
+        return self.start + (self.end - self.start) * step / self.steps
 
 
 class Agent:
@@ -83,8 +86,9 @@ class Agent:
         memory: ReplayMemory,
         network: Network,
         history_length: int,
-        exploration: ExplorationSchedule,
+        exploration: LinearSchedule,
         exploration_rate_test: float,
+        importance: LinearSchedule,
         train_frequency: int,
         train_repeat: int,
         target_steps: int,
@@ -100,6 +104,7 @@ class Agent:
             history_length: screens in a state.
             exploration: exploration rate over the training steps.
             exploration_rate_test: in tests.
+            importance: exponent of the weights that make up for drawing by priority.
             train_frequency: steps from one training of the network to the next.
             train_repeat: minibatches each time.
             target_steps: steps from one copy of the target network to the next; 0: never.
@@ -113,6 +118,7 @@ class Agent:
         self._network = network
         self._exploration = exploration
         self._exploration_rate_test = exploration_rate_test
+        self._importance = importance
         self._train_frequency = train_frequency
         self._train_repeat = train_repeat
         self._target_steps = target_steps
@@ -135,14 +141,14 @@ class Agent:
             "train",
             epoch,
             steps,
-            lambda: self._exploration.rate(self.total_train_steps),
+            lambda: self._exploration.at(self.total_train_steps),
             remember=True,
             learn=True,
         )
 
     def refill(self, epoch: int, steps: int) -> None:
         """Fill the memory of a resumed run: play as training would, but do not learn."""
-        rate = self._exploration.rate(self.total_train_steps)
+        rate = self._exploration.at(self.total_train_steps)
         self._play(self._environment, "refill", epoch, steps, lambda: rate, remember=True)
 
     def test(self, epoch: int, steps: int) -> None:
@@ -262,11 +268,17 @@ class Agent:
         trainings = sum(step % self._train_frequency == 0 for step in due)
         minibatches: list[Minibatch] = []
         if trainings and self._memory.can_sample():
-            minibatches = self._memory.get_minibatches(self._rng, trainings * self._train_repeat)
+            importance = self._importance.at(self.total_train_steps)
+            minibatches = self._memory.get_minibatches(
+                self._rng, trainings * self._train_repeat, importance
+            )
         for step in due:
             if step % self._train_frequency == 0 and minibatches:
                 for _ in range(self._train_repeat):
-                    self._network.train(minibatches.pop(0))
+                    minibatch = minibatches.pop(0)
+                    self._network.train(minibatch)
+                    if minibatch.weights is not None:
+                        self._memory.set_priorities(minibatch, self._network.errors())
             if self._target_steps and step % self._target_steps == 0:
                 self._network.update_target_network()
         self.total_train_steps += steps

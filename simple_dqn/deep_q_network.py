@@ -46,6 +46,10 @@ class Transitions(Protocol):
     def terminals(self) -> npt.NDArray[np.bool_]:
         """Bool (batch, n_step): the game ended at that step or before it."""
 
+    @property
+    def weights(self) -> npt.NDArray[np.float32] | None:
+        """float32 (batch,): how much each transition counts; None: all alike."""
+
 
 class DeepQNetwork:
     """Q(s, a) as a convolutional network, its target network and its optimizer.
@@ -63,6 +67,8 @@ class DeepQNetwork:
         history_length: int,
         screen_shape: tuple[int, int],
         batch_norm: bool,
+        init_weights: str,
+        pixel_mean: float,
         learning_rate: float,
         discount_rate: float,
         double_q: bool,
@@ -87,6 +93,8 @@ class DeepQNetwork:
             history_length: screens in a state.
             screen_shape: (height, width).
             batch_norm: normalise each hidden layer over the minibatch.
+            init_weights: `torch7` or `he`; see `QNetwork.init_weights`.
+            pixel_mean: subtracted from the pixels, which are scaled to [0, 1].
             learning_rate: of the optimizer.
             discount_rate: the weight of a reward one step later.
             double_q: the network chooses the next action, its target network judges it.
@@ -135,13 +143,18 @@ class DeepQNetwork:
 
         def make() -> QNetwork:
             made = QNetwork(
-                architecture, num_actions, history_length, screen_shape, batch_norm=batch_norm
+                architecture,
+                num_actions,
+                history_length,
+                screen_shape,
+                batch_norm=batch_norm,
+                pixel_mean=pixel_mean,
             )
             made.place(self._device, self._dtype, kernels)
             return made
 
         self._network = make()
-        self._network.init_weights(random_seed)
+        self._network.init_weights(init_weights, random_seed)
         self._target_network = self._network
         if target_network:
             self._target_network = make().eval()
@@ -158,6 +171,7 @@ class DeepQNetwork:
         self.has_kernels = kernels is not None
         self._cost_sum = torch.zeros((), dtype=torch.float64, device=self._device)
         self._costs = 0
+        self._errors = torch.zeros(batch_size, device=self._device)
         self._gradient_step = self._prepare_gradient_step()
 
     def predict(self, states: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -190,12 +204,14 @@ class DeepQNetwork:
             target  t = r_1 + discount r_2 + ... + discount^(n-1) r_n
                         + discount^n max_a' Q_target(s', a')
         """
+        weights = () if minibatch.weights is None else (self._tensor(minibatch.weights),)
         self._gradient_step(
             self._states(minibatch.prestates),
             torch.from_numpy(minibatch.actions).to(self._device),
             self._tensor(minibatch.rewards),
             self._states(minibatch.poststates),
             self._tensor(minibatch.terminals),
+            *weights,
         )
         self.weight_updates += 1
         self._costs += 1
@@ -209,6 +225,7 @@ class DeepQNetwork:
         rewards: Tensor,
         poststates: Tensor,
         terminals: Tensor,
+        weights: Tensor | None = None,
     ) -> None:
         """`train` on tensors of the device; a CUDA graph there, so nothing here may wait for it."""
         rewards = rewards.clamp(self._min_reward, self._max_reward)
@@ -225,9 +242,15 @@ class DeepQNetwork:
         values = self._network(prestates)  # (batch, num_actions)
         values = values.gather(1, actions[:, None])[:, 0].to(rewards.dtype)  # (batch,)
         if self._clip_error:
-            cost = functional.huber_loss(values, targets, reduction="sum", delta=self._clip_error)
+            costs = functional.huber_loss(
+                values, targets, reduction="none", delta=self._clip_error
+            )  # (batch,)
         else:
-            cost = ((values - targets) ** 2).sum() / 2
+            costs = (values - targets) ** 2 / 2
+        if weights is not None:
+            self._errors.copy_(targets - values.detach())
+            costs = weights * costs
+        cost = costs.sum()
         self._optimizer.zero_grad()
         cost.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
@@ -246,6 +269,10 @@ class DeepQNetwork:
         self._network.eval()
         chosen = self._network(poststates).argmax(1, keepdim=True)  # (batch, 1)
         return values.gather(1, chosen)[:, 0]
+
+    def errors(self) -> npt.NDArray[np.float32]:
+        """The errors t - Q(s, a) of the last minibatch, float32 (batch,), if it had weights."""
+        return self._errors.cpu().numpy()
 
     def update_target_network(self) -> None:
         """Copy the network's weights to the target network, if there is one."""

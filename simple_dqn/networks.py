@@ -1,6 +1,7 @@
 """The layers between a state and its Q-values."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple, Self
 
 import torch
@@ -30,7 +31,7 @@ ARCHITECTURES = {
 class QNetwork(nn.Sequential):
     """One of the `ARCHITECTURES`; this is Nature's for screens of 84x84.
 
-        state  (history, 84, 84) bytes, scaled to [0, 1]
+        state  (history, 84, 84) bytes, scaled to [0, 1], less pixel_mean
         conv   32 filters 8x8, stride 4, ReLU -> (32, 20, 20)
         conv   64 filters 4x4, stride 2, ReLU -> (64, 9, 9)
         conv   64 filters 3x3, stride 1, ReLU -> (64, 7, 7)
@@ -49,6 +50,7 @@ class QNetwork(nn.Sequential):
         screen_shape: tuple[int, int],
         *,
         batch_norm: bool,
+        pixel_mean: float = 0.0,
     ) -> None:
         """Make the layers; their weights are torch's until `init_weights`.
 
@@ -58,6 +60,7 @@ class QNetwork(nn.Sequential):
             history_length: screens in a state.
             screen_shape: (height, width).
             batch_norm: normalise each hidden layer over the minibatch.
+            pixel_mean: subtracted from the scaled pixels.
 
         Raises:
             UserError: the screens leave no pixel to the last convolution.
@@ -89,19 +92,29 @@ class QNetwork(nn.Sequential):
         self._convolutions, self._fully_connected = convolutions, fully_connected
         self._filters = [p for layer in convolutions for p in layer.parameters()]
         self._has_modes = batch_norm
+        self._pixel_mean = pixel_mean
         self.kernels: Kernels | None = None
 
     def forward(self, states: Tensor) -> Tensor:
         """Q-values (n, num_actions) of states, uint8 (n, history, height, width)."""
         if self.kernels is not None:
-            layer = self.kernels.features(states, self._filters)
+            layer = self.kernels.features(states, self._with_mean_in_bias(self._filters))
         else:
             layer = states.to(self._filters[0].dtype).mul_(1 / 255)
+            if self._pixel_mean:
+                layer -= self._pixel_mean
             for module in self._convolutions:
                 layer = module(layer)
         for module in self._fully_connected:
             layer = module(layer)
         return layer
+
+    def _with_mean_in_bias(self, filters: Sequence[Tensor]) -> Sequence[Tensor]:
+        """The kernels read bytes, so the mean goes into the first bias: w(x - m) = wx - m sum w."""
+        if not self._pixel_mean:
+            return filters
+        weight, bias, *others = filters
+        return [weight, bias - self._pixel_mean * weight.sum((1, 2, 3)), *others]
 
     def train(self, mode: bool = True) -> Self:
         """Normalise over the minibatch (or, if not `mode`, by what was seen in training)."""
@@ -120,16 +133,31 @@ class QNetwork(nn.Sequential):
                 else kernels.place(index, weight)
             )
 
-    def init_weights(self, random_seed: int) -> None:
-        """Draw weights and biases uniformly from +-1/sqrt(fan-in), Torch7's initialisation."""
+    def init_weights(self, distribution: str, random_seed: int) -> None:
+        """Draw the weights.
+
+        Args:
+            distribution: `torch7`: weights and biases uniform on +-1/sqrt(fan-in), as the paper's
+                code had them; `he`: weights normal with variance 2/fan-in, biases 0 (He et al.
+                2015, Delving deep into rectifiers, section 2.2).
+            random_seed: of the draws.
+        """
         generator = torch.Generator().manual_seed(random_seed)
+        layers = [layer for layer in self if isinstance(layer, nn.Conv2d | nn.Linear)]
         with torch.no_grad():
-            for layer in self:
-                if isinstance(layer, nn.Conv2d | nn.Linear):
-                    bound = 1 / math.sqrt(layer.weight[0].numel())
-                    for parameter in layer.parameters():
+            for layer in layers:
+                fan_in = layer.weight[0].numel()
+                for parameter in layer.parameters():
+                    if distribution == "torch7":
                         draw = torch.rand(parameter.shape, generator=generator, dtype=torch.float64)
-                        parameter.copy_((2 * draw - 1) * bound)
+                        parameter.copy_((2 * draw - 1) / math.sqrt(fan_in))
+                    elif parameter is layer.weight:
+                        draw = torch.randn(
+                            parameter.shape, generator=generator, dtype=torch.float64
+                        )
+                        parameter.copy_(draw * math.sqrt(2 / fan_in))
+                    else:
+                        parameter.zero_()
 
 
 class FullyConnected(nn.Linear):

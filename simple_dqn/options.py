@@ -167,6 +167,25 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         default=4,
         help="latest screens that make a state (Nature: 4)",
     )
+    add(
+        "--prioritized",
+        type=boolean,
+        default=False,
+        metavar="BOOL",
+        help="draw transitions by the size of their last error, else uniformly (Nature)",
+    )
+    add(
+        "--priority_exponent",
+        type=probability,
+        default=0.6,
+        help="power of the error's size in a priority; 0: uniform",
+    )
+    add(
+        "--importance_exponent",
+        type=probability,
+        default=0.4,
+        help="power of the weights against the bias of priorities; grows to 1 over all epochs",
+    )
 
     group = parser.add_argument_group("network")
     add = group.add_argument
@@ -238,6 +257,18 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         default=False,
         metavar="BOOL",
         help="batch normalisation in the hidden layers",
+    )
+    add(
+        "--init_weights",
+        choices=["torch7", "he"],
+        default="torch7",
+        help="first weights: torch7 as in the paper's code, uniform; he normal, for ReLU networks",
+    )
+    add(
+        "--pixel_mean",
+        type=probability,
+        default=0.0,
+        help="subtracted from pixels from 0 to 1; near a game's mean it helps learning (Nature: 0)",
     )
 
     group = parser.add_argument_group("backend")

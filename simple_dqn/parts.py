@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from simple_dqn import games
-from simple_dqn.agent import Agent, ExplorationSchedule
+from simple_dqn.agent import Agent, LinearSchedule
 from simple_dqn.environment import Environment
 from simple_dqn.errors import UserError
 from simple_dqn.replay_memory import ReplayMemory, Screens, ScreenStore
@@ -98,6 +98,8 @@ def make_memory(args: argparse.Namespace, size: int, threads: Threads) -> Replay
         screen_shape=screen_shape,
         batch_size=args.batch_size,
         n_step=args.n_step,
+        prioritized=args.prioritized,
+        priority_exponent=args.priority_exponent,
         store=store,
     )
 
@@ -112,6 +114,8 @@ def make_network(args: argparse.Namespace, num_actions: int, threads: Threads) -
         history_length=args.history_length,
         screen_shape=(args.screen_height, args.screen_width),
         batch_norm=args.batch_norm,
+        init_weights=args.init_weights,
+        pixel_mean=args.pixel_mean,
         learning_rate=args.learning_rate,
         discount_rate=args.discount_rate,
         double_q=args.double_q,
@@ -144,10 +148,11 @@ def make_agent(
         memory=memory,
         network=network,
         history_length=args.history_length,
-        exploration=ExplorationSchedule(
+        exploration=LinearSchedule(
             args.exploration_rate_start, args.exploration_rate_end, args.exploration_decay_steps
         ),
         exploration_rate_test=args.exploration_rate_test,
+        importance=LinearSchedule(args.importance_exponent, 1.0, args.epochs * args.train_steps),
         train_frequency=args.train_frequency,
         train_repeat=args.train_repeat,
         target_steps=args.target_steps,

@@ -12,9 +12,12 @@ import numpy.typing as npt
 import psutil
 
 from simple_dqn.errors import UserError
+from simple_dqn.sum_tree import SumTree
 
 # How a step ended.
 CONTINUES, TERMINAL, CUT = np.uint8(0), np.uint8(1), np.uint8(2)
+
+_LEAST_PRIORITY = 1e-3  # added to an error's size, so that each transition may be drawn again
 
 
 class Minibatch(NamedTuple):
@@ -29,6 +32,8 @@ class Minibatch(NamedTuple):
             is no such state, and its screens after the end are zero.
         terminals: bool (batch, n_step): whether that step or one before it ended the game (or, in
             training, the life); later rewards belong to another one.
+        weights: float32 (batch,), above 0 to 1, how much each transition counts; None: all alike.
+        indexes: int64 (batch,), where `set_priorities` finds the transitions; None: nowhere.
     """
 
     prestates: Any
@@ -36,6 +41,8 @@ class Minibatch(NamedTuple):
     rewards: npt.NDArray[np.float32]
     poststates: Any
     terminals: npt.NDArray[np.bool_]
+    weights: npt.NDArray[np.float32] | None = None
+    indexes: npt.NDArray[np.int64] | None = None
 
 
 class ScreenStore(Protocol):
@@ -129,6 +136,8 @@ class ReplayMemory:
         screen_shape: tuple[int, int],
         batch_size: int,
         n_step: int = 1,
+        prioritized: bool = False,
+        priority_exponent: float = 0.6,
         store: Callable[[int, int, tuple[int, int]], ScreenStore] = Screens,
     ) -> None:
         """Allocate the lanes.
@@ -140,6 +149,9 @@ class ReplayMemory:
             screen_shape: (height, width).
             batch_size: transitions in a minibatch.
             n_step: steps from a state to its successor in a minibatch.
+            prioritized: draw transitions in proportion to priority^priority_exponent, the priority
+                being the size of the error last seen (Schaul et al. 2016).
+            priority_exponent: see prioritized; 0 would be uniform.
             store: makes the place for the screens of (num_games, lane_size, screen_shape).
 
         Raises:
@@ -162,6 +174,10 @@ class ReplayMemory:
         self._actions = np.zeros((num_games, self.lane_size), np.uint8)
         self._rewards = np.zeros((num_games, self.lane_size), np.float32)
         self._endings = np.zeros((num_games, self.lane_size), np.uint8)
+        # By game and position: priority^exponent of the legal transitions, 0 of all others.
+        self._priorities = SumTree(num_games * self.lane_size) if prioritized else None
+        self._priority_exponent = priority_exponent
+        self._highest_priority = 1.0  # for transitions that were never drawn
 
     def __len__(self) -> int:
         """Steps stored, of all games together."""
@@ -171,7 +187,8 @@ class ReplayMemory:
     def nbytes(self) -> int:
         """Bytes of all steps, those to come included."""
         small = (self._actions, self._rewards, self._endings)
-        return self._screens.nbytes + sum(array.nbytes for array in small)
+        tree = self._priorities.nbytes if self._priorities is not None else 0
+        return self._screens.nbytes + sum(array.nbytes for array in small) + tree
 
     def add(
         self,
@@ -200,6 +217,8 @@ class ReplayMemory:
         self._endings[:, position] = endings
         self._position = (position + 1) % self.lane_size
         self.count = min(self.count + 1, self.lane_size)
+        if self._priorities is not None:
+            self._update_legal(self._priorities)
 
     def cut(self) -> None:
         """Break off the games where they are: what is added next does not follow on them."""
@@ -214,9 +233,58 @@ class ReplayMemory:
         _, number = self._first_and_number()
         return number * len(self._actions) > self._num_cuts * self._n_step
 
-    def get_minibatches(self, rng: np.random.Generator, number: int) -> list[Minibatch]:
-        """Draw transitions uniformly from all legal ones, with replacement."""
+    def get_minibatches(
+        self, rng: np.random.Generator, number: int, importance_exponent: float = 0.0
+    ) -> list[Minibatch]:
+        """Draw transitions from all legal ones, with replacement: uniformly or by priority.
+
+        Drawing by priority is made up for by weights, w = (N P)^-importance_exponent divided by the
+        largest of the minibatch, P being the probability of the transition (Schaul et al. 2016,
+        section 3.4).
+        """
+        if self._priorities is not None:
+            return self._prioritized_minibatches(self._priorities, rng, number, importance_exponent)
         batch = self._gather(*self._sample_indexes(rng, number * self._batch_size))
+        return self._split(batch, number)
+
+    def set_priorities(self, minibatch: Minibatch, errors: npt.NDArray[np.float32]) -> None:
+        """Set the priorities of a minibatch by its errors, float (batch,).
+
+        NB! Before the next `add`, while its transitions are legal.
+        """
+        assert self._priorities is not None
+        assert minibatch.indexes is not None
+        priorities = np.abs(errors.astype(np.float64)) + _LEAST_PRIORITY
+        self._highest_priority = max(self._highest_priority, priorities.max())
+        self._priorities[minibatch.indexes] = priorities**self._priority_exponent
+
+    def _prioritized_minibatches(
+        self, tree: SumTree, rng: np.random.Generator, number: int, importance_exponent: float
+    ) -> list[Minibatch]:
+        """Each minibatch draws once from each of batch_size equal parts of all priorities."""
+        shares = (np.arange(self._batch_size) + rng.random((number, self._batch_size))).ravel()
+        indexes = tree.find(shares / self._batch_size * tree.total)
+        batch = self._gather(*np.divmod(indexes, self.lane_size))
+        priorities = tree[indexes].reshape(number, self._batch_size)
+        weights = (priorities / priorities.min(axis=1, keepdims=True)) ** -importance_exponent
+        batch = batch._replace(weights=weights.ravel().astype(np.float32), indexes=indexes)
+        return self._split(batch, number)
+
+    def _update_legal(self, tree: SumTree) -> None:
+        """Keep the tree to what `_first_and_number` calls legal after a new step."""
+        newest = self._position - 1
+        games = np.arange(len(self._actions))
+        if self.count == self.lane_size:
+            overwritten = (newest + np.arange(self._history_length)) % self.lane_size
+            tree[(games[:, None] * self.lane_size + overwritten).ravel()] = 0.0
+        if self.count > self._n_step:
+            positions = np.full(len(games), (newest - self._n_step) % self.lane_size)
+            legal = ~self._is_cut(games, positions)
+            highest = self._highest_priority**self._priority_exponent
+            tree[games * self.lane_size + positions] = np.where(legal, highest, 0.0)
+
+    def _split(self, batch: Minibatch, number: int) -> list[Minibatch]:
+        """Cut what was gathered together into minibatches."""
         rows = [slice(i * self._batch_size, (i + 1) * self._batch_size) for i in range(number)]
         return [
             Minibatch(
@@ -225,6 +293,8 @@ class ReplayMemory:
                 batch.rewards[row],
                 batch.poststates[row],
                 batch.terminals[row],
+                None if batch.weights is None else batch.weights[row],
+                None if batch.indexes is None else batch.indexes[row],
             )
             for row in rows
         ]
@@ -232,9 +302,9 @@ class ReplayMemory:
     def _first_and_number(self) -> tuple[int, int]:
         """The oldest legal position of a lane, and how many follow on it up to the newest legal.
 
-        NB! The newest n_step steps are not legal yet: a successor's screen comes with an `add` to
-        come. In a full lane neither are the oldest history_length - 1: earlier screens of their states
-        were overwritten. In a lane that never was full, nothing came before position 0.
+        NB! The newest n_step steps are not legal yet: their successors' screens are to come. In a
+        full lane neither are the oldest history_length - 1: earlier screens of their states were
+        overwritten. In a lane that never was full, nothing came before position 0.
         """
         if self.count < self.lane_size:
             return 0, self.count - self._n_step
@@ -264,7 +334,8 @@ class ReplayMemory:
         steps = (positions[:, None] + np.arange(self._n_step)) % self.lane_size
         endings = self._endings[games[:, None], steps]  # (size, n_step)
         first = (endings != CONTINUES).argmax(axis=1)
-        return endings[np.arange(len(endings)), first] == CUT
+        cut: npt.NDArray[np.bool_] = endings[np.arange(len(endings)), first] == CUT
+        return cut
 
     def _gather(self, games: npt.NDArray[np.int64], positions: npt.NDArray[np.int64]) -> Minibatch:
         """Put the transitions that begin at the given steps together."""

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pytest
 from catch import Catch
 
-from simple_dqn.agent import Agent, ExplorationSchedule
+from simple_dqn.agent import Agent, LinearSchedule
 from simple_dqn.environment import Environment, Observation
 from simple_dqn.replay_memory import Minibatch, ReplayMemory
 from simple_dqn.statistics import Statistics
@@ -115,7 +115,7 @@ def transitions_of(minibatch: Minibatch) -> list[Transition]:
             [where(screen) for screen in poststate],
             bool(terminal[0]),
         )
-        for prestate, action, reward, poststate, terminal in zip(*minibatch, strict=True)
+        for prestate, action, reward, poststate, terminal in zip(*minibatch[:5], strict=True)
     ]
 
 
@@ -142,6 +142,9 @@ class TapedNetwork:
         self._tape.append("train")
         self.weight_updates += 1
         self.learned.append(transitions_of(minibatch))
+
+    def errors(self) -> npt.NDArray[np.float32]:
+        raise AssertionError("nobody draws by priority here")
 
     def update_target_network(self) -> None:
         self._tape.append("copy")
@@ -177,7 +180,9 @@ class TapedMemory(ReplayMemory):
         self._tape.append("store")
         super().add(screens, actions, rewards, terminals, game_overs)
 
-    def get_minibatches(self, rng: np.random.Generator, number: int) -> list[Minibatch]:
+    def get_minibatches(
+        self, rng: np.random.Generator, number: int, importance_exponent: float = 0.0
+    ) -> list[Minibatch]:
         self._tape.append("sample")
         return super().get_minibatches(rng, number)
 
@@ -226,7 +231,7 @@ def make_parts(
     *,
     tape: Tape | None = None,
     values: Callable[[States], Values] | None = None,
-    exploration: ExplorationSchedule | float = 0.0,
+    exploration: LinearSchedule | float = 0.0,
     exploration_rate_test: float = 0.0,
     train_frequency: int = 1,
     train_repeat: int = 1,
@@ -237,7 +242,7 @@ def make_parts(
     network = TapedNetwork(tape) if values is None else TapedNetwork(tape, values)
     memory = TapedMemory(environment.num_games, environment.screen_shape, tape)
     if isinstance(exploration, float):
-        exploration = ExplorationSchedule(exploration, exploration, 1)
+        exploration = LinearSchedule(exploration, exploration, 1)
     agent = Agent(
         environment=environment,
         test_environment=environment if test_environment is None else test_environment,
@@ -246,6 +251,7 @@ def make_parts(
         history_length=HISTORY_LENGTH,
         exploration=exploration,
         exploration_rate_test=exploration_rate_test,
+        importance=LinearSchedule(0.4, 1.0, 1000),
         train_frequency=train_frequency,
         train_repeat=train_repeat,
         target_steps=target_steps,
@@ -382,7 +388,7 @@ def test_steps_are_counted_over_all_training_phases(num_games: int) -> None:
 
 def test_counting_goes_on_where_a_resumed_run_stopped() -> None:
     tape: Tape = []
-    exploration = ExplorationSchedule(1.0, 0.0, 20)
+    exploration = LinearSchedule(1.0, 0.0, 20)
     parts = make_parts(
         ScriptedGames([[100]], tape=tape),
         tape=tape,
@@ -396,7 +402,7 @@ def test_counting_goes_on_where_a_resumed_run_stopped() -> None:
     parts.agent.train(2, 6)
     assert acts_before(tape, "train") == [1, 5]  # at steps 8 and 12
     assert acts_before(tape, "copy") == [2]  # at step 9
-    rates = [exploration.rate(step) for step in (7, 7, 7, 7, 8, 9, 10, 11, 12)]
+    rates = [exploration.at(step) for step in (7, 7, 7, 7, 8, 9, 10, 11, 12)]
     assert parts.recorder.rates == rates
 
 
@@ -413,7 +419,7 @@ def test_nothing_is_learned_while_no_transition_is_legal() -> None:
 
 def test_callbacks_are_told_of_phases_steps_and_rates() -> None:
     """Steps are rounded up to whole rounds of all games."""
-    exploration = ExplorationSchedule(1.0, 0.5, 20)
+    exploration = LinearSchedule(1.0, 0.5, 20)
     parts = make_parts(
         ScriptedGames([[3]] * 4),
         ScriptedGames([[3]] * 4),
@@ -438,7 +444,7 @@ def test_callbacks_are_told_of_phases_steps_and_rates() -> None:
     assert recorder.ended_phases == 6
     assert recorder.steps == [4] * 13
     assert parts.agent.total_train_steps == 24
-    trained = [exploration.rate(step) for step in (0, 4, 8, 12, 16, 20)]
+    trained = [exploration.at(step) for step in (0, 4, 8, 12, 16, 20)]
     assert recorder.rates == [1, 1, *trained[:3], 0.05, *trained[3:], 0.05, 0.05, 0.05, 0.5]
 
 
@@ -466,19 +472,17 @@ def test_callbacks_see_what_the_games_brought() -> None:
     [(0, 1.0), (1, 0.991), (50, 0.55), (99, 0.109), (100, 0.1), (101, 0.1), (10**9, 0.1)],
 )
 def test_exploration_rate_falls_to_its_end(step: int, rate: float) -> None:
-    assert ExplorationSchedule(start=1.0, end=0.1, decay_steps=100).rate(step) == pytest.approx(
-        rate
-    )
+    assert LinearSchedule(start=1.0, end=0.1, steps=100).at(step) == pytest.approx(rate)
 
 
 def test_exploration_rate_may_rise_or_stay() -> None:
-    assert ExplorationSchedule(0.2, 0.6, 4).rate(3) == pytest.approx(0.5)
-    assert [ExplorationSchedule(0.3, 0.3, 7).rate(step) for step in range(10)] == [0.3] * 10
+    assert LinearSchedule(0.2, 0.6, 4).at(3) == pytest.approx(0.5)
+    assert [LinearSchedule(0.3, 0.3, 7).at(step) for step in range(10)] == [0.3] * 10
 
 
 def test_exploration_rate_over_one_step() -> None:
-    schedule = ExplorationSchedule(1.0, 0.1, 1)
-    assert [schedule.rate(step) for step in (0, 1, 2)] == [1.0, 0.1, 0.1]
+    schedule = LinearSchedule(1.0, 0.1, 1)
+    assert [schedule.at(step) for step in (0, 1, 2)] == [1.0, 0.1, 0.1]
 
 
 def five_sigmas(probability: float, number: int) -> float:

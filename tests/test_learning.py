@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 from catch import Catch
 
-from simple_dqn.agent import Agent, ExplorationSchedule
+from simple_dqn.agent import Agent, LinearSchedule
 from simple_dqn.deep_q_network import DeepQNetwork
 from simple_dqn.replay_memory import ReplayMemory
 from simple_dqn.statistics import Row, Statistics
@@ -49,6 +49,8 @@ def run(
         history_length=HISTORY_LENGTH,
         screen_shape=environment.screen_shape,
         batch_norm=False,
+        init_weights="torch7",
+        pixel_mean=0.0,
         learning_rate=learning_rate,
         discount_rate=0.9,
         double_q=False,
@@ -71,8 +73,9 @@ def run(
         memory=memory,
         network=network,
         history_length=HISTORY_LENGTH,
-        exploration=ExplorationSchedule(1.0, 0.1, train_steps),
+        exploration=LinearSchedule(1.0, 0.1, train_steps),
         exploration_rate_test=0.0,
+        importance=LinearSchedule(0.4, 1.0, 1000),
         train_frequency=2,
         train_repeat=1,
         target_steps=100,

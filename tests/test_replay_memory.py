@@ -161,7 +161,7 @@ def screens_of(state: npt.NDArray[np.uint8]) -> list[Screen]:
 def read(minibatch: Minibatch) -> list[tuple[tuple[int, int], Transition]]:
     """Game, step number and transition of each row."""
     rows = []
-    for prestate, action, rewards, poststate, terminals in zip(*minibatch, strict=True):
+    for prestate, action, rewards, poststate, terminals in zip(*minibatch[:5], strict=True):
         prestate_screens = screens_of(prestate)
         game, high, low = prestate_screens[-1]
         steps = min(len(terminals), 1 + np.count_nonzero(~terminals))
