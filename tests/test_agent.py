@@ -184,7 +184,7 @@ class TapedMemory(ReplayMemory):
         self, rng: np.random.Generator, number: int, importance_exponent: float = 0.0
     ) -> list[Minibatch]:
         self._tape.append("sample")
-        return super().get_minibatches(rng, number)
+        return super().get_minibatches(rng, number, importance_exponent)
 
     def cut(self) -> None:
         self._tape.append("cut")

@@ -48,7 +48,11 @@ def make_network(**changes: Any) -> DeepQNetwork:
 
 
 def make_batch(
-    seed: int, size: int = 8, shape: tuple[int, int] = (36, 40), n_step: int = 1
+    seed: int,
+    size: int = 8,
+    shape: tuple[int, int] = (36, 40),
+    n_step: int = 1,
+    weighted: bool = False,
 ) -> Batch:
     """Random transitions; rewards beyond the clipping range, about every third step terminal."""
     rng = np.random.default_rng(seed)
@@ -59,6 +63,7 @@ def make_batch(
         rng.normal(0, 3, (size, n_step)).astype(np.float32),
         screens[:, n_step:],
         np.logical_or.accumulate(rng.random((size, n_step)) < 0.3, axis=1),
+        rng.random(size).astype(np.float32) if weighted else None,
     )
 
 
@@ -67,8 +72,17 @@ def weights_of(network: DeepQNetwork) -> list[npt.NDArray[np.float64]]:
 
 
 @pytest.mark.parametrize(
-    ("clip_error", "double_q", "n_step"),
-    [(1.0, False, 1), (0.01, False, 1), (0.0, False, 1), (1.0, True, 1), (1.0, True, 3)],
+    ("clip_error", "double_q", "n_step", "weighted", "pixel_mean"),
+    [
+        (1.0, False, 1, False, 0.0),
+        (0.01, False, 1, False, 0.0),
+        (0.0, False, 1, False, 0.0),
+        (1.0, True, 1, False, 0.0),
+        (1.0, False, 3, False, 0.0),
+        (1.0, False, 1, True, 0.0),
+        (1.0, False, 1, False, 0.4),
+        (0.0, True, 3, True, 0.4),
+    ],
 )
 @pytest.mark.parametrize(
     ("datatype", "native_kernels", "num_threads", "tolerance"),
@@ -87,6 +101,8 @@ def test_updates_equal_the_reference_by_hand(
     clip_error: float,
     double_q: bool,
     n_step: int,
+    weighted: bool,
+    pixel_mean: float,
 ) -> None:
     """Three updates, a target copy, two more: predictions, costs and all weights agree.
 
@@ -99,19 +115,26 @@ def test_updates_equal_the_reference_by_hand(
         num_threads=num_threads,
         clip_error=clip_error,
         double_q=double_q,
+        pixel_mean=pixel_mean,
     )
     assert network.has_kernels == native_kernels
     reference = NaiveDQN(
-        weights_of(network), discount_rate=0.99, clip_error=clip_error, double_q=double_q
+        weights_of(network),
+        discount_rate=0.99,
+        clip_error=clip_error,
+        double_q=double_q,
+        pixel_mean=pixel_mean,
     )
     for step in range(5):
         if step == 3:
             network.update_target_network()
             reference.target_weights = [w.copy() for w in reference.weights]
-        batch = make_batch(step, n_step=n_step)
+        batch = make_batch(step, n_step=n_step, weighted=weighted)
         network.reset_cost()
         network.train(batch)
-        cost = reference.train(*batch[:5])
+        cost = reference.train(*batch)
+        if weighted:
+            np.testing.assert_allclose(network.errors(), reference.errors, rtol=0, atol=1e-5)
         assert network.mean_cost() == pytest.approx(cost, rel=max(tolerance, 1e-6))
     for ours, theirs in zip(weights_of(network), reference.weights, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance)
@@ -177,6 +200,16 @@ def test_weights_start_uniform_within_one_over_root_fan_in() -> None:
         # the relative standard error sqrt(0.8/n): 5 of those are allowed.
         assert weight.var() / (bound**2 / 3) == pytest.approx(1, abs=5 * (0.8 / weight.size) ** 0.5)
         assert np.abs(weight).max() > 0.99 * bound
+
+
+def test_he_weights_are_normal_with_twice_the_variance_of_the_fan_in() -> None:
+    weights = list(make_network(screen_shape=(84, 84), init_weights="he").get_weights().values())
+    for weight, bias in zip(weights[::2], weights[1::2], strict=True):
+        # A variance estimated from n normal draws has the relative standard error sqrt(2/n).
+        variance = 2 / weight[0].size
+        assert weight.var() / variance == pytest.approx(1, abs=5 * (2 / weight.size) ** 0.5)
+        assert np.abs(weight).max() > 2.5 * variance**0.5 or weight.size < 2000
+        assert not bias.any()
 
 
 def test_seed_decides_the_first_weights() -> None:

@@ -21,18 +21,21 @@ class NaiveDQN:
         discount_rate: float,
         clip_error: float,
         double_q: bool = False,
+        pixel_mean: float = 0.0,
     ) -> None:
         self.weights = [w.copy() for w in weights]
         self.target_weights = [w.copy() for w in weights]
         self.discount_rate = discount_rate
         self.clip_error = clip_error
         self.double_q = double_q
+        self.pixel_mean = pixel_mean
+        self.errors: list[float] = []  # target minus value, of the last minibatch
         self.mean = [np.zeros_like(w) for w in weights]
         self.mean_square = [np.zeros_like(w) for w in weights]
 
     def values(self, state: npt.NDArray[np.uint8], weights: list[Array]) -> list[Array]:
         """All layers' outputs for one state, input first, Q-values last."""
-        layers = [state / 255.0]
+        layers = [state / 255.0 - self.pixel_mean]
         for i, (size, stride) in enumerate(CONVOLUTIONS):
             layers.append(
                 np.maximum(
@@ -61,6 +64,7 @@ class NaiveDQN:
         target = self.target(rewards, poststate, terminals)
         layers = self.values(prestate, self.weights)
         error = layers[-1][action] - target
+        self.errors.append(-error)
         clip = self.clip_error
         if clip and abs(error) > clip:
             cost, slope = clip * (abs(error) - clip / 2), clip * np.sign(error)
@@ -89,14 +93,18 @@ class NaiveDQN:
             delta = below * (layers[i] > 0)
         return cost, gradients
 
-    def train(self, prestates, actions, rewards, poststates, terminals) -> float:  # type: ignore[no-untyped-def]  # noqa: ANN
+    def train(self, prestates, actions, rewards, poststates, terminals, weights=None) -> float:  # type: ignore[no-untyped-def]  # noqa: ANN
         """One step of DeepMind's RMSProp on the summed gradient; the mean cost."""
         costs = []
         total = [np.zeros_like(w) for w in self.weights]
-        for transition in zip(prestates, actions, rewards, poststates, terminals, strict=True):
+        self.errors = []
+        for index, transition in enumerate(
+            zip(prestates, actions, rewards, poststates, terminals, strict=True)
+        ):
             cost, gradients = self.gradients(*transition)
-            costs.append(cost)
-            total = [t + g for t, g in zip(total, gradients, strict=True)]
+            weight = 1.0 if weights is None else weights[index]
+            costs.append(weight * cost)
+            total = [t + weight * g for t, g in zip(total, gradients, strict=True)]
         for i, dw in enumerate(total):
             self.mean[i] = 0.95 * self.mean[i] + 0.05 * dw
             self.mean_square[i] = 0.95 * self.mean_square[i] + 0.05 * dw**2
