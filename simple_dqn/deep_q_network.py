@@ -19,7 +19,9 @@ from simple_dqn.errors import UserError
 from simple_dqn.native import compile_kernels
 from simple_dqn.networks import ARCHITECTURES, QNetwork
 from simple_dqn.optimizers import make_optimizer
+from simple_dqn.value_distribution import ValueDistribution
 
+_NUM_ATOMS, _LARGEST_RETURN = 51, 10.0  # of c51; Bellemare et al. 2017, section 5
 _COSTS_BETWEEN_CHECKS = 1000  # updates; a look at the cost waits for the device
 
 
@@ -72,6 +74,8 @@ class DeepQNetwork:
         learning_rate: float,
         discount_rate: float,
         double_q: bool,
+        dueling: bool,
+        distributional: str,
         batch_size: int,
         optimizer: str,
         decay_rate: float,
@@ -98,6 +102,9 @@ class DeepQNetwork:
             learning_rate: of the optimizer.
             discount_rate: the weight of a reward one step later.
             double_q: the network chooses the next action, its target network judges it.
+            dueling: a stream for the state's value, one for the actions' advantages; see `Dueling`.
+            distributional: `none`, or `c51` to learn the distribution of returns; see
+                `ValueDistribution`.
             batch_size: transitions in a minibatch.
             optimizer: `rmsprop`, `adam` or `adadelta`.
             decay_rate: of the optimizer's running averages.
@@ -134,6 +141,15 @@ class DeepQNetwork:
         self._double_q = double_q
         self._clip_error = clip_error
         self._min_reward, self._max_reward = min_reward, max_reward
+        self._distribution: ValueDistribution | None = None
+        if distributional == "c51":
+            if max(abs(min_reward), abs(max_reward)) > _LARGEST_RETURN:
+                raise UserError(
+                    f"--distributional c51 knows returns of +-{_LARGEST_RETURN:g} only; "
+                    "bring --min_reward and --max_reward within"
+                )
+            dtype = torch.float64 if self._dtype == torch.float64 else torch.float32
+            self._distribution = ValueDistribution(_NUM_ATOMS, _LARGEST_RETURN, self._device, dtype)
         architecture = ARCHITECTURES[network]
         kernels = None
         if native_kernels and device == "cpu" and datatype == "float32" and not batch_norm:
@@ -147,6 +163,8 @@ class DeepQNetwork:
                 num_actions,
                 history_length,
                 screen_shape,
+                num_atoms=_NUM_ATOMS if self._distribution else 1,
+                dueling=dueling,
                 batch_norm=batch_norm,
                 pixel_mean=pixel_mean,
             )
@@ -185,7 +203,7 @@ class DeepQNetwork:
         """
         with torch.inference_mode():
             self._network.eval()
-            values: Tensor = self._network(self._states(states))  # (n, num_actions)
+            values = self._values(self._network(self._states(states)))  # (n, num_actions)
             return values.float().cpu().numpy()
 
     def train(self, minibatch: Transitions) -> None:
@@ -229,26 +247,18 @@ class DeepQNetwork:
     ) -> None:
         """`train` on tensors of the device; a CUDA graph there, so nothing here may wait for it."""
         rewards = rewards.clamp(self._min_reward, self._max_reward)
-        with torch.no_grad():
-            next_values = self._next_state_values(poststates)  # (batch,)
         goes_on = 1 - terminals  # (batch, n_step)
-        targets = rewards[:, 0]
+        returns = rewards[:, 0]
         for step in range(1, rewards.shape[1]):
-            targets = targets + self._discount_rate**step * goes_on[:, step - 1] * rewards[:, step]
-        discount = self._discount_rate ** rewards.shape[1]
-        targets = targets + discount * goes_on[:, -1] * next_values.to(rewards.dtype)
+            returns = returns + self._discount_rate**step * goes_on[:, step - 1] * rewards[:, step]
+        discounts = self._discount_rate ** rewards.shape[1] * goes_on[:, -1]
+        with torch.no_grad():
+            targets = self._targets(returns, discounts, poststates)
 
         self._network.train()
-        values = self._network(prestates)  # (batch, num_actions)
-        values = values.gather(1, actions[:, None])[:, 0].to(rewards.dtype)  # (batch,)
-        if self._clip_error:
-            costs = functional.huber_loss(
-                values, targets, reduction="none", delta=self._clip_error
-            )  # (batch,)
-        else:
-            costs = (values - targets) ** 2 / 2
+        costs, errors = self._costs_and_errors(_of(self._network(prestates), actions), targets)
         if weights is not None:
-            self._errors.copy_(targets - values.detach())
+            self._errors.copy_(errors)
             costs = weights * costs
         cost = costs.sum()
         self._optimizer.zero_grad()
@@ -256,22 +266,43 @@ class DeepQNetwork:
         self._optimizer.step()
         self._cost_sum += cost.detach() / len(actions)
 
-    def _next_state_values(self, poststates: Tensor) -> Tensor:
-        """max_a' Q_target(s', a') for each poststate, (batch,).
+    def _targets(self, returns: Tensor, discounts: Tensor, poststates: Tensor) -> Tensor:
+        """What the network is to learn: t as in `train`, (batch,), or its distribution.
 
-        With double_q Q_target(s', argmax_a' Q(s', a')) (van Hasselt et al. 2016, Double
-        Q-learning).
+        With double_q the network chooses the next action, t = r + discount Q_target(s', argmax_a'
+        Q(s', a')) (van Hasselt et al. 2016, Double Q-learning).
         """
         self._target_network.eval()
-        values: Tensor = self._target_network(poststates)  # (batch, num_actions)
-        if not self._double_q:
-            return values.amax(1)
-        self._network.eval()
-        chosen = self._network(poststates).argmax(1, keepdim=True)  # (batch, 1)
-        return values.gather(1, chosen)[:, 0]
+        outputs = choosing = self._target_network(poststates)
+        if self._double_q:
+            self._network.eval()
+            choosing = self._network(poststates)
+        outputs = _of(outputs, self._values(choosing).argmax(1))  # of the next action
+        if self._distribution is None:
+            return returns + discounts * outputs.to(returns.dtype)
+        return self._distribution.targets(outputs, returns, discounts)
+
+    def _costs_and_errors(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Each transition's cost, and its error for `errors`; both (batch,)."""
+        if self._distribution is not None:
+            costs = self._distribution.costs(outputs, targets)
+            return costs, costs.detach()
+        outputs = outputs.to(targets.dtype)
+        errors = (targets - outputs).detach()
+        if not self._clip_error:
+            return (outputs - targets) ** 2 / 2, errors
+        costs = functional.huber_loss(outputs, targets, reduction="none", delta=self._clip_error)
+        return costs, errors
+
+    def _values(self, outputs: Tensor) -> Tensor:
+        """Q-values (n, num_actions) of a network's outputs."""
+        return outputs if self._distribution is None else self._distribution.means(outputs)
 
     def errors(self) -> npt.NDArray[np.float32]:
-        """The errors t - Q(s, a) of the last minibatch, float32 (batch,), if it had weights."""
+        """The errors t - Q(s, a) of the last minibatch, float32 (batch,), if it had weights.
+
+        With distributional, the costs.
+        """
         return self._errors.cpu().numpy()
 
     def update_target_network(self) -> None:
@@ -360,6 +391,12 @@ class DeepQNetwork:
         """Bring rewards or flags to the device, as float32 at least."""
         dtype = torch.float64 if self._dtype == torch.float64 else torch.float32
         return torch.from_numpy(array).to(self._device, dtype)
+
+
+def _of(outputs: Tensor, actions: Tensor) -> Tensor:
+    """Of outputs (batch, num_actions, ...) those of one action each, (batch, ...)."""
+    index = actions.view(-1, *[1] * (outputs.dim() - 1)).expand(-1, 1, *outputs.shape[2:])
+    return outputs.gather(1, index)[:, 0]
 
 
 def find_device(backend: str | None, device_id: int) -> str:

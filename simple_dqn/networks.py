@@ -49,7 +49,9 @@ class QNetwork(nn.Sequential):
         history_length: int,
         screen_shape: tuple[int, int],
         *,
-        batch_norm: bool,
+        num_atoms: int = 1,
+        dueling: bool = False,
+        batch_norm: bool = False,
         pixel_mean: float = 0.0,
     ) -> None:
         """Make the layers; their weights are torch's until `init_weights`.
@@ -59,6 +61,8 @@ class QNetwork(nn.Sequential):
             num_actions: outputs.
             history_length: screens in a state.
             screen_shape: (height, width).
+            num_atoms: outputs per action.
+            dueling: two fully connected streams; see `Dueling`.
             batch_norm: normalise each hidden layer over the minibatch.
             pixel_mean: subtracted from the scaled pixels.
 
@@ -83,20 +87,34 @@ class QNetwork(nn.Sequential):
             channels = filters
             height, width = (height - size) // stride + 1, (width - size) // stride + 1
         convolutions.append(nn.Flatten())
-        hidden = architecture.hidden
-        fully_connected: list[nn.Module] = [FullyConnected(channels * height * width, hidden)]
-        if batch_norm:
-            fully_connected.append(nn.BatchNorm1d(hidden))
-        fully_connected += [nn.ReLU(), FullyConnected(hidden, num_actions)]
+
+        def stream(outputs: int) -> list[nn.Module]:
+            hidden = architecture.hidden
+            normalisation = [nn.BatchNorm1d(hidden)] if batch_norm else []
+            return [
+                FullyConnected(channels * height * width, hidden),
+                *normalisation,
+                nn.ReLU(),
+                FullyConnected(hidden, outputs),
+            ]
+
+        fully_connected = stream(num_actions * num_atoms)
+        if dueling:
+            fully_connected = [Dueling(stream(num_atoms), fully_connected, num_atoms)]
         super().__init__(*convolutions, *fully_connected)
         self._convolutions, self._fully_connected = convolutions, fully_connected
         self._filters = [p for layer in convolutions for p in layer.parameters()]
         self._has_modes = batch_norm
+        self._num_atoms = num_atoms
         self._pixel_mean = pixel_mean
         self.kernels: Kernels | None = None
 
     def forward(self, states: Tensor) -> Tensor:
-        """Q-values (n, num_actions) of states, uint8 (n, history, height, width)."""
+        """Outputs (n, num_actions), or (n, num_actions, num_atoms) where there are several.
+
+        Args:
+            states: uint8 (n, history, height, width).
+        """
         if self.kernels is not None:
             layer = self.kernels.features(states, self._with_mean_in_bias(self._filters))
         else:
@@ -107,7 +125,7 @@ class QNetwork(nn.Sequential):
                 layer = module(layer)
         for module in self._fully_connected:
             layer = module(layer)
-        return layer
+        return layer if self._num_atoms == 1 else layer.view(len(layer), -1, self._num_atoms)
 
     def _with_mean_in_bias(self, filters: Sequence[Tensor]) -> Sequence[Tensor]:
         """The kernels read bytes, so the mean goes into the first bias: w(x - m) = wx - m sum w."""
@@ -143,7 +161,7 @@ class QNetwork(nn.Sequential):
             random_seed: of the draws.
         """
         generator = torch.Generator().manual_seed(random_seed)
-        layers = [layer for layer in self if isinstance(layer, nn.Conv2d | nn.Linear)]
+        layers = [layer for layer in self.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
         with torch.no_grad():
             for layer in layers:
                 fan_in = layer.weight[0].numel()
@@ -158,6 +176,27 @@ class QNetwork(nn.Sequential):
                         parameter.copy_(draw * math.sqrt(2 / fan_in))
                     else:
                         parameter.zero_()
+
+
+class Dueling(nn.Module):
+    """Q(s, a) = V(s) + A(s, a) - mean_a' A(s, a'), from two streams of layers.
+
+    Wang et al. 2016 (Dueling network architectures), equation 9.
+    """
+
+    def __init__(self, value: list[nn.Module], advantages: list[nn.Module], num_atoms: int) -> None:
+        """Take over the streams; of their outputs num_atoms belong together."""
+        super().__init__()
+        self.value = nn.Sequential(*value)
+        self.advantages = nn.Sequential(*advantages)
+        self._num_atoms = num_atoms
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Outputs (n, num_actions * num_atoms) of features (n, num_features)."""
+        value: Tensor = self.value(features)[:, None]  # (n, 1, num_atoms)
+        advantages = self.advantages(features).view(len(features), -1, self._num_atoms)
+        outputs: Tensor = value + advantages - advantages.mean(1, keepdim=True)
+        return outputs.flatten(1)
 
 
 class FullyConnected(nn.Linear):

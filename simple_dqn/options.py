@@ -215,6 +215,19 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         help="Double Q-learning: the network chooses the next action, the target network judges it",
     )
     add(
+        "--dueling",
+        type=boolean,
+        default=False,
+        metavar="BOOL",
+        help="dueling network: one stream for the state's value, one for the actions' advantages",
+    )
+    add(
+        "--distributional",
+        choices=["none", "c51"],
+        default="none",
+        help="c51: learn the distribution of returns, 51 atoms on +-10; --clip_error has no part",
+    )
+    add(
         "--n_step",
         type=integer(1, 100),
         default=1,

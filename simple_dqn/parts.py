@@ -119,6 +119,8 @@ def make_network(args: argparse.Namespace, num_actions: int, threads: Threads) -
         learning_rate=args.learning_rate,
         discount_rate=args.discount_rate,
         double_q=args.double_q,
+        dueling=args.dueling,
+        distributional=args.distributional,
         batch_size=args.batch_size,
         optimizer=args.optimizer,
         decay_rate=args.decay_rate,

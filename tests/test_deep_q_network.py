@@ -31,6 +31,8 @@ def make_network(**changes: Any) -> DeepQNetwork:
         "learning_rate": 0.00025,
         "discount_rate": 0.99,
         "double_q": False,
+        "dueling": False,
+        "distributional": "none",
         "batch_size": 8,
         "optimizer": "rmsprop",
         "decay_rate": 0.95,
@@ -219,22 +221,27 @@ def test_seed_decides_the_first_weights() -> None:
         assert not np.array_equal(a, c)
 
 
+def next_values(network: DeepQNetwork, poststates: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        return network._targets(torch.zeros(8), torch.ones(8), poststates)
+
+
 def test_target_network_stays_until_it_is_copied() -> None:
     network = make_network(learning_rate=0.01)
     poststates = torch.from_numpy(make_batch(0).poststates)
-    before = network._next_state_values(poststates)
+    before = next_values(network, poststates)
     network.train(make_batch(0))
-    torch.testing.assert_close(network._next_state_values(poststates), before, rtol=0, atol=0)
+    torch.testing.assert_close(next_values(network, poststates), before, rtol=0, atol=0)
     network.update_target_network()
-    assert not torch.equal(network._next_state_values(poststates), before)
+    assert not torch.equal(next_values(network, poststates), before)
 
 
 def test_without_target_network_the_network_is_its_own() -> None:
     network = make_network(learning_rate=0.01, target_network=False)
     poststates = torch.from_numpy(make_batch(0).poststates)
-    before = network._next_state_values(poststates)
+    before = next_values(network, poststates)
     network.train(make_batch(0))
-    assert not torch.equal(network._next_state_values(poststates), before)
+    assert not torch.equal(next_values(network, poststates), before)
 
 
 def test_prediction_does_not_depend_on_the_company() -> None:
@@ -246,9 +253,18 @@ def test_prediction_does_not_depend_on_the_company() -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["rmsprop", "adam", "adadelta"])
-@pytest.mark.parametrize("settings", [{}, {"batch_norm": True}, {"native_kernels": True}], ids=str)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"batch_norm": True},
+        {"native_kernels": True},
+        {"dueling": True, "distributional": "c51", "double_q": True},
+    ],
+    ids=str,
+)
 def test_training_goes_on_exactly_from_saved_state(
-    optimizer: str, settings: dict[str, bool]
+    optimizer: str, settings: dict[str, Any]
 ) -> None:
     network = make_network(optimizer=optimizer, **settings)
     for step in range(3):
@@ -274,6 +290,10 @@ def test_training_goes_on_exactly_from_saved_state(
         {"batch_norm": True},
         {"datatype": "float16"},
         {"target_network": False},
+        {"dueling": True},
+        {"dueling": True, "native_kernels": True, "batch_norm": True},
+        {"distributional": "c51"},
+        {"distributional": "c51", "dueling": True, "double_q": True, "datatype": "float16"},
     ],
     ids=str,
 )
@@ -313,6 +333,8 @@ def test_impossible_settings_are_refused() -> None:
         make_network(min_reward=2.0, max_reward=1.0)
     with pytest.raises(UserError, match="target_steps"):
         make_network(double_q=True, target_network=False)
+    with pytest.raises(UserError, match="max_reward"):
+        make_network(distributional="c51", max_reward=11.0)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
@@ -385,3 +407,96 @@ def test_the_same_seed_gives_the_same_run(device: str, optimizer: str) -> None:
             network.train(make_batch(step))
     for ours, theirs in zip(*map(weights_of, networks), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("native_kernels", [False, True])
+def test_dueling_streams_are_joined_as_in_the_paper(native_kernels: bool) -> None:
+    """By the saved weights: the streams meet only in Q = V + A - mean A."""
+    datatype = "float32" if native_kernels else "float64"
+    network = make_network(dueling=True, native_kernels=native_kernels, datatype=datatype)
+    network.train(make_batch(1))
+    names, weights = list(network.get_weights()), weights_of(network)
+    assert [name.split(".")[1] for name in names[6:]] == ["value"] * 4 + ["advantages"] * 4
+    states = make_batch(2).prestates
+    for state, values in zip(states, network.predict(states), strict=True):
+        # NaiveDQN's fully connected layers make one stream of it.
+        value, advantages = (
+            NaiveDQN([], discount_rate=0, clip_error=0).values(state, weights[:6] + stream)[-1]
+            for stream in (weights[6:10], weights[10:])
+        )
+        np.testing.assert_allclose(values, value + advantages - advantages.mean(), atol=1e-5)
+
+
+@pytest.mark.parametrize("double_q", [False, True])
+@pytest.mark.parametrize("n_step", [1, 3])
+def test_c51_targets_and_costs_equal_a_reference_by_hand(double_q: bool, n_step: int) -> None:
+    """Bellemare et al. 2017, algorithm 1, one transition and one atom after the other."""
+    network = make_network(distributional="c51", double_q=double_q, datatype="float64")
+    for step in range(3):  # so that network and target network differ
+        network.train(make_batch(step, n_step=n_step))
+    batch = make_batch(9, n_step=n_step, weighted=True)
+    online, target = (
+        NaiveDQN(weights, discount_rate=0, clip_error=0)
+        for weights in (
+            weights_of(network),
+            [
+                value.astype(np.float64)
+                for name, value in network.get_training_state().items()
+                if name.startswith("target.")
+            ],
+        )
+    )
+    atoms = [-10 + 0.4 * i for i in range(51)]
+    errors = []
+    for index in range(8):
+        rewards, terminals = batch.rewards[index].clip(-1, 1), batch.terminals[index]
+        steps = min(n_step, 1 + np.count_nonzero(~terminals))
+        r = sum(0.99**k * float(rewards[k]) for k in range(steps))
+        discount = 0.0 if terminals[-1] else 0.99**n_step
+        distributions = [
+            softmax(naive.values(batch.poststates[index], naive.weights)[-1].reshape(3, 51))
+            for naive in (target, online)
+        ]
+        chosen = np.argmax(distributions[double_q] @ atoms)
+        m = [0.0] * 51
+        for atom, p in zip(atoms, distributions[0][chosen], strict=True):
+            b = (min(max(r + discount * atom, -10), 10) + 10) / 0.4
+            lower, upper = int(np.floor(b)), int(np.ceil(b))
+            if lower == upper:
+                m[lower] += p
+            else:
+                m[lower] += p * (upper - b)
+                m[upper] += p * (b - lower)
+        own = online.values(batch.prestates[index], online.weights)[-1].reshape(3, 51)
+        log_p = np.log(softmax(own))[batch.actions[index]]
+        errors.append(sum(x * (np.log(x) - y) for x, y in zip(m, log_p, strict=True) if x > 0))
+        np.testing.assert_allclose(
+            network.predict(batch.prestates[index : index + 1])[0],
+            softmax(own) @ atoms,
+            rtol=1e-5,
+            atol=1e-6,
+        )
+    network.reset_cost()
+    network.train(batch)
+    np.testing.assert_allclose(network.errors(), errors, rtol=1e-6, atol=1e-9)
+    assert batch.weights is not None
+    assert network.mean_cost() == pytest.approx(np.mean(batch.weights * errors), rel=1e-6)
+
+
+def softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    powers: npt.NDArray[np.float64] = np.exp(logits - logits.max(-1, keepdims=True))
+    return powers / powers.sum(-1, keepdims=True)
+
+
+def test_all_improvements_together_learn() -> None:
+    """Double Q-learning, dueling, three steps, priorities' weights and distributions."""
+    network = make_network(
+        double_q=True, dueling=True, distributional="c51", optimizer="adam", learning_rate=0.001
+    )
+    batch = make_batch(4, n_step=3, weighted=True)
+    network.train(batch)
+    first = network.mean_cost()
+    for _ in range(60):
+        network.reset_cost()
+        network.train(batch)
+    assert network.mean_cost() < 0.5 * first

@@ -54,6 +54,8 @@ def run(
         learning_rate=learning_rate,
         discount_rate=0.9,
         double_q=False,
+        dueling=False,
+        distributional="none",
         batch_size=32,
         optimizer=optimizer,
         decay_rate=0.95,
