@@ -43,21 +43,28 @@ class Callback(Protocol):
         """A phase of `total` units (`steps` or `games`) begins."""
 
     def on_step(self, observation: Observation, steps: int, exploration_rate: float) -> None:
-        """All games made a step; `steps` of them count."""
+        """All games made a step; `steps` of them count. The exploration rate is their mean."""
 
     def on_phase_end(self) -> None:
         """The phase is over."""
 
 
+# One for all games, or one for each, float64 (num_games,).
+Rate = float | npt.NDArray[np.float64]
+
+
 @dataclass(frozen=True)
 class LinearSchedule:
-    """A number that goes linearly from `start` to `end` over so many steps, then stays."""
+    """A number that goes linearly from `start` to `end` over so many steps, then stays.
+
+    With an array as `end` each of its numbers does.
+    """
 
     start: float
-    end: float
+    end: Rate
     steps: int
 
-    def at(self, step: int) -> float:
+    def at(self, step: int) -> Rate:
         """The number after so many training steps."""
         if step >= self.steps:
             return self.end
@@ -102,7 +109,7 @@ class Agent:
             memory: filled and sampled in training.
             network: chooses actions and learns.
             history_length: screens in a state.
-            exploration: exploration rate over the training steps.
+            exploration: exploration rate over the training steps, one for all games or one each.
             exploration_rate_test: in tests.
             importance: exponent of the weights that make up for drawing by priority.
             train_frequency: steps from one training of the network to the next.
@@ -197,7 +204,7 @@ class Agent:
         phase: str,
         epoch: int,
         steps: int,
-        exploration_rate: Callable[[], float],
+        exploration_rate: Callable[[], Rate],
         *,
         remember: bool = False,
         learn: bool = False,
@@ -217,7 +224,7 @@ class Agent:
     def _step(
         self,
         environment: Environment,
-        exploration_rate: float,
+        exploration_rate: Rate,
         *,
         remember: bool = False,
         learn: bool = False,
@@ -250,7 +257,7 @@ class Agent:
         return observation
 
     def _choose_actions(
-        self, environment: Environment, exploration_rate: float
+        self, environment: Environment, exploration_rate: Rate
     ) -> npt.NDArray[np.int64]:
         """epsilon-greedy: at random with that rate, else argmax_a Q(s, a), ties at random."""
         num_games = environment.num_games
@@ -268,7 +275,7 @@ class Agent:
         trainings = sum(step % self._train_frequency == 0 for step in due)
         minibatches: list[Minibatch] = []
         if trainings and self._memory.can_sample():
-            importance = self._importance.at(self.total_train_steps)
+            importance = float(self._importance.at(self.total_train_steps))
             minibatches = self._memory.get_minibatches(
                 self._rng, trainings * self._train_repeat, importance
             )
@@ -296,9 +303,10 @@ class Agent:
         self._rng = np.random.default_rng(own)
         self._state_buffer.add(environment.restart(int(games.generate_state(1)[0])))
 
-    def _report(self, observation: Observation, steps: int, exploration_rate: float) -> None:
+    def _report(self, observation: Observation, steps: int, exploration_rate: Rate) -> None:
+        mean = float(np.mean(exploration_rate))
         for callback in self.callbacks:
-            callback.on_step(observation, steps, exploration_rate)
+            callback.on_step(observation, steps, mean)
 
     def _end_phase(self) -> None:
         for callback in self.callbacks:

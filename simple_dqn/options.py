@@ -90,6 +90,14 @@ def label(text: str) -> str:
     return text
 
 
+def _rates(text: str) -> float | list[float]:
+    """A probability, or the lowest and the highest of several."""
+    rates = [number(0, 1)(part) for part in text.split(",")]
+    if len(rates) > 2 or rates != sorted(rates):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a rate nor a range LOW,HIGH")
+    return rates if len(rates) == 2 else rates[0]
+
+
 def _no_stochastic_round(_: str) -> bool:
     raise argparse.ArgumentTypeError(
         "stochastic rounding was Neon's and torch has none; leave it out"
@@ -332,9 +340,10 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--exploration_rate_end",
-        type=probability,
+        type=_rates,
         default=0.1,
-        help="exploration rate after the decay (Nature: 0.1)",
+        metavar="RATE|LOW,HIGH",
+        help="exploration rate after the decay, or a range spread over the games (Nature: 0.1)",
     )
     add(
         "--exploration_decay_steps",

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from simple_dqn import games
-from simple_dqn.agent import Agent, LinearSchedule
+from simple_dqn.agent import Agent, LinearSchedule, Rate
 from simple_dqn.environment import Environment
 from simple_dqn.errors import UserError
 from simple_dqn.replay_memory import ReplayMemory, Screens, ScreenStore
@@ -143,7 +145,11 @@ def make_agent(
     memory: ReplayMemory,
     network: "DeepQNetwork",
 ) -> Agent:
-    """Make the agent."""
+    """Make the agent; a range of exploration rates is spread evenly over the games."""
+    exploration_rate_end: Rate = args.exploration_rate_end
+    if isinstance(exploration_rate_end, list):
+        low, high = exploration_rate_end
+        exploration_rate_end = np.linspace(low, high, args.num_games)
     return Agent(
         environment=environment,
         test_environment=test_environment,
@@ -151,7 +157,7 @@ def make_agent(
         network=network,
         history_length=args.history_length,
         exploration=LinearSchedule(
-            args.exploration_rate_start, args.exploration_rate_end, args.exploration_decay_steps
+            args.exploration_rate_start, exploration_rate_end, args.exploration_decay_steps
         ),
         exploration_rate_test=args.exploration_rate_test,
         importance=LinearSchedule(args.importance_exponent, 1.0, args.epochs * args.train_steps),

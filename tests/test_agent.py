@@ -817,3 +817,23 @@ def test_training_can_be_repeated() -> None:
     assert play_catch(train) == play_catch(train)
     second = play_catch(lambda agent: agent.train(2, 60), before=lambda agent: agent.train(1, 60))
     assert second == play_catch(lambda agent: agent.train(2, 60), before=train_and_test)
+
+
+def test_each_game_may_explore_at_a_rate_of_its_own() -> None:
+    """Rates 0, 0.5 and 1 after the decay; callbacks hear the mean."""
+    exploration = LinearSchedule(1.0, np.array([0.0, 0.5, 1.0]), 30)
+    np.testing.assert_allclose(exploration.at(15), [0.5, 0.75, 1.0])
+    parts = make_parts(
+        ScriptedGames([[250]] * 3),
+        values=lambda states: np.tile(np.float32([0, 0, 1, 0]), (len(states), 1)),
+        exploration=exploration,
+    )
+    parts.agent.total_train_steps = 30
+    parts.agent.train(1, 3 * 240)
+    assert parts.recorder.rates == [pytest.approx(0.5)] * 240
+    greedy = [
+        float((parts.memory._actions[game, : parts.memory.count] == 2).mean()) for game in range(3)
+    ]
+    # A quarter of the random actions are the best one; the memory's 133 steps of each game leave
+    # a standard error of at most 0.05.
+    assert greedy == [1.0, pytest.approx(0.625, abs=0.2), pytest.approx(0.25, abs=0.2)]

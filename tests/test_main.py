@@ -261,6 +261,9 @@ BAD_OPTIONS = {
     "--learning_rate": ("nan", "-0.1", "inf"),
     "--discount_rate": ("1.01", "-1"),
     "--exploration_rate_test": ("2",),
+    "--exploration_rate_end": ("0.1,2", "0.2,0.1", "0,0.1,0.2", ","),
+    "--n_step": ("0", "101"),
+    "--distributional": ("qr",),
     "--num_games": ("0",),
     "--screen_width": ("35",),
     "--random_seed": ("-1", str(2**32)),
@@ -288,6 +291,8 @@ def test_impossible_combinations_are_refused(
         ("--replay_size 20", "--replay_size 20"),
         ("--replay_size 10_000_000_000", "fits"),
         ("--min_reward 2", "--max_reward"),
+        ("--double_q true --target_steps 0", "--target_steps"),
+        ("--distributional c51 --max_reward 100", "--max_reward"),
         ("--backend gpu --device_id 99", "--backend cpu"),
         ("--load_weights nowhere.safetensors", "nowhere.safetensors"),
     ):
