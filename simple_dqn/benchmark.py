@@ -26,7 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from simple_dqn import parts
 from simple_dqn.agent import Agent
-from simple_dqn.deep_q_network import DeepQNetwork
+from simple_dqn.deep_q_network import NUM_ATOMS, DeepQNetwork
 from simple_dqn.environment import Environment
 from simple_dqn.errors import UserError
 from simple_dqn.games import Game
@@ -145,12 +145,17 @@ def step_costs(args: Namespace, rates: Mapping[str, float]) -> dict[str, float]:
 
 
 def update_flops(args: Namespace, num_actions: int) -> int:
-    """Floating-point operations of an update: target forward, forward, backward to the weights."""
+    """Floating-point operations of an update: forward for the target, forward, backward.
+
+    Double Q-learning adds a forward pass.
+    """
     with FlopCounterMode(display=False) as counter:
         network = _network_without_numbers(args, num_actions)
         shape = (args.batch_size, args.history_length, args.screen_height, args.screen_width)
         states = torch.empty(shape, dtype=torch.uint8, device="meta")
         network(states)
+        if args.double_q:
+            network(states)
         network(states).sum().backward()
     return int(counter.get_total_flops())
 
@@ -164,8 +169,14 @@ def _network_without_numbers(args: Namespace, num_actions: int) -> QNetwork:
     """The network for counting: nothing is computed."""
     shape = (args.screen_height, args.screen_width)
     with torch.device("meta"):
-        architecture = ARCHITECTURES[args.network]
-        return QNetwork(architecture, num_actions, args.history_length, shape, batch_norm=False)
+        return QNetwork(
+            ARCHITECTURES[args.network],
+            num_actions,
+            args.history_length,
+            shape,
+            num_atoms=NUM_ATOMS if args.distributional == "c51" else 1,
+            dueling=args.dueling,
+        )
 
 
 def _own_works(

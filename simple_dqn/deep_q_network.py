@@ -21,7 +21,7 @@ from simple_dqn.networks import ARCHITECTURES, QNetwork
 from simple_dqn.optimizers import make_optimizer
 from simple_dqn.value_distribution import ValueDistribution
 
-_NUM_ATOMS, _LARGEST_RETURN = 51, 10.0  # of c51; Bellemare et al. 2017, section 5
+NUM_ATOMS, _LARGEST_RETURN = 51, 10.0  # of c51; Bellemare et al. 2017, section 5
 _COSTS_BETWEEN_CHECKS = 1000  # updates; a look at the cost waits for the device
 
 
@@ -92,7 +92,7 @@ class DeepQNetwork:
         """Build the network with random weights.
 
         Args:
-            network: `nature` or `nips`; see `networks`.
+            network: `nature`, `nips` or `mlp`; see `networks`.
             num_actions: outputs.
             history_length: screens in a state.
             screen_shape: (height, width).
@@ -149,10 +149,11 @@ class DeepQNetwork:
                     "bring --min_reward and --max_reward within"
                 )
             dtype = torch.float64 if self._dtype == torch.float64 else torch.float32
-            self._distribution = ValueDistribution(_NUM_ATOMS, _LARGEST_RETURN, self._device, dtype)
+            self._distribution = ValueDistribution(NUM_ATOMS, _LARGEST_RETURN, self._device, dtype)
         architecture = ARCHITECTURES[network]
         kernels = None
-        if native_kernels and device == "cpu" and datatype == "float32" and not batch_norm:
+        can_use_kernels = device == "cpu" and datatype == "float32" and not batch_norm
+        if native_kernels and can_use_kernels and architecture.convolutions:
             kernels = compile_kernels(
                 architecture.convolutions, history_length, screen_shape, num_threads
             )
@@ -163,7 +164,7 @@ class DeepQNetwork:
                 num_actions,
                 history_length,
                 screen_shape,
-                num_atoms=_NUM_ATOMS if self._distribution else 1,
+                num_atoms=NUM_ATOMS if self._distribution else 1,
                 dueling=dueling,
                 batch_norm=batch_norm,
                 pixel_mean=pixel_mean,

@@ -12,19 +12,21 @@ from simple_dqn.native import Convolution, Kernels
 
 
 class Architecture(NamedTuple):
-    """Convolutions, then a fully connected hidden layer of so many units."""
+    """Convolutions, then fully connected hidden layers of so many units."""
 
     convolutions: tuple[Convolution, ...]
-    hidden: int
+    hidden: tuple[int, ...]
 
 
 ARCHITECTURES = {
     # Mnih et al. 2015, Methods, Model architecture.
     "nature": Architecture(
-        (Convolution(32, 8, 4), Convolution(64, 4, 2), Convolution(64, 3, 1)), 512
+        (Convolution(32, 8, 4), Convolution(64, 4, 2), Convolution(64, 3, 1)), hidden=(512,)
     ),
     # Mnih et al. 2013, section 4.1.
-    "nips": Architecture((Convolution(16, 8, 4), Convolution(32, 4, 2)), hidden=256),
+    "nips": Architecture((Convolution(16, 8, 4), Convolution(32, 4, 2)), hidden=(256,)),
+    # No convolutions: two layers of 24, which are enough for the simplest games.
+    "mlp": Architecture((), hidden=(24, 24)),
 }
 
 
@@ -89,14 +91,15 @@ class QNetwork(nn.Sequential):
         convolutions.append(nn.Flatten())
 
         def stream(outputs: int) -> list[nn.Module]:
-            hidden = architecture.hidden
-            normalisation = [nn.BatchNorm1d(hidden)] if batch_norm else []
-            return [
-                FullyConnected(channels * height * width, hidden),
-                *normalisation,
-                nn.ReLU(),
-                FullyConnected(hidden, outputs),
-            ]
+            layers: list[nn.Module] = []
+            inputs = channels * height * width
+            for hidden in architecture.hidden:
+                layers.append(FullyConnected(inputs, hidden))
+                if batch_norm:
+                    layers.append(nn.BatchNorm1d(hidden))
+                layers.append(nn.ReLU())
+                inputs = hidden
+            return [*layers, FullyConnected(inputs, outputs)]
 
         fully_connected = stream(num_actions * num_atoms)
         if dueling:
@@ -118,7 +121,7 @@ class QNetwork(nn.Sequential):
         if self.kernels is not None:
             layer = self.kernels.features(states, self._with_mean_in_bias(self._filters))
         else:
-            layer = states.to(self._filters[0].dtype).mul_(1 / 255)
+            layer = states.to(next(self.parameters()).dtype).mul_(1 / 255)
             if self._pixel_mean:
                 layer -= self._pixel_mean
             for module in self._convolutions:

@@ -199,9 +199,9 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     add = group.add_argument
     add(
         "--network",
-        choices=["nature", "nips"],
+        choices=["nature", "nips", "mlp"],
         default="nature",
-        help="nature: of the 2015 paper; nips: the smaller one of 2013",
+        help="nature: of the 2015 paper; nips: the smaller one of 2013; mlp: no convolutions",
     )
     add(
         "--learning_rate",

@@ -500,3 +500,20 @@ def test_all_improvements_together_learn() -> None:
         network.reset_cost()
         network.train(batch)
     assert network.mean_cost() < 0.5 * first
+
+
+@pytest.mark.parametrize("dueling", [False, True])
+def test_a_network_without_convolutions(dueling: bool) -> None:
+    """Two layers of 24 units see the whole state; kernels have no part in it."""
+    network = make_network(network="mlp", native_kernels=True, dueling=dueling, learning_rate=0.001)
+    assert not network.has_kernels
+    shapes = [value.shape for value in network.get_weights().values()]
+    pixels = 4 * 36 * 40
+    assert shapes[:5] == [(24, pixels), (24,), (24, 24), (24,), (1 if dueling else 3, 24)]
+    batch = make_batch(3)._replace(terminals=np.ones((8, 1), np.bool_))
+    network.train(batch)
+    first = network.mean_cost()
+    for _ in range(100):
+        network.reset_cost()
+        network.train(batch)
+    assert network.mean_cost() < 0.5 * first
