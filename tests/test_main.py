@@ -245,6 +245,23 @@ def test_presets(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "cannot read" in refused(capsys, 1, "train", "pong", "--preset", str(preset))
 
 
+@pytest.mark.parametrize("preset", ["laptop", "gpu"])
+def test_presets_that_come_along_train(root: Path, preset: str) -> None:
+    """With small numbers: their options fit together, in training, resuming and testing."""
+    small = "--num_games 4 --replay_size 600 --random_steps 80 --train_steps 80 --test_games 0"
+    options = f"--preset {preset} {small} --test_steps 40 --random_seed 0".split()
+    assert main(["train", "pong", preset, *options, "--epochs", "1"]) == 0
+    snapshot_file = str(root / "snapshots" / f"pong_{preset}_1.safetensors")
+    assert main(["resume", snapshot_file, "--epochs", "2"]) == 0
+    rows = read_rows(root / "results" / f"pong_{preset}.csv")
+    assert [row["phase"] for row in rows] == ["random", "train", "test", "train", "test"]
+    assert int(rows[-2]["weight_updates"]) > int(rows[1]["weight_updates"]) > 0
+    again = root / "again.csv"
+    last = str(root / "snapshots" / f"pong_{preset}_2.safetensors")
+    assert main(["test", last, "--csv_file", str(again)]) == 0
+    assert read_rows(again)[0]["meanq"] == rows[-1]["meanq"]
+
+
 def test_preset_nature_is_the_defaults() -> None:
     parser = main_module._parser("train", "")
     main_module.add_run_options(parser)
