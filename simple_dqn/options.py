@@ -435,7 +435,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--preset",
         metavar="NAME|FILE",
-        help="option values below the command line's: a TOML file, or nature, laptop, gpu, quick",
+        help="option values below the command line's: a TOML file, or nature, laptop, gpu",
     )
 
     group = parser.add_argument_group("common")
