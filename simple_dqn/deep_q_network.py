@@ -79,6 +79,7 @@ class DeepQNetwork:
         batch_size: int,
         optimizer: str,
         decay_rate: float,
+        adam_epsilon: float,
         clip_error: float,
         min_reward: float,
         max_reward: float,
@@ -108,6 +109,7 @@ class DeepQNetwork:
             batch_size: transitions in a minibatch.
             optimizer: `rmsprop`, `adam` or `adadelta`.
             decay_rate: of the optimizer's running averages.
+            adam_epsilon: of adam; see `make_optimizer`.
             clip_error: the error counts in the gradient up to this; 0: in full.
             min_reward: rewards are clipped to [min_reward, max_reward].
             max_reward: see min_reward.
@@ -183,6 +185,7 @@ class DeepQNetwork:
             self._network.parameters(),
             learning_rate=learning_rate,
             decay_rate=decay_rate,
+            epsilon=adam_epsilon,
             batch_size=batch_size,
             kernels=kernels,
         )

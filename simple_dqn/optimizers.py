@@ -75,6 +75,7 @@ def make_optimizer(
     *,
     learning_rate: float,
     decay_rate: float,
+    epsilon: float,
     batch_size: int,
     kernels: Kernels | None = None,
 ) -> torch.optim.Optimizer:
@@ -85,6 +86,8 @@ def make_optimizer(
         params: what it updates.
         learning_rate: step size; for adadelta a factor on its own step size.
         decay_rate: of the running averages; adam has its own (0.9 and 0.999).
+        epsilon: added to the root of adam's mean squared gradient, the gradient being the mean
+            over the minibatch.
         batch_size: transitions whose gradients are summed.
         kernels: do rmsprop's arithmetic, if given.
     """
@@ -100,7 +103,7 @@ def make_optimizer(
     # capturable: as part of a CUDA graph.
     kwargs: dict[str, Any] = {"lr": learning_rate, "capturable": params[0].is_cuda}
     if name == "adam":
-        # 1.5e-4 on the mean gradient (Hessel et al. 2018, table 1); ours are sums over the batch.
-        return torch.optim.Adam(params, eps=1.5e-4 * batch_size, fused=True, **kwargs)
+        # Ours are sums over the minibatch.
+        return torch.optim.Adam(params, eps=epsilon * batch_size, fused=True, **kwargs)
     assert name == "adadelta", name
     return torch.optim.Adadelta(params, rho=decay_rate, **kwargs)

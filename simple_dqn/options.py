@@ -255,6 +255,12 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         help="of running averages, per update; rmsprop and adadelta (Nature: 0.95)",
     )
     add(
+        "--adam_epsilon",
+        type=number(0, above=True),
+        default=0.00015,
+        help="added to adam's root of the mean squared gradient; slows where those are smaller",
+    )
+    add(
         "--clip_error",
         type=number(0),
         default=1.0,

@@ -126,6 +126,7 @@ def make_network(args: argparse.Namespace, num_actions: int, threads: Threads) -
         batch_size=args.batch_size,
         optimizer=args.optimizer,
         decay_rate=args.decay_rate,
+        adam_epsilon=args.adam_epsilon,
         clip_error=args.clip_error,
         min_reward=args.min_reward,
         max_reward=args.max_reward,

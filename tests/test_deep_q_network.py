@@ -36,6 +36,7 @@ def make_network(**changes: Any) -> DeepQNetwork:
         "batch_size": 8,
         "optimizer": "rmsprop",
         "decay_rate": 0.95,
+        "adam_epsilon": 1.5e-4,
         "clip_error": 1.0,
         "min_reward": -1.0,
         "max_reward": 1.0,

@@ -59,6 +59,7 @@ def run(
         batch_size=32,
         optimizer=optimizer,
         decay_rate=0.95,
+        adam_epsilon=1.5e-4,
         clip_error=1,
         min_reward=-1,
         max_reward=1,

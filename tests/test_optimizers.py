@@ -31,7 +31,7 @@ def test_the_constant_stands_inside_the_root() -> None:
     """For a tiny gradient the first step is learning_rate * dw / 0.1, not dw / 0.01."""
     weight = nn.Parameter(torch.zeros(1, dtype=torch.float64))
     optimizer = make_optimizer(
-        "rmsprop", [weight], learning_rate=0.00025, decay_rate=0.95, batch_size=32
+        "rmsprop", [weight], learning_rate=0.00025, decay_rate=0.95, epsilon=1.5e-4, batch_size=32
     )
     weight.grad = torch.tensor([1e-9], dtype=torch.float64)
     optimizer.step()
@@ -44,7 +44,12 @@ def test_adam_takes_the_summed_gradient_as_a_mean() -> None:
     for scale, batch_size in ((1.0, 1), (32.0, 32)):
         weight = nn.Parameter(torch.zeros(1, dtype=torch.float64))
         optimizer = make_optimizer(
-            "adam", [weight], learning_rate=0.1, decay_rate=0.95, batch_size=batch_size
+            "adam",
+            [weight],
+            learning_rate=0.1,
+            decay_rate=0.95,
+            epsilon=1.5e-4,
+            batch_size=batch_size,
         )
         weight.grad = torch.tensor([1e-4 * scale], dtype=torch.float64)
         optimizer.step()
