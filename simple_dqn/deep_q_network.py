@@ -69,7 +69,6 @@ class DeepQNetwork:
         history_length: int,
         screen_shape: tuple[int, int],
         batch_norm: bool,
-        init_weights: str,
         pixel_mean: float,
         learning_rate: float,
         discount_rate: float,
@@ -98,7 +97,6 @@ class DeepQNetwork:
             history_length: screens in a state.
             screen_shape: (height, width).
             batch_norm: normalise each hidden layer over the minibatch.
-            init_weights: `torch7` or `he`; see `QNetwork.init_weights`.
             pixel_mean: subtracted from the pixels, which are scaled to [0, 1].
             learning_rate: of the optimizer.
             discount_rate: the weight of a reward one step later.
@@ -175,7 +173,7 @@ class DeepQNetwork:
             return made
 
         self._network = make()
-        self._network.init_weights(init_weights, random_seed)
+        self._network.init_weights(random_seed)
         self._target_network = self._network
         if target_network:
             self._target_network = make().eval()

@@ -154,31 +154,16 @@ class QNetwork(nn.Sequential):
                 else kernels.place(index, weight)
             )
 
-    def init_weights(self, distribution: str, random_seed: int) -> None:
-        """Draw the weights.
-
-        Args:
-            distribution: `torch7`: weights and biases uniform on +-1/sqrt(fan-in), as the paper's
-                code had them; `he`: weights normal with variance 2/fan-in, biases 0 (He et al.
-                2015, Delving deep into rectifiers, section 2.2).
-            random_seed: of the draws.
-        """
+    def init_weights(self, random_seed: int) -> None:
+        """Draw weights and biases uniformly from +-1/sqrt(fan-in), Torch7's initialisation."""
         generator = torch.Generator().manual_seed(random_seed)
-        layers = [layer for layer in self.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
         with torch.no_grad():
-            for layer in layers:
-                fan_in = layer.weight[0].numel()
-                for parameter in layer.parameters():
-                    if distribution == "torch7":
+            for layer in self.modules():
+                if isinstance(layer, nn.Conv2d | nn.Linear):
+                    fan_in = layer.weight[0].numel()
+                    for parameter in layer.parameters():
                         draw = torch.rand(parameter.shape, generator=generator, dtype=torch.float64)
                         parameter.copy_((2 * draw - 1) / math.sqrt(fan_in))
-                    elif parameter is layer.weight:
-                        draw = torch.randn(
-                            parameter.shape, generator=generator, dtype=torch.float64
-                        )
-                        parameter.copy_(draw * math.sqrt(2 / fan_in))
-                    else:
-                        parameter.zero_()
 
 
 class Dueling(nn.Module):

@@ -286,12 +286,6 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         help="batch normalisation in the hidden layers",
     )
     add(
-        "--init_weights",
-        choices=["torch7", "he"],
-        default="torch7",
-        help="first weights: torch7 as in the paper's code, uniform; he normal, for ReLU networks",
-    )
-    add(
         "--pixel_mean",
         type=probability,
         default=0.0,

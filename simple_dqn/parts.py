@@ -116,7 +116,6 @@ def make_network(args: argparse.Namespace, num_actions: int, threads: Threads) -
         history_length=args.history_length,
         screen_shape=(args.screen_height, args.screen_width),
         batch_norm=args.batch_norm,
-        init_weights=args.init_weights,
         pixel_mean=args.pixel_mean,
         learning_rate=args.learning_rate,
         discount_rate=args.discount_rate,

@@ -49,7 +49,6 @@ def run(
         history_length=HISTORY_LENGTH,
         screen_shape=environment.screen_shape,
         batch_norm=False,
-        init_weights="torch7",
         pixel_mean=0.0,
         learning_rate=learning_rate,
         discount_rate=0.9,
