@@ -69,17 +69,20 @@ def test_train_test_resume_plot(project: Path, tmp_path: Path) -> None:
 
 def test_a_game_is_solved_in_slices(project: Path, tmp_path: Path) -> None:
     """A second call goes on; the best test's snapshot is tested anew, and all is in one file."""
-    options = [*TINY, "--test_steps", "0", "--test_games", "2", "--num_games", "4"]
+    options = [*TINY, "--test_steps", "0", "--test_games", "2", "--num_games", "8"]
+    options += ["--network", "mlp"]
     for epochs in ("2", "3"):
         output, _ = run(
             project, "solve.sh", "5", "breakout", "s", *options, "--epochs", epochs, cwd=tmp_path
         )
         assert re.search(r"games +30\n", output)
-    rows = list(csv.DictReader((project / "results" / "breakout_s.csv").open()))
+    rows = list(csv.DictReader((project / "results" / "breakout_s.csv").read_text().splitlines()))
     tests = {row["epoch"]: float(row["average_reward"]) for row in rows if row["phase"] == "test"}
     assert list(tests) == ["1", "2", "3"]
     best = max(tests, key=lambda epoch: (tests[epoch], int(epoch)))
-    tested = list(csv.DictReader((project / "results" / "breakout_s_test.csv").open()))
+    tested = list(
+        csv.DictReader((project / "results" / "breakout_s_test.csv").read_text().splitlines())
+    )
     assert [row["nr_games"] for row in tested] == ["30", "30"]
     assert tested[1]["epoch"] == best
     with tarfile.open(project / "results" / "breakout_s.tar") as packed:
