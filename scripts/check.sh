@@ -12,4 +12,4 @@ if command -v shellcheck >/dev/null; then
 else
     printf 'shellcheck is not installed: the scripts are not checked\n'
 fi
-exec "$bin/python" -m pytest "$@"
+exec "$bin/python" -m pytest --numprocesses logical "$@"

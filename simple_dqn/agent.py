@@ -235,7 +235,13 @@ class Agent:
         DeepMind's agent learns at this point too (NeuralQLearner.lua, perceive).
         """
         # Select an action in each game and carry it out.
-        actions = self._choose_actions(environment, exploration_rate)
+        actions = choose_actions(
+            self._network,
+            self._state_buffer.states,
+            exploration_rate,
+            environment.num_actions,
+            self._rng,
+        )
         environment.act(actions)
 
         # Train the network on random transitions from the replay memory.
@@ -255,19 +261,6 @@ class Agent:
             )
         self._state_buffer.add(observation.screens, ends)
         return observation
-
-    def _choose_actions(
-        self, environment: Environment, exploration_rate: Rate
-    ) -> npt.NDArray[np.int64]:
-        """epsilon-greedy: at random with that rate, else argmax_a Q(s, a), ties at random."""
-        num_games = environment.num_games
-        actions = self._rng.integers(environment.num_actions, size=num_games)
-        greedy = self._rng.random(num_games) >= exploration_rate
-        if greedy.any():
-            values = self._network.predict(self._state_buffer.states[greedy])  # (k, num_actions)
-            best = values == values.max(axis=1, keepdims=True)
-            actions[greedy] = np.where(best, self._rng.random(best.shape), -1).argmax(axis=1)
-        return actions
 
     def _learn(self, steps: int) -> None:
         """Do what is due after so many more steps: train the network, copy the target network."""
@@ -311,3 +304,31 @@ class Agent:
     def _end_phase(self) -> None:
         for callback in self.callbacks:
             callback.on_phase_end()
+
+
+def choose_actions(
+    network: Network,
+    states: npt.NDArray[np.uint8],
+    exploration_rate: Rate,
+    num_actions: int,
+    rng: np.random.Generator,
+) -> npt.NDArray[np.int64]:
+    """epsilon-greedy: at random with that rate, else argmax_a Q(s, a), ties at random.
+
+    Args:
+        network: knows Q.
+        states: uint8 (num_games, history, height, width).
+        exploration_rate: one for all games or one each.
+        num_actions: to choose from.
+        rng: of all that is random here.
+
+    Returns:
+        int64 (num_games,).
+    """
+    actions = rng.integers(num_actions, size=len(states))
+    greedy = rng.random(len(states)) >= exploration_rate
+    if greedy.any():
+        values = network.predict(states[greedy])  # (k, num_actions)
+        best = values == values.max(axis=1, keepdims=True)
+        actions[greedy] = np.where(best, rng.random(best.shape), -1).argmax(axis=1)
+    return actions

@@ -14,6 +14,7 @@ class Console:
     """One Atari game, one frame at a time.
 
     Attributes:
+        ale: the emulator.
         actions: legal actions, by number.
         frames: played in this game, idle ones at its start not counted.
     """
@@ -26,6 +27,7 @@ class Console:
         minimal_action_set: bool,
         color_averaging: bool,
         seed: int,
+        sound: bool = False,
     ) -> None:
         """Switch on; see `ALEEnvironment` for the arguments.
 
@@ -35,6 +37,7 @@ class Console:
             minimal_action_set: only the game's own actions.
             color_averaging: ALE blends each frame with the one before, favouring the brighter.
             seed: of the emulator's randomness, 31 bits.
+            sound: each frame's sound can be had.
         """
         ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
         self.ale = ale_py.ALEInterface()
@@ -42,8 +45,10 @@ class Console:
         self.ale.setInt("frame_skip", 1)
         self.ale.setFloat("repeat_action_probability", repeat_action_probability)
         self.ale.setBool("color_averaging", color_averaging)
+        self.ale.setBool("sound_obs", sound)
         self.ale.loadROM(rom_path)
         self._color_averaging = color_averaging
+        self._before = self._now = self.ale.getScreenGrayscale()
         self.frames = 0
         self.actions = (
             self.ale.getMinimalActionSet() if minimal_action_set else self.ale.getLegalActionSet()
@@ -57,21 +62,21 @@ class Console:
             if self.ale.game_over():
                 self.ale.reset_game()
         self.frames = 0
-        return self.ale.getScreenGrayscale()
+        self._before = self._now = self.ale.getScreenGrayscale()
+        return self._now
 
-    def step(self, action: int, frames: int) -> tuple[float, npt.NDArray[np.uint8]]:
-        """Repeat an action for some frames or to the game's end; return reward and luminance."""
-        reward = 0.0
-        last = picture = self.ale.getScreenGrayscale()
-        for _ in range(frames):
-            reward += self.ale.act(self.actions[action])
-            self.frames += 1
-            last, picture = picture, self.ale.getScreenGrayscale()
-            if self.ale.game_over():
-                break
+    def act(self, action: int) -> float:
+        """Play a frame; return its reward."""
+        reward = self.ale.act(self.actions[action])
+        self.frames += 1
+        self._before, self._now = self._now, self.ale.getScreenGrayscale()
+        return float(reward)
+
+    def luminance(self, frames: int) -> npt.NDArray[np.uint8]:
+        """What a step of so many frames shows of its last ones, uint8 (210, 160)."""
         if frames > 1 and not self._color_averaging:
-            picture = np.maximum(last, picture)
-        return reward, picture
+            return np.maximum(self._before, self._now)
+        return self._now
 
 
 class ConsoleEnvironment(Environment):
@@ -128,10 +133,17 @@ class ConsoleEnvironment(Environment):
             ale = console.ale
             lives = ale.lives()
             frames = min(self._frame_skip, self._max_frames - console.frames)
-            rewards[i], picture = console.step(int(action), frames)
+            for _ in range(frames):
+                rewards[i] += console.act(int(action))
+                if ale.game_over():
+                    break
             terminals[i] = ale.game_over() or (self._lost_life_is_terminal and ale.lives() < lives)
             game_overs[i] = ale.game_over() or console.frames >= self._max_frames
-            screens[i] = self._start(i) if game_overs[i] else to_screen(picture, self.screen_shape)
+            screens[i] = (
+                self._start(i)
+                if game_overs[i]
+                else to_screen(console.luminance(frames), self.screen_shape)
+            )
         return Observation(screens, rewards, terminals, game_overs)
 
     def _switch_on(self, seed: int) -> None:

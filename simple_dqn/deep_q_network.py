@@ -172,6 +172,7 @@ class DeepQNetwork:
             made.place(self._device, self._dtype, kernels)
             return made
 
+        self._make_network = make
         self._network = make()
         self._network.init_weights(random_seed)
         self._target_network = self._network
@@ -205,7 +206,7 @@ class DeepQNetwork:
         """
         with torch.inference_mode():
             self._network.eval()
-            values = self._values(self._network(self._states(states)))  # (n, num_actions)
+            values = self.values(self._network(self._states(states)))  # (n, num_actions)
             return values.float().cpu().numpy()
 
     def train(self, minibatch: Transitions) -> None:
@@ -279,7 +280,7 @@ class DeepQNetwork:
         if self._double_q:
             self._network.eval()
             choosing = self._network(poststates)
-        outputs = _of(outputs, self._values(choosing).argmax(1))  # of the next action
+        outputs = _of(outputs, self.values(choosing).argmax(1))  # of the next action
         if self._distribution is None:
             return returns + discounts * outputs.to(returns.dtype)
         return self._distribution.targets(outputs, returns, discounts)
@@ -296,7 +297,7 @@ class DeepQNetwork:
         costs = functional.huber_loss(outputs, targets, reduction="none", delta=self._clip_error)
         return costs, errors
 
-    def _values(self, outputs: Tensor) -> Tensor:
+    def values(self, outputs: Tensor) -> Tensor:
         """Q-values (n, num_actions) of a network's outputs."""
         return outputs if self._distribution is None else self._distribution.means(outputs)
 
@@ -330,6 +331,13 @@ class DeepQNetwork:
         """Begin a new mean of costs."""
         self._cost_sum.zero_()
         self._costs = 0
+
+    def copy_network(self) -> QNetwork:
+        """The network itself, a copy for looking inside: float32, every layer torch's own."""
+        copied = self._make_network()
+        copied.load_state_dict(self._network.state_dict())
+        copied.place(self._device, torch.float32, None)
+        return copied.eval()
 
     def get_weights(self) -> dict[str, npt.NDArray[np.generic]]:
         """Copies of the network's weights by name."""

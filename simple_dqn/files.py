@@ -29,8 +29,12 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise UserError(f"cannot write {path}: {error.strerror}; nothing was changed") from error
 
 
-def check_writable(folder: Path) -> None:
+def check_writable(folder: Path, options: str = "--csv_file and --save_weights_prefix") -> None:
     """Make the folder if need be and try that files can be written there.
+
+    Args:
+        folder: to try.
+        options: that choose another one.
 
     Raises:
         UserError: they cannot.
@@ -41,6 +45,5 @@ def check_writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise UserError(
-            f"cannot write files in {folder}: {error.strerror}; "
-            "choose another place with --csv_file and --save_weights_prefix"
+            f"cannot write files in {folder}: {error.strerror}; choose another place with {options}"
         ) from error

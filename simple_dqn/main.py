@@ -2,7 +2,8 @@
 
 simple-dqn train GAME [LABEL] [options]      simple-dqn test SNAPSHOT [options]
 simple-dqn resume SNAPSHOT [options]         simple-dqn plot CSV... [options]
-simple-dqn benchmark [GAME] [options]
+simple-dqn play SNAPSHOT|GAME [options]      simple-dqn record SNAPSHOT [options]
+simple-dqn nvis SNAPSHOT [options]           simple-dqn benchmark [GAME] [options]
 """
 
 import argparse
@@ -13,9 +14,7 @@ import re
 import secrets
 import signal
 import sys
-import tomllib
 from collections.abc import Callable, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -23,7 +22,16 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from simple_dqn import __version__, games, parts, snapshot
 from simple_dqn.agent import Agent
+from simple_dqn.command_line import (
+    check_game,
+    find_game,
+    make_parser,
+    parse,
+    parse_with_snapshot,
+    root,
+)
 from simple_dqn.errors import UserError
+from simple_dqn.experience import Experience, experience_settings, fill_memory, read_experience
 from simple_dqn.files import check_writable
 from simple_dqn.options import NOT_KEPT, add_run_options, boolean, label, number
 from simple_dqn.progress import Progress
@@ -32,6 +40,12 @@ from simple_dqn.statistics import Row, Statistics, check_csv, keep_rows
 logger = logging.getLogger(__name__)
 
 HELD_OUT_STATES = 100
+# What an interrupted command leaves.
+_KEPT = dict.fromkeys(
+    ("train", "resume"),
+    "; finished phases are in the CSV, finished epochs in snapshots that scripts/resume.sh goes on "
+    "from",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,8 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write(
             ("\n" if sys.stderr.isatty() else "")  # below the progress bar
-            + "simple_dqn: interrupted; finished phases are in the CSV, finished epochs in "
-            "snapshots that scripts/resume.sh goes on from\n"
+            + f"simple_dqn: interrupted{_KEPT.get(arguments[0], '')}\n"
         )
         return 130
     return 0
@@ -64,11 +77,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def train(arguments: Sequence[str]) -> None:
     """`train GAME [LABEL]`: train a network, a CSV row per phase and a snapshot per epoch."""
-    parser = _parser("train", "Train a deep Q-network on a game.")
+    parser = make_parser("train", "Train a deep Q-network on a game.")
     parser.add_argument("game", help="name (pong), ROM file or id (ALE/Pong-v5)")
     parser.add_argument("label", nargs="?", type=label, help="names the files of this run")
     add_run_options(parser)
-    args = _parse(parser, arguments)
+    args = parse(parser, arguments)
     game = find_game(args)
     name = game.name + (f"_{args.label}" if args.label else "")
     files = _run_files(args, name)
@@ -76,24 +89,26 @@ def train(arguments: Sequence[str]) -> None:
     if not args.overwrite:
         _refuse_to_overwrite(args, [files.csv_file, *snapshots.values()])
     run = Run(args, game, files.csv_file)
+    experiences = _read_experiences(run)
     if args.load_weights is not None:
         loaded = snapshot.read_snapshot(args.load_weights)
-        _check_game(loaded, args.load_weights, game)
+        check_game(loaded, args.load_weights, game)
         run.network.set_weights(loaded.arrays)
     for path in snapshots.values():
         _remove_snapshot(path)
     files.csv_file.unlink(missing_ok=True)
     if args.random_steps:
         run.agent.play_random(args.random_steps)
+    _fill_memory(run, experiences)
     _train_epochs(run, args, files.prefix, args.start_epoch)
 
 
 def resume(arguments: Sequence[str]) -> None:
     """`resume SNAPSHOT`: go on with the run that wrote a snapshot."""
-    parser = _parser("resume", "Go on training from a snapshot.")
+    parser = make_parser("resume", "Go on training from a snapshot.")
     parser.add_argument("snapshot", type=Path, help="snapshots/<game>_<epoch>.safetensors")
     add_run_options(parser)
-    args, loaded = _parse_with_snapshot(parser, arguments)
+    args, loaded = parse_with_snapshot(parser, arguments)
     header = loaded.header
     epoch = header["epoch"]
     if epoch >= args.epochs:
@@ -103,7 +118,7 @@ def resume(arguments: Sequence[str]) -> None:
         )
     args.game, args.label = header["game"], header["label"]
     game = find_game(args)
-    _check_game(loaded, args.snapshot, game)
+    check_game(loaded, args.snapshot, game)
     files = _run_files(args, snapshot.run_prefix(args.snapshot).name)
     if args.save_weights_prefix is None:
         files = files._replace(prefix=snapshot.run_prefix(args.snapshot))
@@ -116,6 +131,7 @@ def resume(arguments: Sequence[str]) -> None:
         )
     check_csv(files.csv_file)
     run = Run(args, game, files.csv_file, loaded)
+    experiences = _read_experiences(run)
     state_path = snapshot.training_state_path(args.snapshot)
     if state_path.exists():
         run.network.set_training_state(snapshot.read_snapshot(state_path).arrays)
@@ -138,18 +154,19 @@ def resume(arguments: Sequence[str]) -> None:
             f"{args.random_steps:,}",
         )
         run.agent.refill(epoch, args.random_steps)
+    _fill_memory(run, experiences)
     _train_epochs(run, args, files.prefix, epoch)
 
 
 def test(arguments: Sequence[str]) -> None:
     """`test SNAPSHOT`: play as the run's own test phase did and tell the score."""
-    parser = _parser("test", "Test a snapshot.")
+    parser = make_parser("test", "Test a snapshot.")
     parser.add_argument("snapshot", type=Path, help="snapshots/<game>_<epoch>.safetensors")
     add_run_options(parser)
-    args, loaded = _parse_with_snapshot(parser, arguments)
+    args, loaded = parse_with_snapshot(parser, arguments)
     args.game = loaded.header["game"]
     game = find_game(args)
-    _check_game(loaded, args.snapshot, game)
+    check_game(loaded, args.snapshot, game)
     if not _tests(args):
         raise UserError("nothing to test: give --test_steps or --test_games")
     if args.csv_file is not None:
@@ -160,11 +177,32 @@ def test(arguments: Sequence[str]) -> None:
     sys.stdout.write(_score_report(game.name, run.statistics.row))
 
 
+def play(arguments: Sequence[str]) -> None:
+    """`play SNAPSHOT|GAME`: watch a network play, take over and give back; or play a game."""
+    from simple_dqn import watch
+
+    watch.play(arguments)
+
+
+def record(arguments: Sequence[str]) -> None:
+    """`record SNAPSHOT`: film a network's games, with their sound."""
+    from simple_dqn import watch
+
+    watch.record(arguments)
+
+
+def nvis(arguments: Sequence[str]) -> None:
+    """`nvis SNAPSHOT`: make a page that shows what each filter sees."""
+    from simple_dqn import watch
+
+    watch.nvis(arguments)
+
+
 def plot(arguments: Sequence[str]) -> None:
     """`plot CSV...`: draw the statistics of one or several runs."""
     from simple_dqn.plot import plot_results
 
-    parser = _parser("plot", "Plot statistics: RESULTS.csv becomes RESULTS.png.")
+    parser = make_parser("plot", "Plot statistics: RESULTS.csv becomes RESULTS.png.")
     parser.add_argument(
         "csv_file", nargs="+", type=Path, help="results/<game>.csv; several overlay"
     )
@@ -186,14 +224,14 @@ def benchmark(arguments: Sequence[str]) -> None:
     """`benchmark [GAME]`: measure this machine and tell what bounds it."""
     from simple_dqn.benchmark import run_benchmark
 
-    parser = _parser("benchmark", "Measure what this machine can do with a run's options.")
+    parser = make_parser("benchmark", "Measure what this machine can do with a run's options.")
     parser.add_argument("game", nargs="?", default="pong", help="name, ROM file or id")
     parser.add_argument("--seconds", type=number(0, above=True), default=5.0, help="per row")
     parser.add_argument(
         "--peers", type=boolean, default=False, metavar="BOOL", help="Stable-Baselines3 beside"
     )
     add_run_options(parser)
-    args = _parse(parser, arguments)
+    args = parse(parser, arguments)
     logger.info("measuring, about %.0f seconds", 15 * args.seconds)
     run_benchmark(args, find_game(args), seconds=args.seconds, peers=args.peers)
 
@@ -202,6 +240,9 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "train": train,
     "resume": resume,
     "test": test,
+    "play": play,
+    "record": record,
+    "nvis": nvis,
     "plot": plot,
     "benchmark": benchmark,
 }
@@ -301,24 +342,12 @@ class Run:
         snapshot.training_state_path(previous).unlink(missing_ok=True)
 
 
-def find_game(args: argparse.Namespace) -> games.Game:
-    """Find what `args.game` means in the chosen kind of environment."""
-    if args.environment == "gym":
-        return games.Game(args.game, Path(), "")
-    return games.find_game(args.game, _root() / "roms")
-
-
-def _root() -> Path:
-    """Where roms/, results/ and snapshots/ are: the repository for its scripts, else here."""
-    return Path(os.environ.get("SIMPLE_DQN_ROOT", "."))
-
-
 def _run_files(args: argparse.Namespace, name: str) -> RunFiles:
     """Where this run writes; tried before the first step."""
     name = re.sub(r"[^\w.+=-]", "_", name)
     files = RunFiles(
-        args.csv_file or _root() / "results" / f"{name}.csv",
-        args.save_weights_prefix or _root() / "snapshots" / name,
+        args.csv_file or root() / "results" / f"{name}.csv",
+        args.save_weights_prefix or root() / "snapshots" / name,
     )
     for path in files:
         check_writable(path.resolve().parent)
@@ -344,12 +373,17 @@ def _remove_snapshot(path: Path) -> None:
     snapshot.training_state_path(path).unlink(missing_ok=True)
 
 
-def _check_game(loaded: snapshot.Snapshot, path: Path, game: games.Game) -> None:
-    if (loaded.header["game"], loaded.header["rom_md5"]) != (game.name, game.rom_md5):
-        raise UserError(
-            f"{path} is a snapshot of {loaded.header['game']}, not of {game.name} "
-            f"({game.rom_path}); use the game it was trained on"
-        )
+def _read_experiences(run: Run) -> list[Experience]:
+    """Read the files of --load_experience, before anything of the run is written."""
+    settings = experience_settings(run.args, run.game, run.environment.action_meanings)
+    return [read_experience(path, settings) for path in run.args.load_experience or ()]
+
+
+def _fill_memory(run: Run, experiences: Sequence[Experience]) -> None:
+    """Let the replay memory begin with what people played."""
+    for path, experience in zip(run.args.load_experience or (), experiences, strict=True):
+        number = fill_memory(run.memory, experience, run.args.num_games)
+        logger.info("%s: %s steps of a person's play remembered", path, f"{number:,}")
 
 
 def _train_epochs(run: Run, args: argparse.Namespace, prefix: Path, done: int) -> None:
@@ -391,67 +425,6 @@ def _score_report(game: str, row: Row) -> str:
     if normalized is not None:
         lines.append(f"human-normalized score  {normalized:.1f}% (0: random play, 100: a human)")
     return "\n".join(lines) + "\n"
-
-
-class _Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Tell what is wrong and exit with status 2."""
-        self.exit(2, f"{self.prog}: {message}; --help tells the options\n")
-
-
-def _parser(command: str, description: str) -> argparse.ArgumentParser:
-    return _Parser(
-        prog=f"simple-dqn {command}",
-        description=description,
-        allow_abbrev=False,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-
-
-def _parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
-    """Parse; options come from the command line, else a preset, else the parser's defaults."""
-    args = parser.parse_intermixed_args(arguments)
-    if args.preset is not None:
-        args = parser.parse_intermixed_args([*_preset_arguments(args), *arguments])
-    logging.basicConfig(
-        level=args.log_level, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True
-    )
-    return args
-
-
-def _parse_with_snapshot(
-    parser: argparse.ArgumentParser, arguments: Sequence[str]
-) -> tuple[argparse.Namespace, snapshot.Snapshot]:
-    """Parse; what neither command line nor preset say is as in the run that wrote the snapshot."""
-    path = parser.parse_intermixed_args(arguments).snapshot
-    loaded = snapshot.read_snapshot(path)
-    parser.set_defaults(**loaded.header["options"])
-    return _parse(parser, arguments), loaded
-
-
-def _preset_arguments(args: argparse.Namespace) -> list[str]:
-    """The options of a preset, as they would stand on a command line."""
-    presets = resources.files("simple_dqn") / "presets"
-    own = presets / f"{args.preset}.toml"
-    try:
-        text = own.read_text() if own.is_file() else Path(args.preset).read_text()
-        values = tomllib.loads(text)
-    except (OSError, UnicodeError, tomllib.TOMLDecodeError) as error:
-        names = ", ".join(sorted(Path(str(p)).stem for p in presets.iterdir()))
-        raise UserError(
-            f"cannot read preset {args.preset}: {error}; give a TOML file or one of: {names}"
-        ) from error
-    for name, value in values.items():
-        if name not in vars(args) or not isinstance(value, bool | int | float | str):
-            raise UserError(
-                f"preset {args.preset}: {name} = {value!r} is no option; see --help for their names"
-            )
-    return [
-        f"--{name}={str(value).lower() if isinstance(value, bool) else value}"
-        for name, value in values.items()
-    ]
 
 
 def _usage(arguments: Sequence[str]) -> int:

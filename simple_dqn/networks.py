@@ -105,7 +105,7 @@ class QNetwork(nn.Sequential):
         if dueling:
             fully_connected = [Dueling(stream(num_atoms), fully_connected, num_atoms)]
         super().__init__(*convolutions, *fully_connected)
-        self._convolutions, self._fully_connected = convolutions, fully_connected
+        self._fully_connected = fully_connected
         self._filters = [p for layer in convolutions for p in layer.parameters()]
         self._has_modes = batch_norm
         self._num_atoms = num_atoms
@@ -118,17 +118,26 @@ class QNetwork(nn.Sequential):
         Args:
             states: uint8 (n, history, height, width).
         """
-        if self.kernels is not None:
-            layer = self.kernels.features(states, self._with_mean_in_bias(self._filters))
-        else:
-            layer = states.to(next(self.parameters()).dtype).mul_(1 / 255)
-            if self._pixel_mean:
-                layer -= self._pixel_mean
-            for module in self._convolutions:
-                layer = module(layer)
+        if self.kernels is None:
+            return self.of_pixels(self.scale(states))
+        layer = self.kernels.features(states, self._with_mean_in_bias(self._filters))
         for module in self._fully_connected:
             layer = module(layer)
-        return layer if self._num_atoms == 1 else layer.view(len(layer), -1, self._num_atoms)
+        return self._by_atoms(layer)
+
+    def of_pixels(self, pixels: Tensor) -> Tensor:
+        """`forward` of what `scale` gave."""
+        for module in self:
+            pixels = module(pixels)
+        return self._by_atoms(pixels)
+
+    def _by_atoms(self, outputs: Tensor) -> Tensor:
+        return outputs if self._num_atoms == 1 else outputs.view(len(outputs), -1, self._num_atoms)
+
+    def scale(self, states: Tensor) -> Tensor:
+        """States as the first layer sees them, of the weights' type."""
+        pixels = states.to(next(self.parameters()).dtype).mul_(1 / 255)
+        return pixels.sub_(self._pixel_mean) if self._pixel_mean else pixels
 
     def _with_mean_in_bias(self, filters: Sequence[Tensor]) -> Sequence[Tensor]:
         """The kernels read bytes, so the mean goes into the first bias: w(x - m) = wx - m sum w."""
@@ -145,7 +154,7 @@ class QNetwork(nn.Sequential):
         """Move to a device and type; `kernels`, if any, do the convolutions from now on."""
         self.to(device, dtype)
         self.kernels = kernels
-        convolutions = [layer for layer in self._convolutions if isinstance(layer, nn.Conv2d)]
+        convolutions = [layer for layer in self if isinstance(layer, nn.Conv2d)]
         for index, layer in enumerate(convolutions):
             weight = layer.weight.data
             layer.weight.data = (

@@ -16,6 +16,7 @@ NOT_KEPT = frozenset(
         "device_id",
         "game",
         "label",
+        "load_experience",
         "load_weights",
         "log_level",
         "native_kernels",
@@ -412,6 +413,13 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--load_weights", type=Path, metavar="SNAPSHOT", help="begin with the weights of a snapshot"
+    )
+    add(
+        "--load_experience",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="fill the replay memory with games of a person, too; from play.sh --record_experience",
     )
     add(
         "--save_weights_prefix",

@@ -16,6 +16,7 @@ from simple_dqn.replay_memory import ReplayMemory, Screens, ScreenStore
 
 if TYPE_CHECKING:
     from simple_dqn.deep_q_network import DeepQNetwork
+    from simple_dqn.watched_game import WatchedGame
 
 TEST_FRAMES = 18_000  # 5 minutes; Mnih et al. 2015, Methods, Evaluation procedure
 
@@ -74,6 +75,45 @@ def make_environment(
     if args.color_averaging:
         return ConsoleEnvironment(**settings, color_averaging=True)
     return ALEEnvironment(**settings, num_threads=threads.environment)
+
+
+def make_watched_game(
+    args: argparse.Namespace,
+    game: games.Game,
+    network: "DeepQNetwork | None",
+    *,
+    max_frames: int | None = None,
+) -> "WatchedGame":
+    """Make a game that a person sees, with test's rules; None: it may last for ever.
+
+    Raises:
+        UserError: it is no Atari game.
+    """
+    from simple_dqn.console_environment import Console
+    from simple_dqn.watched_game import WatchedGame
+
+    if args.environment == "gym":
+        raise UserError(f"{args.game} is no Atari game: only those can be played, filmed and shown")
+    seeds = np.random.SeedSequence(args.random_seed).generate_state(2) >> 1  # 31 bits
+    console = Console(
+        rom_path=game.rom_path,
+        repeat_action_probability=args.repeat_action_probability,
+        minimal_action_set=args.minimal_action_set,
+        color_averaging=args.color_averaging,
+        seed=int(seeds[0]),
+        sound=True,
+    )
+    return WatchedGame(
+        console,
+        network,
+        history_length=args.history_length,
+        screen_shape=(args.screen_height, args.screen_width),
+        frame_skip=args.frame_skip,
+        exploration_rate=args.exploration_rate_test,
+        random_starts=args.random_starts,
+        max_frames=max_frames,
+        random_seed=int(seeds[1]),
+    )
 
 
 def make_memory(args: argparse.Namespace, size: int, threads: Threads) -> ReplayMemory:

@@ -507,3 +507,28 @@ def test_a_network_without_convolutions(dueling: bool) -> None:
         network.reset_cost()
         network.train(batch)
     assert network.mean_cost() < 0.5 * first
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"native_kernels": True, "pixel_mean": 0.4},
+        {"network": "nips", "dueling": True, "distributional": "c51", "batch_norm": True},
+        {"datatype": "float64"},
+    ],
+)
+def test_a_copy_for_looking_inside_gives_the_same_values(changes: dict[str, Any]) -> None:
+    """Also after updates; and it is a copy."""
+    network = make_network(**changes)
+    for seed in range(3):
+        network.train(make_batch(seed))
+    copied = network.copy_network()
+    states = make_batch(9).prestates
+    with torch.no_grad():
+        values = network.values(copied(torch.from_numpy(states)))
+    predicted = network.predict(states)
+    np.testing.assert_allclose(values, predicted, rtol=1e-4, atol=1e-5)
+    with torch.no_grad():
+        for parameter in copied.parameters():
+            parameter.zero_()
+    np.testing.assert_array_equal(network.predict(states), predicted)

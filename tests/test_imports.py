@@ -5,7 +5,10 @@ import sys
 
 import pytest
 
-HEAVY = {"torch", "ale_py", "cv2", "gymnasium", "matplotlib", "safetensors", "stable_baselines3"}
+HEAVY = {
+    *("torch", "ale_py", "cv2", "gymnasium", "matplotlib", "safetensors", "stable_baselines3"),
+    *("pygame", "av"),
+}
 
 
 @pytest.mark.parametrize(
@@ -21,6 +24,14 @@ HEAVY = {"torch", "ale_py", "cv2", "gymnasium", "matplotlib", "safetensors", "st
         ("options", set()),
         ("parts", set()),
         ("main", {"safetensors"}),
+        ("command_line", {"safetensors"}),
+        ("experience", set()),
+        ("watched_game", {"ale_py", "cv2", "gymnasium"}),
+        ("watch", {"ale_py", "cv2", "gymnasium", "safetensors"}),
+        ("window", {"ale_py", "cv2", "gymnasium", "pygame"}),
+        ("terminal", {"cv2"}),
+        ("film", {"av", "cv2"}),
+        ("guided_backpropagation", {"torch"}),
         ("screen", {"cv2"}),
         ("ale_environment", {"ale_py", "gymnasium"}),  # ale_py imports gymnasium by itself
         ("gym_environment", {"gymnasium", "ale_py", "cv2"}),  # gymnasium its plugins

@@ -12,7 +12,9 @@ from ale_py import roms
 
 from simple_dqn import main as main_module
 from simple_dqn import snapshot
+from simple_dqn.command_line import make_parser
 from simple_dqn.main import main
+from simple_dqn.options import add_run_options
 
 OPTIONS = (
     "--screen_width 36 --screen_height 36 --replay_size 2000 --random_steps 120 --train_steps 120 "
@@ -22,15 +24,7 @@ TINY = OPTIONS.split()
 TIME_COLUMNS = {"total_time", "epoch_time", "steps_per_second"}
 Row = dict[str, str]
 
-
-@pytest.fixture(autouse=True)
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of its own, with a space in its path, and few held-out states to gather."""
-    root = tmp_path / "my dqn"
-    root.mkdir()
-    monkeypatch.setenv("SIMPLE_DQN_ROOT", str(root))
-    monkeypatch.setattr(main_module, "HELD_OUT_STATES", 3)
-    return root
+pytestmark = pytest.mark.usefixtures("root")
 
 
 def read_rows(csv_file: Path) -> list[Row]:
@@ -263,8 +257,8 @@ def test_presets_that_come_along_train(root: Path, preset: str) -> None:
 
 
 def test_preset_nature_is_the_defaults() -> None:
-    parser = main_module._parser("train", "")
-    main_module.add_run_options(parser)
+    parser = make_parser("train", "")
+    add_run_options(parser)
     defaults = vars(parser.parse_args([]))
     path = Path(main_module.__file__).parent / "presets" / "nature.toml"
     values = tomllib.loads(path.read_text())

@@ -25,7 +25,9 @@ def naive_find(leaves: list[float], wanted: float) -> int:
     changes=st.lists(
         st.lists(st.tuples(st.integers(0, 10**6), numbers), min_size=1, max_size=20), max_size=6
     ),
-    shares=st.lists(st.floats(0, 1, exclude_max=True, allow_subnormal=False), min_size=1, max_size=8),
+    shares=st.lists(
+        st.floats(0, 1, exclude_max=True, allow_subnormal=False), min_size=1, max_size=8
+    ),
 )
 @example(size=65, changes=[[(64, 1.0)], [(0, 0.0)]], shares=[0.0, 0.5])
 def test_tree_agrees_with_a_list(

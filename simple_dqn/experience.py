@@ -1,0 +1,165 @@
+"""A person's play, kept in a file and given to the replay memory."""
+
+import argparse
+import io
+import json
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from simple_dqn.errors import UserError
+from simple_dqn.files import write_atomically
+from simple_dqn.games import Game
+from simple_dqn.replay_memory import ReplayMemory
+
+if TYPE_CHECKING:
+    from simple_dqn.watched_game import Step
+
+FORMAT_VERSION = 1
+
+
+class Experience(NamedTuple):
+    """Steps in the order of play, each field with them as its first axis.
+
+    Attributes:
+        screens: uint8 (n, height, width), seen before acting.
+        actions: uint8 (n,), pressed in most of a step's frames.
+        rewards: float32 (n,), raw.
+        terminals: bool (n,), a life was lost or the game ended.
+        cuts: bool (n,), what follows does not go on from here: another game, or the network
+            played meanwhile.
+    """
+
+    screens: npt.NDArray[np.uint8]
+    actions: npt.NDArray[np.uint8]
+    rewards: npt.NDArray[np.float32]
+    terminals: npt.NDArray[np.bool_]
+    cuts: npt.NDArray[np.bool_]
+
+
+class Recorder:
+    """Collects the steps that a person plays."""
+
+    def __init__(self) -> None:
+        self._steps: list[Step] = []
+        self._cuts: list[bool] = []
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def add(self, step: "Step") -> None:
+        """Keep a step if a person played it."""
+        if step.first or not step.by_person:
+            self.cut()
+        if step.by_person:
+            self._steps.append(step)
+            self._cuts.append(False)
+
+    def cut(self) -> None:
+        """What is added next does not go on from the last step."""
+        if self._cuts:
+            self._cuts[-1] = True
+
+    def experience(self) -> Experience:
+        """All steps so far, at least one; what comes later does not go on from them."""
+        self.cut()
+        return Experience(
+            np.array([step.screen for step in self._steps], np.uint8),
+            np.array([step.action for step in self._steps], np.uint8),
+            np.array([step.reward for step in self._steps], np.float32),
+            np.array([step.terminal for step in self._steps], np.bool_),
+            np.array(self._cuts, np.bool_),
+        )
+
+
+def experience_settings(
+    args: argparse.Namespace, game: Game, action_meanings: Sequence[str]
+) -> dict[str, Any]:
+    """What steps depend on, so that they are only learned from where they mean the same."""
+    return {
+        "game": game.name,
+        "rom_md5": game.rom_md5,
+        "actions": " ".join(action_meanings),
+        "frame_skip": args.frame_skip,
+        "screen_width": args.screen_width,
+        "screen_height": args.screen_height,
+        "color_averaging": args.color_averaging,
+    }
+
+
+def write_experience(path: Path, experience: Experience, settings: dict[str, Any]) -> None:
+    """Write steps as a NumPy archive; the file appears whole or not at all.
+
+    Args:
+        path: of the file.
+        experience: the steps.
+        settings: what they depend on, by name; `read_experience` compares it.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    text = json.dumps({"format_version": FORMAT_VERSION, **settings})
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, settings=np.array(text), **experience._asdict())
+    write_atomically(path, buffer.getvalue())
+
+
+def read_experience(path: Path, settings: dict[str, Any]) -> Experience:
+    """Read steps; nothing in the file is ever executed.
+
+    Args:
+        path: written by `write_experience`.
+        settings: of the run that will learn from the steps.
+
+    Raises:
+        UserError: no such file, not one of ours, damaged, or played with other settings.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            text = str(archive["settings"])
+            experience = Experience(**{name: archive[name] for name in Experience._fields})
+    except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(
+            f"{path} is no experience, or a damaged one; "
+            "scripts/play.sh GAME --record_experience FILE makes such files"
+        ) from error
+    theirs = json.loads(text)
+    for name, value in {"format_version": FORMAT_VERSION, **settings}.items():
+        if theirs.get(name) != value:
+            raise UserError(
+                f"{path} was played with {name} = {theirs.get(name)}, this run has {value}; "
+                "give this run the same options, or leave the file out"
+            )
+    return experience
+
+
+def fill_memory(memory: ReplayMemory, experience: Experience, num_games: int) -> int:
+    """Add steps to the replay memory, cut into as many stretches as it has lanes.
+
+    Up to num_games - 1 of the last steps are left out, since all lanes are written together.
+
+    Returns:
+        How many steps were added.
+    """
+    length = len(experience.actions) // num_games
+    lanes = np.arange(num_games) * length
+    memory.cut()
+    for steps in lanes + np.arange(length)[:, None]:
+        memory.add(
+            experience.screens[steps],
+            experience.actions[steps].astype(np.int64),
+            experience.rewards[steps],
+            experience.terminals[steps],
+            experience.cuts[steps],
+        )
+    memory.cut()
+    return num_games * length

@@ -1,0 +1,165 @@
+"""Films with sound: H.264 and AAC in MP4, through PyAV, which brings its own codecs."""
+
+import logging
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import av
+import av.error
+import cv2
+import numpy as np
+import numpy.typing as npt
+from av.audio.resampler import AudioResampler
+
+from simple_dqn.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+_AAC_RATE = 48_000  # AAC knows only certain rates
+
+
+class Facts(NamedTuple):
+    """What a film file says of itself when it is opened again."""
+
+    frames: int
+    seconds: float
+    sound_seconds: float
+
+
+class Film:
+    """Writes a film frame by frame; a context manager that leaves a whole file or none.
+
+    An interrupt (Ctrl-C) ends the film where it is; the file is then still whole.
+    """
+
+    def __init__(self, path: Path, *, frames_per_second: int, sample_rate: int) -> None:
+        """Begin a film.
+
+        Args:
+            path: of the finished file; until then `<name>.part` stands beside it.
+            frames_per_second: of the pictures.
+            sample_rate: of the sound, in samples per second.
+
+        Raises:
+            UserError: the file cannot be written.
+        """
+        self.path = path
+        self.frames = 0
+        self._part = path.with_name(f"{path.name}.part")
+        self._rate, self._sample_rate = frames_per_second, sample_rate
+        self._samples = 0
+        self._video: Any = None  # its size comes with the first picture
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._container = av.open(
+                str(self._part), "w", format="mp4", options={"movflags": "faststart"}
+            )
+        except (OSError, av.error.FFmpegError) as error:
+            raise UserError(f"cannot write {self._part}: {error.strerror}") from error
+        self._audio = self._container.add_stream("aac", rate=_AAC_RATE, layout="mono")
+        self._resampler = AudioResampler(format="fltp", layout="mono", rate=_AAC_RATE)
+
+    def add(self, picture: npt.NDArray[np.uint8], sound: npt.NDArray[np.uint8]) -> None:
+        """Append a frame.
+
+        Args:
+            picture: uint8 (height, width, 3), RGB, even numbers of pixels.
+            sound: uint8 (samples,), 128 is silence.
+        """
+        if self._video is None:
+            height, width, _ = picture.shape
+            self._video = self._container.add_stream("libx264", rate=self._rate)
+            self._video.width, self._video.height = width, height
+            self._video.pix_fmt = "yuv420p"
+            self._video.options = {"crf": "18", "preset": "veryfast"}
+        frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+        frame.pts, frame.time_base = self.frames, Fraction(1, self._rate)
+        self._container.mux(self._video.encode(frame))
+        self.frames += 1
+        samples = (sound.astype(np.int16) - 128) << 8
+        piece = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
+        piece.sample_rate, piece.pts = self._sample_rate, self._samples
+        piece.time_base = Fraction(1, self._sample_rate)
+        self._samples += len(sound)
+        for resampled in self._resampler.resample(piece):
+            self._container.mux(self._audio.encode(resampled))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Finish the file, unless something went wrong or nothing was filmed."""
+        whole = self.frames > 0 and (kind is None or issubclass(kind, KeyboardInterrupt))
+        try:
+            if whole:
+                for resampled in self._resampler.resample(None):
+                    self._container.mux(self._audio.encode(resampled))
+                self._container.mux(self._video.encode(None))
+                self._container.mux(self._audio.encode(None))
+            self._container.close()
+            if whole:
+                self._check()
+                self._part.replace(self.path)
+                logger.info("wrote %s: %d frames, %.1f s", self.path, self.frames, self._seconds)
+        finally:
+            self._part.unlink(missing_ok=True)
+
+    def _check(self) -> None:
+        """Open what was written.
+
+        Raises:
+            UserError: frames or seconds are missing.
+        """
+        facts = read_facts(self._part)
+        wrong = max(abs(facts.seconds - self._seconds), abs(facts.sound_seconds - self._seconds))
+        if facts.frames != self.frames or wrong > 0.1:
+            raise UserError(
+                f"{self.path} would not be whole ({facts}, but {self.frames} frames of "
+                f"{self._seconds:.1f} s were filmed); it is not kept"
+            )
+
+    @property
+    def _seconds(self) -> float:
+        return self.frames / self._rate
+
+
+def read_facts(path: Path) -> Facts:
+    """Open a film and count what is in it.
+
+    Raises:
+        UserError: it cannot be opened.
+    """
+    try:
+        with av.open(str(path)) as container:
+            video, audio = container.streams.video[0], container.streams.audio[0]
+            assert video.time_base is not None
+            assert audio.time_base is not None
+            return Facts(
+                video.frames,
+                float((video.duration or 0) * video.time_base),
+                float((audio.duration or 0) * audio.time_base),
+            )
+    except (OSError, IndexError, av.error.FFmpegError) as error:
+        raise UserError(f"{path} was written, but cannot be opened: {error}") from error
+
+
+def write_picture(path: Path, picture: npt.NDArray[np.uint8]) -> None:
+    """Write a PNG of uint8 (height, width, 3), RGB.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    coded, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    assert coded
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data.tobytes())
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from error

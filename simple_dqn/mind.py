@@ -1,0 +1,165 @@
+"""The network's mind as a picture: Q-values, their recent past, the state, what the choice saw."""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from simple_dqn.watched_game import FRAMES_PER_SECOND, WatchedGame, widen
+
+if TYPE_CHECKING:
+    from simple_dqn.deep_q_network import DeepQNetwork
+    from simple_dqn.guided_backpropagation import GuidedNetwork
+
+Picture = npt.NDArray[np.uint8]
+Saliency = npt.NDArray[np.float32]
+
+WIDTH, HEIGHT = 360, 420  # of the panel, pixels
+_SECONDS = 8  # of value shown
+_BACK, _GRID, _TEXT = (24, 24, 28), (70, 70, 76), (222, 222, 222)
+_BAR, _CHOSEN = (92, 112, 140), (255, 158, 52)
+_HEAT = np.array([0, 220, 255], np.float32)
+
+
+class Mind:
+    """Follows the decisions of a game's network and draws them."""
+
+    def __init__(
+        self,
+        game: WatchedGame,
+        network: "DeepQNetwork",
+        guided: "GuidedNetwork",
+    ) -> None:
+        """Look into the network.
+
+        Args:
+            game: that it plays, or would.
+            network: knows the Q-values.
+            guided: the same network.
+        """
+        self._game, self._network, self._guided = game, network, guided
+        self._panel = MindPanel(game.action_meanings, FRAMES_PER_SECOND / game.frame_skip)
+        self._decision = -1
+        self._saliency = np.zeros(game.state.shape, np.float32)
+
+    def beside(self, picture: Picture) -> Picture:
+        """The game, what the choice looked at laid over it, and the panel at its right.
+
+        Args:
+            picture: uint8 (210, 160, 3), the console's.
+
+        Returns:
+            uint8 (420, 1000, 3).
+        """
+        game = self._game
+        if game.decisions != self._decision:
+            self._decision = game.decisions
+            values = self._network.predict(game.seen[None])[0]
+            # Beside a person's play: what the network would do.
+            action = int(values.argmax()) if game.person_plays else game.action
+            self._saliency = np.abs(self._guided.project_action(game.seen, action))
+            self._saliency /= max(float(self._saliency.max()), 1e-12)
+            self._panel.update(values, action, game.seen, self._saliency)
+        shown = widen(lay_over(picture, self._saliency[-1]))
+        return np.concatenate([shown, self._panel.picture], axis=1)
+
+
+class MindPanel:
+    """Draws the panel beside a game; one `update` per step of the network."""
+
+    def __init__(self, action_meanings: Sequence[str], steps_per_second: float) -> None:
+        """Prepare for these actions."""
+        self._names = list(action_meanings)
+        self._values: deque[float] = deque(maxlen=int(_SECONDS * steps_per_second))
+        self._lowest, self._highest = np.inf, -np.inf
+        self.picture: Picture = np.full((HEIGHT, WIDTH, 3), _BACK, np.uint8)
+
+    def update(
+        self,
+        values: npt.NDArray[np.float32],
+        action: int,
+        state: Picture,
+        saliency: Saliency,
+    ) -> None:
+        """Draw a new decision.
+
+        Args:
+            values: float32 (num_actions,), Q-values.
+            action: the one chosen.
+            state: uint8 (history, height, width).
+            saliency: float32 (history, height, width), 0 to 1, of the chosen action.
+        """
+        self._values.append(float(values.max()))
+        # The scale only widens, so that bars of one moment compare with another's.
+        self._lowest = min(self._lowest, float(values.min()))
+        self._highest = max(self._highest, float(values.max()))
+        self.picture = np.full((HEIGHT, WIDTH, 3), _BACK, np.uint8)
+        self._draw_values(values, action, top=8, bottom=212)
+        self._draw_past(top=228, bottom=300)
+        self._draw_state(state, saliency, top=324)
+
+    def _draw_values(
+        self, values: npt.NDArray[np.float32], action: int, top: int, bottom: int
+    ) -> None:
+        """A bar for each action from the lowest value seen to its own; the chosen one shines."""
+        row = min(30.0, (bottom - top) / len(values))
+        span = max(self._highest - self._lowest, 1e-6)
+        left, right = 118, WIDTH - 58
+        size = 0.42 if row > 16 else 0.34
+        for index, value in enumerate(values):
+            y = int(top + index * row)
+            colour = _CHOSEN if index == action else _BAR
+            end = left + int((right - left) * (float(value) - self._lowest) / span)
+            low, high = y + 2, int(y + row) - 2
+            cv2.rectangle(self.picture, (left, low), (max(end, left + 1), high), colour, -1)
+            self._write(self._names[index].lower(), 8, high - int((row - 14) / 2), size)
+            self._write(f"{float(value):.2f}", right + 6, high - int((row - 14) / 2), size)
+
+    def _draw_past(self, top: int, bottom: int) -> None:
+        """The best value over the last seconds, newest right."""
+        left, right = 8, WIDTH - 8
+        cv2.rectangle(self.picture, (left, top), (right, bottom), _GRID, 1)
+        if len(self._values) > 1:
+            past = np.array(self._values)
+            low, high = past.min(), max(past.max(), past.min() + 1e-6)
+            room = self._values.maxlen or len(past)
+            xs = right - (len(past) - 1 - np.arange(len(past))) * (right - left - 2) / room
+            ys = bottom - 3 - (past - low) / (high - low) * (bottom - top - 6)
+            points = np.stack([xs, ys], 1).round().astype(np.int32)
+            cv2.polylines(self.picture, [points], False, _CHOSEN, 1, cv2.LINE_AA)
+            text = f"value: {low:.2f} to {high:.2f} in the last {_SECONDS} s"
+            self._write(text, left, bottom + 14, 0.36)
+
+    def _draw_state(self, state: Picture, saliency: Saliency, top: int) -> None:
+        """The screens that the network sees, oldest left, with what the choice looked at."""
+        number = len(state)
+        side = min(84, (WIDTH - 16) // number - 4)
+        for index in range(number):
+            grey = cv2.cvtColor(state[index], cv2.COLOR_GRAY2RGB)
+            screen = cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA)
+            x = 8 + index * (side + 4)
+            self.picture[top : top + side, x : x + side] = lay_over(screen, saliency[index])
+
+    def _write(self, text: str, x: int, y: int, size: float) -> None:
+        font, where = cv2.FONT_HERSHEY_SIMPLEX, (x, y)
+        cv2.putText(self.picture, text, where, font, size, _TEXT, 1, cv2.LINE_AA)
+
+
+def lay_over(picture: Picture, saliency: Saliency) -> Picture:
+    """Lay a saliency over a picture in light blue.
+
+    Args:
+        picture: uint8 (height, width, 3), RGB.
+        saliency: float32, 0 to 1, of any size; resized to the picture's.
+
+    Returns:
+        uint8 (height, width, 3).
+    """
+    height, width = picture.shape[:2]
+    heat = cv2.resize(saliency, (width, height), interpolation=cv2.INTER_LINEAR)
+    share = np.clip(1.5 * heat - 0.2, 0, 0.85)[..., None]
+    laid: Picture = (picture * (1 - share) + _HEAT * share).astype(np.uint8)
+    return laid

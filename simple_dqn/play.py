@@ -1,0 +1,196 @@
+"""Playing: what keys do, whoever shows the pictures."""
+
+import time
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from simple_dqn.watched_game import FRAMES_PER_SECOND, Frame, Step, WatchedGame, widen
+
+SPEEDS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+_DIRECTIONS = ("UP", "DOWN", "RIGHT", "LEFT", "FIRE")  # in the order of ALE's names: UPRIGHTFIRE
+_LATEST = 0.1  # seconds; who is later than this does not hurry to catch up
+
+
+class Display(Protocol):
+    """Where a game is shown and keys are pressed: `Window` or `Terminal`."""
+
+    def poll(self) -> tuple[list[str], Collection[str]]:
+        """Keys pressed since the last call, and which of `_DIRECTIONS` are held down now."""
+
+    def show(self, picture: npt.NDArray[np.uint8], lines: Collection[str]) -> None:
+        """Show a picture, uint8 (height, width, 3), and lines of text below it."""
+
+    def sound(self, samples: npt.NDArray[np.uint8], volume: float) -> None:
+        """Let a frame's sound be heard, at a volume from 0 to 1."""
+
+
+class Play:
+    """A person watches a game, takes over and gives back."""
+
+    def __init__(
+        self,
+        game: WatchedGame,
+        display: Display,
+        *,
+        has_network: bool,
+        beside: Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]] | None,
+        show_mind: bool,
+        on_step: Callable[[Step], None],
+    ) -> None:
+        """Prepare to play a game that has started.
+
+        Args:
+            game: on its console.
+            display: shows it.
+            has_network: there is someone to give the game back to.
+            beside: puts the network's mind beside a picture (`Mind.beside`); None: there is none.
+            show_mind: from the start.
+            on_step: told of each step.
+        """
+        self._game = game
+        self._display = display
+        self._has_network = has_network
+        self._beside = beside
+        self._shows_mind = show_mind
+        self._on_step = on_step
+        self._speed = SPEEDS.index(1.0)
+        self._volume = 50  # percent
+        self._paused = self._one_step = self._done = False
+        self._frames_due = 0.0
+        self._keys: dict[str, Callable[[], None]] = {
+            "m": self._change_over,
+            "a": partial(self._change_speed, -1),
+            "-": partial(self._change_speed, -1),
+            "s": partial(self._change_speed, 1),
+            "+": partial(self._change_speed, 1),
+            "[": partial(self._change_volume, -10),
+            "]": partial(self._change_volume, 10),
+            "p": self._pause,
+            "n": self._step,
+            "r": game.start,
+            "v": self._change_mind,
+            "q": self._leave,
+            "escape": self._leave,
+            "close": self._leave,
+        }
+
+    def run(self) -> None:
+        """Play until the person leaves."""
+        picture = self._game.console.ale.getScreenRGB()
+        due = time.perf_counter()
+        while not self._done:
+            pressed, held = self._display.poll()
+            for key in pressed:
+                self.press(key)
+            for frame in self._play(held):
+                picture = frame.picture
+            draw = self._beside if self._shows_mind and self._beside is not None else widen
+            self._display.show(draw(picture), self._lines())
+            due = max(due + 1 / FRAMES_PER_SECOND, time.perf_counter() - _LATEST)
+            time.sleep(max(0.0, due - time.perf_counter()))
+
+    def press(self, key: str) -> None:
+        """Do what a key says; others do nothing.
+
+        While the person plays, w, a, s and d steer, so that only - and + change the speed.
+        """
+        if key in self._keys and not (key in {"a", "s"} and self._game.person_plays):
+            self._keys[key]()
+
+    def _change_over(self) -> None:
+        self._game.person_plays = not self._game.person_plays or not self._has_network
+
+    def _change_speed(self, by: int) -> None:
+        self._speed = min(max(self._speed + by, 0), len(SPEEDS) - 1)
+
+    def _change_volume(self, by: int) -> None:
+        self._volume = min(max(self._volume + by, 0), 100)
+
+    def _pause(self) -> None:
+        self._paused = not self._paused
+
+    def _step(self) -> None:
+        self._paused = self._one_step = True
+
+    def _change_mind(self) -> None:
+        self._shows_mind = not self._shows_mind
+
+    def _leave(self) -> None:
+        self._done = True
+
+    def _play(self, held: Collection[str]) -> list[Frame]:
+        """Play the frames that are due after another sixtieth of a second."""
+        if self._one_step:
+            self._one_step = False
+            frames = [self._frame(held)]
+            while frames[-1].step is None:
+                frames.append(self._frame(held))
+            return frames
+        if self._paused:
+            return []
+        self._frames_due += SPEEDS[self._speed]
+        number, self._frames_due = int(self._frames_due), self._frames_due % 1
+        return [self._frame(held) for _ in range(number)]
+
+    def _frame(self, held: Collection[str]) -> Frame:
+        frame = self._game.frame(action_of(held, self._game.action_meanings))
+        if SPEEDS[self._speed] == 1 and not self._paused:
+            self._display.sound(frame.sound, self._volume / 100)
+        if frame.step is not None:
+            self._on_step(frame.step)
+        if frame.game_over:
+            self._game.start()
+        return frame
+
+    def _lines(self) -> list[str]:
+        """Who plays and how it goes; which keys there are."""
+        game = self._game
+        lives = game.console.ale.lives()
+        status = [
+            "You play" if game.person_plays else "The network plays",
+            f"score {game.score:g}",
+            f"lives {lives}" if lives else "",
+            f"speed {SPEEDS[self._speed]:g}",
+            f"volume {self._volume}%",
+            "paused" if self._paused else "",
+        ]
+        keys = [
+            "arrows or WASD, space: steer" if game.person_plays else "a/s: speed",
+            "-/+: speed" if game.person_plays else "",
+            "m: change over" if self._has_network else "",
+            "[/]: volume",
+            "p: pause",
+            "n: step",
+            "r: new game",
+            "v: mind" if self._beside is not None else "",
+            "q: quit",
+        ]
+        return ["   ".join(filter(None, status)), "  ".join(filter(None, keys))]
+
+
+def action_of(held: Collection[str], action_meanings: list[str]) -> int:
+    """The action that fits the held directions best.
+
+    A game without up and down takes them as right and left, as Pong's paddle moves.
+
+    Args:
+        held: of `_DIRECTIONS`.
+        action_meanings: ALE's names of the actions that there are.
+
+    Returns:
+        The action's number.
+    """
+    directions = set(held)
+    if not any(name.startswith(("UP", "DOWN")) for name in action_meanings):
+        vertical = {"UP": "RIGHT", "DOWN": "LEFT"}
+        directions = {vertical.get(direction, direction) for direction in held}
+    wanted = [direction for direction in _DIRECTIONS if direction in directions]
+    moves = [direction for direction in wanted if direction != "FIRE"]
+    fire = wanted[len(moves) :]
+    candidates = ["".join(wanted), *("".join([move, *fire]) for move in moves)]
+    candidates += ["".join(moves), *wanted, "NOOP"]
+    return next(action_meanings.index(name) for name in candidates if name in action_meanings)

@@ -1,0 +1,113 @@
+"""A game drawn in the terminal itself: two pixels to a character, in true or 256 colours."""
+
+import contextlib
+import os
+import re
+import select
+import shutil
+import sys
+import termios
+import time
+import tty
+from collections.abc import Collection
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from simple_dqn.errors import UserError
+
+_KEY = re.compile(r"\x1b[\[O][0-9;]*[A-Za-z~]|.", re.DOTALL)  # an escape sequence or a character
+_ARROWS = {"A": "UP", "B": "DOWN", "C": "RIGHT", "D": "LEFT"}
+_LETTERS = {"w": "UP", "a": "LEFT", "s": "DOWN", "d": "RIGHT", " ": "FIRE"}
+_HELD_SECONDS = 0.15  # a terminal tells of presses alone; repeats come more often than this
+_SECONDS_BETWEEN_PICTURES = 1 / 30
+
+
+class Terminal:
+    """Shows pictures as half blocks; a `play.Display` without sound."""
+
+    def __init__(self) -> None:
+        """Take over the terminal.
+
+        Raises:
+            UserError: standard input or output is none.
+        """
+        if not (sys.stdin.isatty() and sys.stdout.isatty()):
+            raise UserError(
+                "--display terminal needs a terminal, but standard input or output is a pipe or a "
+                "file; call it from a terminal, without redirection"
+            )
+        self._true_colour = os.environ.get("COLORTERM", "") in {"truecolor", "24bit"}
+        self._held: dict[str, float] = {}
+        self._next_picture = 0.0
+        self._settings = termios.tcgetattr(sys.stdin)
+        tty.setcbreak(sys.stdin)
+        self._write("\x1b[?1049h\x1b[?25l")  # the other screen, without a cursor
+
+    def poll(self) -> tuple[list[str], Collection[str]]:
+        """Keys pressed since the last call, and directions pressed lately."""
+        pressed: list[str] = []
+        now = time.perf_counter()
+        if select.select([sys.stdin], [], [], 0)[0]:
+            text = os.read(sys.stdin.fileno(), 4096).decode(errors="ignore")
+            for key in _KEY.findall(text) if text else ["close"]:
+                direction = _ARROWS.get(key[-1]) if len(key) == 3 else _LETTERS.get(key)
+                if direction:
+                    self._held[direction] = now
+                pressed.append("escape" if key == "\x1b" else key)
+        self._held = {d: then for d, then in self._held.items() if now - then < _HELD_SECONDS}
+        return pressed, set(self._held)
+
+    def show(self, picture: npt.NDArray[np.uint8], lines: Collection[str]) -> None:
+        """Draw a picture as large as fits with lines of text below."""
+        now = time.perf_counter()
+        if now < self._next_picture:
+            return
+        self._next_picture = now + _SECONDS_BETWEEN_PICTURES
+        columns, rows = shutil.get_terminal_size()
+        text = "".join(f"\r\n{line[: columns - 1]}\x1b[K" for line in lines)
+        drawn = draw(picture, columns, rows - len(lines), true_colour=self._true_colour)
+        self._write(f"\x1b[H{drawn}{text}\x1b[J")
+
+    def sound(self, samples: npt.NDArray[np.uint8], volume: float) -> None:
+        """Terminals are silent."""
+
+    def close(self) -> None:
+        """Give the terminal back as it was."""
+        with contextlib.suppress(OSError):
+            self._write("\x1b[0m\x1b[?25h\x1b[?1049l")
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._settings)
+
+    def _write(self, text: str) -> None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+
+def draw(picture: npt.NDArray[np.uint8], columns: int, rows: int, *, true_colour: bool) -> str:
+    """A picture as half-block characters.
+
+    Args:
+        picture: uint8 (height, width, 3), RGB.
+        columns: of the terminal; each is one pixel.
+        rows: of the terminal; each is two pixels.
+        true_colour: 16 million colours, else xterm's 256.
+    """
+    height, width = picture.shape[:2]
+    scale = min(columns / width, 2 * max(rows, 1) / height)
+    size = (max(1, int(width * scale)), max(1, int(height * scale / 2)) * 2)
+    colours = cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.int64)
+    if not true_colour:
+        cube = (colours * 5 + 127) // 255  # 6x6x6 of the 256 colours
+        colours = 16 + cube @ np.array([36, 6, 1])[:, None]
+    code, pairs = ("2" if true_colour else "5"), np.concatenate([colours[::2], colours[1::2]], 2)
+    drawn = []
+    for row in pairs:  # (columns, upper and lower colour)
+        changes = np.flatnonzero(np.any(row[1:] != row[:-1], axis=1)) + 1
+        starts = [0, *changes.tolist()]
+        text = ""
+        for start, end in zip(starts, [*starts[1:], len(row)], strict=True):
+            upper, lower = (";".join(map(str, half)) for half in np.split(row[start], 2))
+            text += f"\x1b[38;{code};{upper};48;{code};{lower}m" + "▀" * (end - start)
+        drawn.append(f"{text}\x1b[0m\x1b[K")
+    return "\r\n".join(drawn)

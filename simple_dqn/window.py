@@ -1,0 +1,151 @@
+"""A window with sound, through pygame."""
+
+import logging
+import os
+import sys
+from collections.abc import Collection
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from simple_dqn.errors import UserError
+from simple_dqn.watched_game import SAMPLE_RATE
+
+os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+os.environ.setdefault("SDL_VIDEO_X11_WMCLASS", "simple_dqn")
+import pygame
+
+logger = logging.getLogger(__name__)
+
+_STEERING = {
+    pygame.K_UP: "UP",
+    pygame.K_DOWN: "DOWN",
+    pygame.K_LEFT: "LEFT",
+    pygame.K_RIGHT: "RIGHT",
+    pygame.K_SPACE: "FIRE",
+    pygame.K_w: "UP",
+    pygame.K_a: "LEFT",
+    pygame.K_s: "DOWN",
+    pygame.K_d: "RIGHT",
+}
+# SDL's drivers without a screen; it takes one where it finds nothing better, unless asked for.
+_UNSEEN = {"dummy", "offscreen"}
+_TEXT, _DIM, _BACK = (230, 230, 230), (150, 150, 155), (16, 16, 18)
+_BAR = 46  # pixels below the picture for two lines of text
+_FRAMES_PER_SOUND = 4
+
+
+class Window:
+    """Shows pictures in a window that can be resized; a `play.Display`."""
+
+    def __init__(self, title: str, width: int, height: int) -> None:
+        """Open the window.
+
+        Args:
+            title: of the window.
+            width: of the pictures at first.
+            height: of the pictures at first.
+
+        Raises:
+            UserError: there is no display.
+        """
+        try:
+            _check_screen()
+            pygame.display.init()
+            if not os.environ.get("SDL_VIDEODRIVER") and pygame.display.get_driver() in _UNSEEN:
+                raise pygame.error("no screen found")
+        except pygame.error as error:
+            raise UserError(
+                f"no display for a window ({error}): play in the terminal with --display terminal, "
+                "film the game with scripts/record.sh, or run on a machine with a screen"
+            ) from error
+        pygame.font.init()
+        self._shape: tuple[int, ...] = (height, width)
+        self._sizes: dict[tuple[int, ...], tuple[int, int]] = {}  # of the window, by shape
+        desktop_width, desktop_height = pygame.display.get_desktop_sizes()[0]
+        scale = max(1.0, min(0.8 * desktop_width / width, 0.8 * desktop_height / height, 2.0))
+        pygame.display.set_caption(title)
+        self._surface = pygame.display.set_mode(
+            (int(width * scale), int(height * scale) + _BAR), pygame.RESIZABLE
+        )
+        self._font = pygame.font.Font(None, 22)
+        self._channel = self._open_sound()
+        self._samples: list[npt.NDArray[np.uint8]] = []
+
+    def poll(self) -> tuple[list[str], Collection[str]]:
+        """Keys pressed since the last call, and directions held now."""
+        pressed = []
+        for event in pygame.event.get():
+            if event.type == pygame.QUIT:
+                pressed.append("close")
+            elif event.type == pygame.KEYDOWN:
+                pressed.append(event.unicode or pygame.key.name(event.key))
+                if event.key == pygame.K_ESCAPE:
+                    pressed[-1] = "escape"
+        keys = pygame.key.get_pressed()
+        return pressed, {direction for key, direction in _STEERING.items() if keys[key]}
+
+    def show(self, picture: npt.NDArray[np.uint8], lines: Collection[str]) -> None:
+        """Show a picture as large as fits, and two lines of text below it."""
+        self._follow(picture.shape[:2])
+        width, height = self._surface.get_size()
+        room = max(1, height - _BAR)
+        scale = min(width / picture.shape[1], room / picture.shape[0])
+        size = (max(1, int(picture.shape[1] * scale)), max(1, int(picture.shape[0] * scale)))
+        scaled = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR)
+        self._surface.fill(_BACK)
+        image = pygame.image.frombuffer(scaled.tobytes(), size, "RGB")
+        self._surface.blit(image, ((width - size[0]) // 2, (room - size[1]) // 2))
+        for index, (line, colour) in enumerate(zip(lines, (_TEXT, _DIM), strict=True)):
+            text = self._font.render(line, True, colour)
+            if text.get_width() > width - 20:
+                text = pygame.transform.smoothscale_by(text, (width - 20) / text.get_width())
+            self._surface.blit(text, (10, room + 5 + 20 * index))
+        pygame.display.flip()
+
+    def sound(self, samples: npt.NDArray[np.uint8], volume: float) -> None:
+        """Let a frame's sound be heard; what comes too late is dropped."""
+        if self._channel is None:
+            return
+        self._samples.append(samples)
+        if len(self._samples) < _FRAMES_PER_SOUND:
+            return
+        joined, self._samples = np.concatenate(self._samples), []
+        if self._channel.get_queue() is None:
+            wave = ((joined.astype(np.int16) - 128) << 7).tobytes()
+            self._channel.set_volume(volume)
+            self._channel.queue(pygame.mixer.Sound(buffer=wave))
+
+    def close(self) -> None:
+        """Close the window."""
+        pygame.quit()
+
+    def _follow(self, shape: tuple[int, ...]) -> None:
+        """Make the window wider when the picture becomes so, and give it its old size back."""
+        if shape != self._shape:
+            width, height = self._sizes[self._shape] = self._surface.get_size()
+            widest = int(0.95 * pygame.display.get_desktop_sizes()[0][0])
+            wider = (min(width * shape[1] // self._shape[1], widest), height)
+            size = self._sizes.get(shape, wider)
+            self._surface = pygame.display.set_mode(size, pygame.RESIZABLE)
+            self._shape = shape
+
+    def _open_sound(self) -> pygame.mixer.Channel | None:
+        try:
+            pygame.mixer.init(SAMPLE_RATE, -16, 1, 512, allowedchanges=0)
+        except pygame.error as error:
+            logger.warning("no sound: %s", error)
+            return None
+        return pygame.mixer.Channel(0)
+
+
+def _check_screen() -> None:
+    """Spare SDL the search, and the person its complaints, where there can be no screen.
+
+    Raises:
+        pygame.error: so it is.
+    """
+    named = ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")
+    if sys.platform == "linux" and not any(os.environ.get(name) for name in named):
+        raise pygame.error("neither DISPLAY nor WAYLAND_DISPLAY is set")

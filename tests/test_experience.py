@@ -1,0 +1,155 @@
+"""A person's steps: kept, read again, and given to the replay memory."""
+
+import argparse
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from simple_dqn.errors import UserError
+from simple_dqn.experience import (
+    Experience,
+    Recorder,
+    experience_settings,
+    fill_memory,
+    read_experience,
+    write_experience,
+)
+from simple_dqn.games import Game
+from simple_dqn.replay_memory import ReplayMemory
+from simple_dqn.watched_game import Step
+
+SHAPE = (3, 2)
+SETTINGS = {"game": "pong", "frame_skip": 4}
+
+
+def make_step(
+    number: int, *, first: bool = False, terminal: bool = False, by_person: bool = True
+) -> Step:
+    screen = np.full(SHAPE, number, np.uint8)
+    return Step(first, screen, number % 5, number / 2, terminal, by_person)
+
+
+def make_experience(length: int, cuts: tuple[int, ...] = ()) -> Experience:
+    recorder = Recorder()
+    for number in range(length):
+        recorder.add(make_step(number, first=number - 1 in cuts))
+    return recorder.experience()
+
+
+def test_only_the_persons_steps_are_kept_and_parted() -> None:
+    recorder = Recorder()
+    recorder.add(make_step(0, first=True, by_person=False))
+    for number, by_person in enumerate([True, True, False, False, True], 1):
+        recorder.add(make_step(number, by_person=by_person, terminal=number == 2))
+    recorder.add(make_step(6, first=True))
+    recorder.add(make_step(7))
+    experience = recorder.experience()
+    assert len(recorder) == 5
+    assert experience.screens[:, 0, 0].tolist() == [1, 2, 5, 6, 7]
+    assert experience.actions.tolist() == [1, 2, 0, 1, 2]
+    assert experience.rewards.tolist() == [0.5, 1, 2.5, 3, 3.5]
+    assert experience.terminals.tolist() == [False, True, False, False, False]
+    assert experience.cuts.tolist() == [False, True, True, False, True]
+
+
+@given(data=st.data(), length=st.integers(1, 60))
+@settings(max_examples=30)
+def test_what_is_written_is_read(
+    data: st.DataObject, length: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    cuts = tuple(data.draw(st.lists(st.integers(0, length))))
+    experience = make_experience(length, cuts)
+    path = tmp_path_factory.mktemp("experience") / "played.npz"
+    write_experience(path, experience, SETTINGS)
+    for read, written in zip(read_experience(path, SETTINGS), experience, strict=True):
+        np.testing.assert_array_equal(read, written)
+        assert read.dtype == written.dtype
+
+
+def test_other_settings_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "played.npz"
+    write_experience(path, make_experience(3), SETTINGS)
+    with pytest.raises(UserError, match="played with frame_skip = 4, this run has 3"):
+        read_experience(path, {**SETTINGS, "frame_skip": 3})
+
+
+def test_what_is_no_experience_is_refused(tmp_path: Path) -> None:
+    good = tmp_path / "good.npz"
+    write_experience(good, make_experience(3), SETTINGS)
+    other = io.BytesIO()
+    np.savez(other, screens=np.zeros(3))
+    array = io.BytesIO()
+    np.save(array, np.zeros(3))
+    pickled = io.BytesIO()
+    np.savez(pickled, settings=np.array([{}], dtype=object))
+    bad = [good.read_bytes()[:-30], b"", b"text", other.getvalue(), array.getvalue()]
+    bad.append(pickled.getvalue())
+    for content in [*bad, good.read_bytes().replace(b"PK\x03\x04", b"PK\x03\x05", 1)]:
+        path = tmp_path / "bad.npz"
+        path.write_bytes(content)
+        with pytest.raises(UserError, match="is no experience"):
+            read_experience(path, SETTINGS)
+    with pytest.raises(UserError, match="No such file"):
+        read_experience(tmp_path / "missing.npz", SETTINGS)
+    with pytest.raises(UserError, match="cannot read"):
+        read_experience(tmp_path, SETTINGS)
+
+
+def test_the_settings_are_what_the_meaning_of_steps_depends_on() -> None:
+    args: dict[str, Any] = {
+        "frame_skip": 4,
+        "screen_width": 84,
+        "screen_height": 84,
+        "color_averaging": False,
+    }
+    game = Game("pong", Path("pong.bin"), "md5")
+
+    def make(**changes: Any) -> dict[str, Any]:
+        return experience_settings(argparse.Namespace(**args | changes), game, ["NOOP", "UP"])
+
+    assert make() == make()
+    for name, value in (("frame_skip", 1), ("screen_width", 42), ("color_averaging", True)):
+        assert make(**{name: value}) != make()
+
+
+@given(
+    length=st.integers(5, 40),
+    num_games=st.integers(1, 3),
+    cuts=st.sets(st.integers(0, 40)),
+    seed=st.integers(0, 9),
+)
+@settings(max_examples=40, deadline=None)
+def test_the_memory_holds_what_was_played(
+    length: int, num_games: int, cuts: set[int], seed: int
+) -> None:
+    """Every transition drawn is one of the person's; their numbers stand in the screens."""
+    memory = ReplayMemory(
+        size=60, num_games=num_games, history_length=2, screen_shape=SHAPE, batch_size=16
+    )
+    first = np.full((num_games, *SHAPE), 200, np.uint8)
+    nothing = np.zeros(num_games, np.bool_)
+    memory.add(first, np.zeros(num_games, np.int64), np.zeros(num_games), nothing, nothing)
+    added = fill_memory(memory, make_experience(length, tuple(cuts)), num_games)
+    assert added == length - length % num_games
+    assert len(memory) == added + num_games
+    follows = {
+        number
+        for number in range(added - 1)
+        if number not in cuts and (number + 1) % (length // num_games)
+    }
+    assert memory.can_sample() == bool(follows) or not memory.can_sample()
+    if not memory.can_sample():
+        return
+    (batch,) = memory.get_minibatches(np.random.default_rng(seed), 1)
+    for index in range(16):
+        number = int(batch.prestates[index, -1, 0, 0])
+        assert number in follows
+        assert batch.poststates[index, -1, 0, 0] == number + 1
+        assert batch.actions[index] == number % 5
+        assert batch.rewards[index, 0] == number / 2
+        assert batch.prestates[index, 0, 0, 0] in (number - 1, 0)

@@ -1,0 +1,112 @@
+"""Films are opened again and looked at."""
+
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from simple_dqn.errors import UserError
+from simple_dqn.film import Film, write_picture
+
+RATE, SAMPLES = 60, 512
+
+
+def tone(frame: int) -> npt.NDArray[np.uint8]:
+    """A frame's part of a 480 Hz sine."""
+    times = (frame * SAMPLES + np.arange(SAMPLES)) / (RATE * SAMPLES)
+    return (128 + 60 * np.sin(2 * np.pi * 480 * times)).astype(np.uint8)
+
+
+def picture(frame: int) -> npt.NDArray[np.uint8]:
+    """A white bar that moves a pixel pair to the right with each frame."""
+    screen = np.zeros((64, 96, 3), np.uint8)
+    screen[:, 2 * (frame % 40) : 2 * (frame % 40) + 8] = 255
+    return screen
+
+
+def make(path: Path, frames: int = 90, error: BaseException | None = None) -> None:
+    with Film(path, frames_per_second=RATE, sample_rate=RATE * SAMPLES) as film:
+        for frame in range(frames):
+            film.add(picture(frame), tone(frame))
+        if error is not None:
+            raise error
+
+
+def test_pictures_and_sound_are_there(tmp_path: Path) -> None:
+    make(tmp_path / "films" / "film.mp4")
+    assert [path.name for path in (tmp_path / "films").iterdir()] == ["film.mp4"]
+    with av.open(str(tmp_path / "films" / "film.mp4")) as container:
+        video, audio = container.streams.video[0], container.streams.audio[0]
+        assert video.codec_context.name == "h264"
+        assert (video.width, video.height, video.pix_fmt) == (96, 64, "yuv420p")
+        assert video.average_rate == RATE
+        assert audio.codec_context.name == "aac"
+        pictures = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        container.seek(0)
+        sound = np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
+    assert len(pictures) == 90
+    for index in (0, 17, 89):
+        difference = pictures[index].astype(int) - picture(index)
+        assert np.abs(difference).mean() < 8
+    assert len(sound) / 48_000 == pytest.approx(1.5, abs=0.1)
+    middle = sound[12_000:60_000]
+    spectrum = np.abs(np.fft.rfft(middle * np.hanning(len(middle))))
+    assert np.fft.rfftfreq(len(middle), 1 / 48_000)[spectrum.argmax()] == pytest.approx(480, abs=2)
+    assert np.abs(middle).max() == pytest.approx(60 / 128, rel=0.1)
+
+
+def test_sound_is_in_step_with_the_picture(tmp_path: Path) -> None:
+    """Silence, and then a tone from frame 60 on, at the time of that frame."""
+    path = tmp_path / "film.mp4"
+    with Film(path, frames_per_second=RATE, sample_rate=RATE * SAMPLES) as film:
+        for frame in range(120):
+            film.add(
+                picture(frame), tone(frame) if frame >= 60 else np.full(SAMPLES, 128, np.uint8)
+            )
+    with av.open(str(path)) as container:
+        frames = list(container.decode(audio=0))
+    assert frames[0].time == pytest.approx(0, abs=0.03)
+    sound = np.concatenate([frame.to_ndarray()[0] for frame in frames])
+    assert np.flatnonzero(np.abs(sound) > 0.1)[0] / 48_000 == pytest.approx(1.0, abs=0.03)
+
+
+@pytest.mark.parametrize("odd", [1, 7])
+def test_short_films_are_whole(tmp_path: Path, odd: int) -> None:
+    make(tmp_path / "film.mp4", frames=odd)
+    with av.open(str(tmp_path / "film.mp4")) as container:
+        assert len(list(container.decode(video=0))) == odd
+
+
+def test_an_interrupted_film_is_whole_up_to_there(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        make(tmp_path / "film.mp4", error=KeyboardInterrupt())
+    with av.open(str(tmp_path / "film.mp4")) as container:
+        assert container.streams.video[0].frames == 90
+
+
+@pytest.mark.parametrize("frames", [0, 30])
+def test_an_error_leaves_no_file(tmp_path: Path, frames: int) -> None:
+    with pytest.raises(RuntimeError):
+        make(tmp_path / "film.mp4", frames, RuntimeError())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_filmed_leaves_no_file(tmp_path: Path) -> None:
+    make(tmp_path / "film.mp4", frames=0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write"):
+        make(tmp_path / "file" / "film.mp4")
+
+
+def test_pictures_are_written_as_they_are(tmp_path: Path) -> None:
+    screen = np.random.default_rng(0).integers(256, size=(21, 16, 3), dtype=np.uint8)
+    write_picture(tmp_path / "pictures" / "1.png", screen)
+    read = cv2.imread(str(tmp_path / "pictures" / "1.png"))
+    np.testing.assert_array_equal(cv2.cvtColor(read, cv2.COLOR_BGR2RGB), screen)

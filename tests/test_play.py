@@ -1,0 +1,173 @@
+"""What keys do, in a game on the real console; the display only remembers."""
+
+from collections.abc import Collection
+
+import ale_py
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_watched_game import Script, make_console, make_game
+
+from simple_dqn.play import Play, action_of
+from simple_dqn.watched_game import Step
+
+PONG = ["NOOP", "FIRE", "RIGHT", "LEFT", "RIGHTFIRE", "LEFTFIRE"]
+BREAKOUT = ["NOOP", "FIRE", "RIGHT", "LEFT"]
+FREEWAY = ["NOOP", "UP", "DOWN"]
+ALL = list(ale_py.Action.__members__)[:18]
+directions = st.sets(st.sampled_from(["UP", "DOWN", "LEFT", "RIGHT", "FIRE"]))
+
+
+class Keyboard:
+    """A display on which a list of keys is pressed, one list a sixtieth of a second."""
+
+    def __init__(self, keys: list[str], held: Collection[str] = ()) -> None:
+        self._keys = [key.split() for key in keys]
+        self._held = held
+        self.pictures: list[npt.NDArray[np.uint8]] = []
+        self.lines: list[list[str]] = []
+        self.sounds: list[float] = []
+
+    def poll(self) -> tuple[list[str], Collection[str]]:
+        return (self._keys.pop(0) if self._keys else ["q"]), self._held
+
+    def show(self, picture: npt.NDArray[np.uint8], lines: Collection[str]) -> None:
+        self.pictures.append(picture)
+        self.lines.append(list(lines))
+
+    def sound(self, samples: npt.NDArray[np.uint8], volume: float) -> None:
+        assert samples.shape == (512,)
+        self.sounds.append(volume)
+
+
+def run(
+    keys: list[str], held: Collection[str] = (), *, with_network: bool = True
+) -> tuple[Keyboard, list[Step]]:
+    """Press keys; what was shown (without the frame in which the game was left) and played."""
+    network = Script(np.full(2_000, 1), len(PONG)) if with_network else None
+    keyboard, steps = Keyboard(keys, held), []
+    play = Play(
+        make_game(make_console("pong"), network),
+        keyboard,
+        has_network=with_network,
+        beside=(lambda picture: picture) if with_network else None,
+        show_mind=False,
+        on_step=steps.append,
+    )
+    play.run()
+    del keyboard.pictures[-1], keyboard.lines[-1]
+    return keyboard, steps
+
+
+def test_the_network_plays_and_its_game_is_shown_and_heard() -> None:
+    keyboard, steps = run([""] * 40)
+    assert {picture.shape for picture in keyboard.pictures} == {(420, 640, 3)}
+    assert len(keyboard.sounds) == 41
+    assert [step.action for step in steps] == [1] * 10
+    assert keyboard.lines[0][0].startswith("The network plays   score 0   speed 1")
+
+
+def test_m_takes_over_and_gives_back() -> None:
+    keyboard, steps = run([""] * 8 + ["m"] + [""] * 7 + ["m"] + [""] * 7, held={"UP"})
+    assert [step.by_person for step in steps] == [False] * 2 + [True] * 2 + [False] * 2
+    assert [step.action for step in steps] == [1, 1, 2, 2, 1, 1]  # up is Pong's right
+    assert [line[0][:3] for line in keyboard.lines[7:17]] == ["The", *["You"] * 8, "The"]
+
+
+def test_without_a_network_the_person_always_plays() -> None:
+    keyboard, steps = run(["m", "v", *[""] * 6], held={"FIRE"}, with_network=False)
+    assert [(step.by_person, step.action) for step in steps] == [(True, 1)] * 2
+    assert "change over" not in keyboard.lines[0][1]
+    assert "mind" not in keyboard.lines[0][1]
+
+
+@pytest.mark.parametrize(
+    ("keys", "frames_played"),
+    [
+        (["a"], 20),
+        (["a a"], 10),
+        (["a a a a a a"], 5),  # an eighth is the least
+        (["s"], 80),
+        (["- + +"], 80),
+        (["s s s s s s s"], 320),
+        (["a s"], 40),
+    ],
+)
+def test_speed(keys: list[str], frames_played: int) -> None:
+    """Frames played in 40 sixtieths of a second; sound is heard at the games' own speed alone."""
+    keyboard, steps = run(keys + [""] * 39 + ["p"])
+    assert len(steps) == frames_played // 4
+    assert bool(keyboard.sounds) == (frames_played == 40)
+
+
+def test_a_and_s_steer_a_person() -> None:
+    keyboard, _ = run(["m", "a", "s", "-"])
+    assert [line[0].split("speed ")[1].split()[0] for line in keyboard.lines] == [
+        "1",
+        "1",
+        "1",
+        "0.5",
+    ]
+
+
+def test_pause_and_single_steps() -> None:
+    keyboard, steps = run([""] * 4 + ["p"] + [""] * 9 + ["n", "", "n", "", "p", "", "", ""])
+    assert len(steps) == 4
+    still = keyboard.pictures[3:14]
+    assert all((picture == still[0]).all() for picture in still)
+    assert "paused" in keyboard.lines[14][0]
+    assert "paused" not in keyboard.lines[-1][0]
+
+
+def test_volume() -> None:
+    keyboard, _ = run(["", "]", "]", *["["] * 9, "]", "p"])
+    expected = [0.5, 0.6, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0, 0, 0, 0.1]
+    assert keyboard.sounds == pytest.approx(expected)
+
+
+def test_a_new_game_begins() -> None:
+    _, steps = run([""] * 10 + ["r"] + [""] * 9)
+    assert [step.first for step in steps] == [True, False, True, False]
+
+
+def test_v_shows_the_mind() -> None:
+    keyboard, _ = run(["", "v", "", "v"])
+    assert [picture.shape[0] for picture in keyboard.pictures] == [420, 210, 210, 420]
+
+
+@pytest.mark.parametrize("key", ["q", "escape", "close"])
+def test_leaving(key: str) -> None:
+    keyboard, _ = run(["", key, *["s"] * 100])
+    assert len(keyboard.pictures) == 1
+
+
+@pytest.mark.parametrize(
+    ("actions", "held", "expected"),
+    [
+        (PONG, set(), "NOOP"),
+        (PONG, {"UP"}, "RIGHT"),
+        (PONG, {"DOWN", "FIRE"}, "LEFTFIRE"),
+        (PONG, {"LEFT"}, "LEFT"),
+        (BREAKOUT, {"LEFT", "FIRE"}, "LEFT"),
+        (BREAKOUT, {"FIRE"}, "FIRE"),
+        (FREEWAY, {"UP", "LEFT"}, "UP"),
+        (FREEWAY, {"RIGHT", "FIRE"}, "NOOP"),
+        (ALL, {"UP", "RIGHT", "FIRE"}, "UPRIGHTFIRE"),
+        (ALL, {"DOWN", "LEFT"}, "DOWNLEFT"),
+    ],
+)
+def test_held_directions_become_an_action(
+    actions: list[str], held: set[str], expected: str
+) -> None:
+    assert actions[action_of(held, actions)] == expected
+
+
+@given(held=directions, actions=st.sampled_from([PONG, BREAKOUT, FREEWAY, ALL]))
+def test_every_way_of_holding_keys_is_some_action(held: set[str], actions: list[str]) -> None:
+    """And with all 18 actions nothing held is left out, but opposites."""
+    name = actions[action_of(held, actions)]
+    if actions is ALL and not {"UP", "DOWN"} <= held and not {"LEFT", "RIGHT"} <= held:
+        assert all(direction in name for direction in held)
+        assert len(name) == sum(map(len, held)) or not held

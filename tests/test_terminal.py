@@ -1,0 +1,150 @@
+"""Half blocks against pixels, and the command in a terminal of its own."""
+
+import fcntl
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from simple_dqn.terminal import draw
+
+COLOUR = re.compile(r"\x1b\[38;2;(\d+);(\d+);(\d+);48;2;(\d+);(\d+);(\d+)m(▀+)")
+SECONDS = 60.0  # after which a test gives up
+
+
+def pixels(text: str) -> npt.NDArray[np.int64]:
+    """Read drawn lines back."""
+    lines = []
+    for line in text.split("\r\n"):
+        upper: list[list[int]] = []
+        lower: list[list[int]] = []
+        for match in COLOUR.finditer(line):
+            numbers = [int(number) for number in match.groups()[:6]]
+            upper += [numbers[:3]] * len(match[7])
+            lower += [numbers[3:]] * len(match[7])
+        lines += [upper, lower]
+    return np.array(lines)
+
+
+def test_each_character_is_two_pixels() -> None:
+    """A picture of the terminal's own size, with equal neighbours here and there."""
+    picture = np.random.default_rng(0).integers(2, size=(12, 20, 3), dtype=np.uint8) * 200
+    text = draw(picture, 20, 6, true_colour=True)
+    np.testing.assert_array_equal(pixels(text), picture)
+    assert text.count("\x1b[0m") == 6
+
+
+@pytest.mark.parametrize(
+    ("columns", "rows", "expected"),
+    [(80, 24, (48, 73)), (40, 60, (26, 40)), (1, 1, (2, 1)), (5, 0, (2, 3)), (300, 60, (120, 182))],
+)
+def test_pictures_fit_and_keep_their_shape(
+    columns: int, rows: int, expected: tuple[int, int]
+) -> None:
+    picture = np.full((420, 640, 3), 7, np.uint8)
+    assert pixels(draw(picture, columns, rows, true_colour=True)).shape[:2] == expected
+
+
+def test_256_colours() -> None:
+    picture = np.zeros((2, 2, 3), np.uint8)
+    picture[0, 0], picture[1, 1] = (255, 0, 0), (255, 255, 255)
+    text = draw(picture, 2, 1, true_colour=False)
+    assert text == "\x1b[38;5;196;48;5;16m▀\x1b[38;5;16;48;5;231m▀\x1b[0m\x1b[K"
+
+
+class Pty:
+    """The command in a terminal of 80 columns and 30 lines."""
+
+    def __init__(self, *arguments: str, cwd: Path) -> None:
+        self.controller, self.terminal = pty.openpty()
+        size = struct.pack("HHHH", 30, 80, 0, 0)
+        fcntl.ioctl(self.terminal, termios.TIOCSWINSZ, size)
+        self.settings = termios.tcgetattr(self.terminal)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "simple_dqn", "play", *arguments, "--display", "terminal"],
+            cwd=cwd,
+            stdin=self.terminal,
+            stdout=self.terminal,
+            stderr=subprocess.PIPE,
+            preexec_fn=_lead_session,
+            env={**os.environ, "COLORTERM": "truecolor", "SIMPLE_DQN_ROOT": str(cwd)},
+        )
+        self.text = ""
+
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        """Read on until the pattern comes; forget what came before."""
+        until = time.monotonic() + SECONDS
+        while not (match := re.search(pattern, self.text)):
+            ready, _, _ = select.select([self.controller], [], [], SECONDS)
+            told = ready and time.monotonic() < until
+            assert told, f"no {pattern!r} in {self.text[-2000:]!r}"
+            self.text += os.read(self.controller, 1 << 16).decode(errors="replace")
+        self.text = self.text[match.end() :]
+        return match
+
+    def press(self, keys: str) -> None:
+        os.write(self.controller, keys.encode())
+
+
+def _lead_session() -> None:
+    """Make standard input the controlling terminal, so that Ctrl-C there is a signal."""
+    os.setsid()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[Pty]:
+    played = Pty("pong", "--record_experience", "played.npz", cwd=tmp_path)
+    yield played
+    played.process.kill()
+    played.process.communicate()
+    os.close(played.controller)
+    os.close(played.terminal)
+
+
+def test_a_game_in_a_terminal(terminal: Pty, tmp_path: Path) -> None:
+    """Drawn, paused, played with arrows, left; the terminal is as before."""
+    terminal.wait_for(r"\x1b\[\?1049h\x1b\[\?25l")
+    terminal.wait_for(r"(\x1b\[38;2;[0-9;]*m▀+)+")
+    terminal.wait_for("You play   score 0")
+    terminal.press("p")
+    terminal.wait_for("paused")
+    terminal.press("p")
+    terminal.press("\x1b[A\x1b[A")
+    terminal.press("-")
+    terminal.wait_for("speed 0.5")
+    terminal.press("\x1b[15~")  # F5 is no escape
+    terminal.press("+")
+    terminal.wait_for(r"speed 1 ")
+    terminal.press("q")
+    terminal.wait_for(r"\x1b\[\?25h\x1b\[\?1049l")
+    _, errors = terminal.process.communicate(timeout=SECONDS)
+    assert terminal.process.returncode == 0, errors
+    assert termios.tcgetattr(terminal.terminal) == terminal.settings
+    with np.load(tmp_path / "played.npz") as played:
+        assert 2 in played["actions"]  # up is Pong's right
+
+
+@pytest.mark.parametrize("ending", ["\x1b", "\x03"])
+def test_other_ways_out(terminal: Pty, tmp_path: Path, ending: str) -> None:
+    """Escape and Ctrl-C; what was played is kept."""
+    terminal.wait_for("You play")
+    terminal.press("n")
+    terminal.wait_for("paused")
+    terminal.press(ending)
+    terminal.wait_for(r"\x1b\[\?1049l")
+    _, errors = terminal.process.communicate(timeout=SECONDS)
+    assert terminal.process.returncode == 0, errors
+    assert termios.tcgetattr(terminal.terminal) == terminal.settings
+    assert (tmp_path / "played.npz").exists()

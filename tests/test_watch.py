@@ -1,0 +1,232 @@
+"""play, record and nvis from end to end, and training on what a person played."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from test_main import refused
+
+from simple_dqn.experience import Experience, write_experience
+from simple_dqn.games import find_game
+from simple_dqn.main import main
+
+OPTIONS = (
+    "--network nips --screen_width 36 --screen_height 36 --replay_size 500 --random_steps 60 "
+    "--train_steps 60 --test_steps 0 --test_games 0 --epochs 1 --random_seed 0 --backend cpu "
+    "--exploration_rate_test 1 --random_starts 0"
+)
+TINY = OPTIONS.split()
+
+pytestmark = pytest.mark.usefixtures("root")
+
+
+@pytest.fixture(scope="module")
+def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network that plays Breakout at random: short games."""
+    root = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SIMPLE_DQN_ROOT", str(root))
+        patch.setattr("simple_dqn.main.HELD_OUT_STATES", 3)
+        assert main(["train", "breakout", *TINY]) == 0
+    return root / "snapshots" / "breakout_1.safetensors"
+
+
+def test_a_game_is_filmed(root: Path, snapshot: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All frames, whatever is said of them; each screen as a PNG too; never over another film."""
+    pictures = root / "pictures"
+    arguments = ["record", str(snapshot), "--random_seed", "1"]
+    assert main([*arguments, "--record_screen_path", str(pictures)]) == 0
+    path = root / "videos" / "breakout_1.mp4"
+    output, errors = capsys.readouterr()
+    assert output == f"{path}\n"
+    match = re.search(r"wrote .*: (\d+) frames, ([\d.]+) s", errors)
+    assert match
+    frames = int(match[1])
+    assert float(match[2]) == pytest.approx(frames / 60, abs=0.06)
+    with av.open(str(path)) as container:
+        video, audio = container.streams.video[0], container.streams.audio[0]
+        assert (video.width, video.height) == (640, 420)
+        assert video.average_rate == 60
+        assert video.codec_context.name == "h264"
+        assert video.pix_fmt == "yuv420p"
+        films = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        container.seek(0)
+        sounds = [frame.to_ndarray()[0] for frame in container.decode(audio=0)]
+    assert len(films) == frames
+    assert len(np.concatenate(sounds)) / 48_000 == pytest.approx(frames / 60, abs=0.1)
+    assert audio.codec_context.name == "aac"
+    names = sorted(pictures.iterdir())
+    assert len(names) == frames
+    for index in (0, frames - 1):
+        screen = cv2.cvtColor(cv2.imread(str(names[index])), cv2.COLOR_BGR2RGB)
+        assert screen.shape == (210, 160, 3)
+        assert np.abs(films[index][::2, ::4].astype(int) - screen).mean() < 6
+    before = path.read_bytes()
+    assert "is there already" in refused(capsys, 1, *arguments)
+    assert path.read_bytes() == before
+    assert main([*arguments, "--overwrite", "true"]) == 0
+
+
+def test_the_mind_is_filmed_beside(root: Path, snapshot: Path) -> None:
+    """As many frames of two games as the games have, the same picture at the left."""
+    file = root / "mind.mp4"
+    arguments = ["--video_file", str(file), "--show_mind", "true", "--play_games", "2"]
+    assert main(["record", str(snapshot), *arguments]) == 0
+    with av.open(str(file)) as container:
+        video = container.streams.video[0]
+        assert (video.width, video.height) == (1000, 420)
+        picture = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    assert (picture[:, 650:] > 150).any()
+
+
+def test_an_interrupted_film_is_kept(root: Path, snapshot: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "simple_dqn", "record", str(snapshot), "--play_games", "1000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    part = root / "videos" / "breakout_1.mp4.part"
+    while not part.exists() or part.stat().st_size < 1000:
+        assert process.poll() is None, process.communicate()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate()
+    assert process.returncode == 130
+    assert errors.splitlines()[-1] == "simple_dqn: interrupted"
+    with av.open(str(root / "videos" / "breakout_1.mp4")) as container:
+        number = len(list(container.decode(video=0)))
+    assert f": {number} frames" in errors
+    assert [path.name for path in (root / "videos").iterdir()] == ["breakout_1.mp4"]
+
+
+@pytest.mark.parametrize(("filters", "figures"), [("2", 4), ("all", 48)])
+def test_the_page_of_filters(
+    root: Path,
+    snapshot: Path,
+    capsys: pytest.CaptureFixture[str],
+    filters: str,
+    figures: int,
+) -> None:
+    assert main(["nvis", str(snapshot), "--visualization_filters", filters]) == 0
+    path = root / "results" / "breakout_1.html"
+    assert capsys.readouterr().out == f"{path}\n"
+    assert path.read_text().count("<figure") == figures
+    before = path.read_text()
+    assert "is there already" in refused(capsys, 1, "nvis", str(snapshot))
+    assert path.read_text() == before
+
+
+@pytest.mark.parametrize("command", ["record", "nvis", "play"])
+def test_bad_input_is_told_in_a_line(
+    root: Path, snapshot: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    def told(*arguments: str, status: int = 1) -> str:
+        line = refused(capsys, status, command, *arguments)
+        assert list(root.iterdir()) == []
+        return line
+
+    assert "cannot read snapshot" in told("missing.safetensors")
+    damaged = root.parent / "damaged.safetensors"
+    damaged.write_bytes(snapshot.read_bytes()[:-1])
+    assert "is damaged" in told(str(damaged))
+    assert "is a pickle file" in told(str(_write(root.parent / "old.pkl", b"\x80\x04.")))
+    assert "arguments are required" in told(status=2)
+    file = _write(root.parent / "file", b"")
+    options = {
+        "record": "--video_file",
+        "nvis": "--visualization_file",
+        "play": "--record_experience",
+    }
+    below = str(file / "x")
+    assert "cannot write files" in told(str(snapshot), options[command], below)
+    assert "is there already" in told(str(snapshot), options[command], str(file))
+
+
+def _write(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+def test_what_cannot_be_watched(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "did you mean pong" in refused(capsys, 1, "play", "pongg")
+    assert "needs a network" in refused(capsys, 1, "play", "pong", "--show_mind", "true")
+    assert "needs a terminal" in refused(capsys, 1, "play", "pong", "--display", "terminal")
+    tiny = [*TINY, "--network", "mlp", "--epochs", "1"]
+    assert main(["train", "pong", *tiny]) == 0
+    mlp = str(root / "snapshots" / "pong_1.safetensors")
+    assert "no filters" in refused(capsys, 1, "nvis", mlp)
+    cartpole = ["CartPole-v1", "--environment", "gym"]
+    assert main(["train", *cartpole, *TINY]) == 0
+    snapshots = (root / "snapshots").glob("Cart*_1.safetensors")
+    assert "no Atari game" in refused(capsys, 1, "record", str(next(snapshots)))
+
+
+@pytest.mark.parametrize("driver", [{}, {"SDL_VIDEODRIVER": "x11"}])
+def test_without_a_display_play_names_the_ways_out(driver: dict[str, str]) -> None:
+    unset = {"DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"}
+    environment = {key: value for key, value in os.environ.items() if key not in unset}
+    result = subprocess.run(
+        [sys.executable, "-m", "simple_dqn", "play", "pong"],
+        env=environment | driver,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode == 1
+    line = result.stderr.splitlines()[-1]
+    assert re.search("no display .*--display terminal.*record.sh", line)
+    assert "Traceback" not in result.stderr
+
+
+def make_experience(path: Path, game: str = "breakout", **changes: object) -> Path:
+    """A hundred steps in which a person does nothing."""
+    found = find_game(game, Path("roms"))
+    settings = {
+        "game": game,
+        "rom_md5": found.rom_md5,
+        "actions": "NOOP FIRE RIGHT LEFT",
+        "frame_skip": 4,
+        "screen_width": 36,
+        "screen_height": 36,
+        "color_averaging": False,
+    }
+    nothing = np.zeros(100, np.bool_)
+    experience = Experience(
+        np.zeros((100, 36, 36), np.uint8),
+        np.zeros(100, np.uint8),
+        np.zeros(100, np.float32),
+        nothing,
+        nothing,
+    )
+    write_experience(path, experience, {**settings, **changes})
+    return path
+
+
+def test_a_persons_games_are_learned_from(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In training and when it is resumed; of other games or settings they are refused."""
+    one, two = (str(make_experience(root / name)) for name in ("one.npz", "two.npz"))
+    options = [*TINY, "--num_games", "3"]
+    assert main(["train", "breakout", *options, "--load_experience", one, two]) == 0
+    errors = capsys.readouterr().err
+    assert errors.count("99 steps of a person's play") == 2
+    rows = (root / "results" / "breakout.csv").read_text().splitlines()
+    counts = [row.split(",")[9] for row in rows[1:]]
+    assert counts == ["60", str(60 + 2 * 99 + 60)]
+    last = str(root / "snapshots" / "breakout_1.safetensors")
+    assert main(["resume", last, "--epochs", "2", "--load_experience", one]) == 0
+    assert capsys.readouterr().err.count("99 steps of a person's play") == 1
+    assert main(["resume", last.replace("_1", "_2"), "--epochs", "3"]) == 0  # not kept
+    assert "of a person's" not in capsys.readouterr().err
+    other = str(make_experience(root / "other.npz", frame_skip=1))
+    train = ["train", "breakout", "again", *TINY, "--load_experience"]
+    assert "played with frame_skip = 1, this run has 4" in refused(capsys, 1, *train, one, other)
+    missing = refused(capsys, 1, *train, str(root / "missing.npz"))
+    assert "No such file" in missing
+    assert not (root / "results" / "breakout_again.csv").exists()

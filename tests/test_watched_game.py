@@ -1,0 +1,205 @@
+"""A game as a person sees it shows the network what it was trained on, byte for byte."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from simple_dqn.ale_environment import NO_LIMIT, ALEEnvironment
+from simple_dqn.console_environment import Console, ConsoleEnvironment
+from simple_dqn.environment import Environment
+from simple_dqn.games import find_game
+from simple_dqn.replay_memory import Minibatch
+from simple_dqn.state_buffer import StateBuffer
+from simple_dqn.watched_game import SAMPLES_PER_FRAME, Step, WatchedGame, widen
+
+
+class Script:
+    """A network whose best action is the next of a list; it remembers what it was shown."""
+
+    def __init__(self, actions: npt.NDArray[np.int64], num_actions: int) -> None:
+        self.values = np.eye(num_actions, dtype=np.float32)[actions]
+        self.shown: list[npt.NDArray[np.uint8]] = []
+
+    def predict(self, states: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        self.shown.append(states[0].copy())
+        return self.values[len(self.shown) - 1][None]
+
+    def train(self, minibatch: Minibatch) -> None:
+        raise AssertionError(minibatch)
+
+    def errors(self) -> npt.NDArray[np.float32]:
+        raise AssertionError
+
+    def update_target_network(self) -> None:
+        raise AssertionError
+
+
+def make_console(game: str, *, color_averaging: bool = False) -> Console:
+    return Console(
+        rom_path=find_game(game, Path("roms")).rom_path,
+        repeat_action_probability=0.0,
+        minimal_action_set=True,
+        color_averaging=color_averaging,
+        seed=1,
+        sound=True,
+    )
+
+
+def make_game(
+    console: Console,
+    network: Script | None = None,
+    *,
+    frame_skip: int = 4,
+    max_frames: int | None = None,
+    random_starts: int = 0,
+) -> WatchedGame:
+    return WatchedGame(
+        console,
+        network,
+        history_length=4,
+        screen_shape=(84, 84),
+        frame_skip=frame_skip,
+        exploration_rate=0.0,
+        random_starts=random_starts,
+        max_frames=max_frames,
+        random_seed=3,
+    )
+
+
+def make_environment(game: str, *, color_averaging: bool, frame_skip: int) -> Environment:
+    settings = {
+        "rom_path": find_game(game, Path("roms")).rom_path,
+        "num_games": 1,
+        "screen_shape": (84, 84),
+        "frame_skip": frame_skip,
+        "repeat_action_probability": 0.0,
+        "minimal_action_set": True,
+        "random_starts": 0,
+        "lost_life_is_terminal": True,
+        "max_frames": NO_LIMIT,
+    }
+    if color_averaging:
+        return ConsoleEnvironment(**settings, color_averaging=True)
+    return ALEEnvironment(**settings, num_threads=1)
+
+
+def next_step(game: WatchedGame, action: int = 0) -> Step:
+    while (step := game.frame(action).step) is None:
+        pass
+    return step
+
+
+@pytest.mark.parametrize(
+    ("name", "color_averaging", "frame_skip"),
+    [("pong", False, 4), ("breakout", False, 4), ("breakout", True, 4), ("seaquest", False, 1)],
+)
+def test_the_network_sees_what_it_sees_in_training(
+    name: str, color_averaging: bool, frame_skip: int
+) -> None:
+    """Two games and a bit, step by step: screens, rewards, ends; lives lost are terminal."""
+    environment = make_environment(name, color_averaging=color_averaging, frame_skip=frame_skip)
+    console = make_console(name, color_averaging=color_averaging)
+    num_actions = environment.num_actions
+    actions = np.random.default_rng(0).integers(num_actions, size=2_000)
+    network = Script(actions, num_actions)
+    game = make_game(console, network, frame_skip=frame_skip)
+    assert game.action_meanings == list(environment.action_meanings)
+    buffer = StateBuffer(num_games=1, history_length=4, screen_shape=(84, 84))
+    buffer.add(environment.restart(1))
+    num_games, num_terminals = 0, 0
+    for index, action in enumerate(actions):
+        environment.act(np.array([action]))
+        frame = game.frame(0)
+        while frame.step is None:
+            frame = game.frame(0)
+        np.testing.assert_array_equal(network.shown[index], buffer.states[0])
+        np.testing.assert_array_equal(frame.step.screen, buffer.states[0, -1])
+        observation = environment.observe()
+        assert frame.step.action == action
+        assert frame.step.reward == observation.rewards[0]
+        assert frame.step.terminal == observation.terminals[0]
+        assert frame.game_over == observation.game_overs[0]
+        buffer.add(observation.screens, observation.game_overs)  # in tests lives do not blank
+        num_games += frame.game_over
+        num_terminals += frame.step.terminal
+        if frame.game_over:
+            game.start()
+    if name == "breakout":
+        assert num_games > 2
+        assert num_terminals >= 5 * num_games
+
+
+def test_a_person_takes_over_and_gives_back() -> None:
+    """Who plays changes at the next step; the network's state goes on through it all."""
+    console = make_console("pong")
+    network = Script(np.full(50, 2), 6)
+    game = make_game(console, network)
+    steps = [next_step(game) for _ in range(5)]
+    game.frame(3)
+    game.person_plays = True
+    steps.append(next_step(game, 3))  # the network's step is finished first
+    assert [step.by_person for step in steps] == [False] * 6
+    assert {step.action for step in steps} == {2}
+    theirs = [next_step(game, 3) for _ in range(5)]
+    assert [(step.by_person, step.action) for step in theirs] == [(True, 3)] * 5
+    before = len(network.shown)
+    game.person_plays = False
+    step = next_step(game, 3)
+    assert (step.by_person, step.action) == (False, 2)
+    screens = [step.screen for step in (*theirs[-3:], step)]
+    np.testing.assert_array_equal(network.shown[before], screens)
+
+
+def test_a_persons_action_is_heard_every_frame_and_kept_by_majority() -> None:
+    """Right for three of four frames moves the paddle less than for four."""
+    pictures = []
+    for last in (2, 0):
+        game = make_game(make_console("pong"))
+        for _ in range(40):
+            for action in (2, 2, 2, last):
+                frame = game.frame(action)
+            assert frame.step is not None
+            assert frame.step.action == 2
+            assert frame.step.by_person
+            pictures.append(frame.picture)
+    assert (np.stack(pictures[:40]) != np.stack(pictures[40:])).any()
+
+
+def test_games_begin_and_end() -> None:
+    """Cut off after max_frames, in the middle of a step too; the first step says so."""
+    game = make_game(make_console("pong"), max_frames=10, random_starts=30)
+    for _ in range(2):
+        frames = list(game.frames())
+        assert len(frames) == 10
+        steps = [frame.step for frame in frames if frame.step is not None]
+        assert [step.first for step in steps] == [True, False, False]
+        assert not any(step.terminal for step in steps)
+        assert [frame.game_over for frame in frames] == [False] * 9 + [True]
+        game.start()
+        assert (game.state[:3] == 0).all()
+        assert game.score == 0
+
+
+def test_idle_frames_at_the_start_differ_from_game_to_game() -> None:
+    game = make_game(make_console("breakout"), random_starts=30)
+    idle = set()
+    for _ in range(20):
+        idle.add(game.console.ale.getEpisodeFrameNumber())
+        game.start()
+    assert len(idle) > 5
+    assert max(idle) <= 30
+
+
+def test_frames_have_picture_and_sound() -> None:
+    game = make_game(make_console("pong"), max_frames=300)
+    frames = list(game.frames())
+    assert {frame.picture.shape for frame in frames} == {(210, 160, 3)}
+    assert {frame.sound.shape for frame in frames} == {(SAMPLES_PER_FRAME,)}
+    assert np.ptp(np.concatenate([frame.sound for frame in frames])) > 10  # the ball is heard
+
+
+def test_pixels_are_twice_as_wide_as_high() -> None:
+    picture = np.random.default_rng(0).integers(256, size=(3, 2, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(widen(picture), picture.repeat(2, axis=0).repeat(4, axis=1))

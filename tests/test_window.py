@@ -1,0 +1,249 @@
+"""The window: on SDL's dummy drivers, and a real one under Xvfb with real keys."""
+
+import os
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pygame
+import pytest
+
+from simple_dqn.errors import UserError
+from simple_dqn.window import Window
+
+REPOSITORY = Path(__file__).parent.parent
+SECONDS = 60.0  # after which a test gives up
+SNAPSHOT = next((REPOSITORY / "snapshots").glob("pong_*.safetensors"))
+Picture = npt.NDArray[np.uint8]
+
+
+@pytest.fixture
+def window(monkeypatch: pytest.MonkeyPatch) -> Iterator[Window]:
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    monkeypatch.setenv("SDL_AUDIODRIVER", "dummy")
+    window = Window("test", 640, 420)
+    yield window
+    window.close()
+
+
+def shown() -> Picture:
+    """What is in the window, (height, width, 3)."""
+    return pygame.surfarray.array3d(pygame.display.get_surface()).swapaxes(0, 1)
+
+
+def test_pictures_are_shown_undistorted(window: Window) -> None:
+    picture = np.full((420, 640, 3), (10, 20, 30), np.uint8)
+    picture[:210] = (200, 100, 0)
+    window.show(picture, ["status", "keys"])
+    screen = shown()
+    height, width = screen.shape[:2]
+    assert width == pytest.approx((height - 46) * 640 / 420, abs=2)
+    middle = (height - 46) // 2
+    assert (screen[2 : middle - 4, 2:-2] == (200, 100, 0)).all()
+    assert (screen[middle + 4 : height - 50, 2:-2] == (10, 20, 30)).all()
+    assert (screen[-44:] > 200).any()  # text
+
+
+def test_a_wider_picture_makes_the_window_wider(window: Window) -> None:
+    before = shown().shape
+    window.show(np.zeros((420, 1000, 3), np.uint8), ["status", "keys"])
+    after = shown().shape
+    assert after[0] == before[0]
+    assert after[1] > 1.1 * before[1]
+    assert after[1] <= pygame.display.get_desktop_sizes()[0][0]
+    window.show(np.zeros((420, 640, 3), np.uint8), ["status", "keys"])
+    assert shown().shape == before
+
+
+@pytest.mark.parametrize("size", [(300, 900), (1600, 200), (50, 46)])
+def test_any_size_will_do(window: Window, size: tuple[int, int]) -> None:
+    """Shown whole, in its proportions, with bars beside."""
+    pygame.display.set_mode(size, pygame.RESIZABLE)
+    window._surface = pygame.display.get_surface()
+    window.show(np.full((420, 640, 3), 99, np.uint8), ["a long line of text " * 9, ""])
+    rows, columns = np.nonzero((shown()[: max(size[1] - 46, 1)] == 99).all(axis=2))
+    if size != (50, 46):
+        ratio = (np.ptp(columns) + 1) / (np.ptp(rows) + 1)
+        assert ratio == pytest.approx(640 / 420, rel=0.05)
+
+
+def test_keys_and_closing_are_told(window: Window) -> None:
+    for key, text in ((pygame.K_m, "m"), (pygame.K_LEFTBRACKET, "["), (pygame.K_ESCAPE, "\x1b")):
+        pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=key, unicode=text))
+    pygame.event.post(pygame.event.Event(pygame.QUIT))
+    assert window.poll() == (["m", "[", "escape", "close"], set())
+
+
+def test_sound_is_played(window: Window) -> None:
+    for _ in range(8):
+        window.sound(np.zeros(512, np.uint8), 0.5)
+    channel = pygame.mixer.Channel(0)
+    assert channel.get_busy()
+    assert channel.get_volume() == pytest.approx(0.5, abs=0.01)
+
+
+def test_without_a_sound_device_play_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    monkeypatch.setenv("SDL_AUDIODRIVER", "none of these")
+    window = Window("test", 640, 420)
+    window.sound(np.zeros(512, np.uint8), 0.5)
+    window.show(np.zeros((420, 640, 3), np.uint8), ["", ""])
+    window.close()
+    assert [record.getMessage()[:9] for record in caplog.records] == ["no sound:"]
+
+
+def test_without_a_display_the_ways_out_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDL_VIDEODRIVER", "x11")
+    monkeypatch.setenv("DISPLAY", ":987")
+    with pytest.raises(UserError, match=r"--display terminal.*record\.sh"):
+        Window("test", 640, 420)
+
+
+def wait_until(condition: Callable[[], Any]) -> Any:
+    """Ask again and again, until the answer is true; no more than a minute."""
+    until = time.monotonic() + SECONDS
+    while not (answer := condition()):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    return answer
+
+
+class Desktop:
+    """A virtual X display, its pixels and its keyboard."""
+
+    def __init__(self, folder: Path) -> None:
+        read, write = os.pipe()
+        self._server = subprocess.Popen(
+            ["Xvfb", "-displayfd", str(write), "-screen", "0", "1280x1000x24", "-fbdir", folder],
+            pass_fds=[write],
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(write)
+        with os.fdopen(read) as pipe:
+            display = f":{pipe.readline().strip()}"
+        self.environment = {
+            **{key: value for key, value in os.environ.items() if key != "SDL_VIDEODRIVER"},
+            "DISPLAY": display,
+            "SDL_AUDIODRIVER": "dummy",
+        }
+        self._pixels = folder / "Xvfb_screen0"
+
+    def close(self) -> None:
+        self._server.terminate()
+        self._server.wait()
+
+    def xdotool(self, *arguments: str) -> str:
+        return subprocess.run(
+            ["xdotool", *arguments],
+            env=self.environment,
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+        ).stdout
+
+    def screenshot(self) -> Picture:
+        """The display's pixels, (height, width, 3): a file in X's window dump format."""
+        data = self._pixels.read_bytes()
+        header = struct.unpack(">25I", data[:100])
+        size, width, height, line, colours = header[0], *header[4:6], header[12], header[19]
+        rows = np.frombuffer(data, np.uint8, line * height, size + 12 * colours)
+        return rows.reshape(height, -1, 4)[:, :width, 2::-1]
+
+
+@pytest.fixture
+def desktop(tmp_path: Path) -> Iterator[Desktop]:
+    if not (shutil.which("Xvfb") and shutil.which("xdotool")):
+        pytest.skip("needs Xvfb and xdotool")
+    desktop = Desktop(tmp_path)
+    yield desktop
+    desktop.close()
+
+
+def play(desktop: Desktop, *arguments: str) -> subprocess.Popen[str]:
+    """Start the command and wait for its window."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "simple_dqn", "play", *arguments],
+        cwd=REPOSITORY,
+        env=desktop.environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_until(lambda: process.poll() is not None or len(np.unique(desktop.screenshot())) > 20)
+    assert process.poll() is None, process.communicate()
+    return process
+
+
+def left(process: subprocess.Popen[str]) -> None:
+    _, errors = process.communicate(timeout=SECONDS)
+    assert process.returncode == 0, errors
+    assert not re.search("error|Traceback", errors), errors
+
+
+def test_a_network_is_watched_and_relieved(desktop: Desktop, tmp_path: Path) -> None:
+    """Its moves, ours, its again; the panel; pause; all with real keys."""
+    experience = tmp_path / "played.npz"
+    process = play(
+        desktop, str(SNAPSHOT), "--record_experience", str(experience), "--backend", "cpu"
+    )
+
+    def status() -> bytes:
+        """The pixels where it stands who plays."""
+        screen = desktop.screenshot()
+        rows, columns = np.nonzero((screen == (16, 16, 18)).all(axis=2))
+        top, left = rows.max() - 45, columns.min()
+        return screen[top : top + 25, left : left + 130].tobytes()
+
+    def game() -> bytes:
+        return desktop.screenshot()[200:700].tobytes()
+
+    watching = status()
+    first = game()
+    wait_until(lambda: game() != first)  # it moves
+    desktop.xdotool("key", "m")
+    wait_until(lambda: status() != watching)
+    desktop.xdotool("keydown", "Up")
+    for _ in range(20):
+        now = game()
+        wait_until(lambda now=now: game() != now)
+    desktop.xdotool("keyup", "Up")
+    desktop.xdotool("key", "m")
+    wait_until(lambda: status() == watching)
+    narrow = desktop.screenshot()
+    desktop.xdotool("key", "v")
+    wait_until(lambda: (desktop.screenshot()[:, 1200:] != narrow[:, 1200:]).any())
+    desktop.xdotool("key", "v", "p")
+    still: list[bytes] = []
+
+    def stands_still() -> bool:
+        still.append(game())
+        return len(still) > 5 and len(set(still[-5:])) == 1
+
+    wait_until(stands_still)
+    desktop.xdotool("key", "q")
+    left(process)
+    with np.load(experience) as played:
+        assert 2 in played["actions"]  # up is Pong's right
+        assert played["cuts"][-1]
+        assert played["screens"].shape[1:] == (84, 84)
+
+
+@pytest.mark.parametrize("way", ["Escape", "SIGINT"])
+def test_a_person_plays_alone_and_leaves(desktop: Desktop, way: str) -> None:
+    process = play(desktop, "breakout")
+    if way == "SIGINT":
+        process.send_signal(signal.SIGINT)
+    else:
+        desktop.xdotool("key", way)
+    left(process)
