@@ -313,6 +313,12 @@ class DeepQNetwork:
         if self._target_network is not self._network:
             self._target_network.load_state_dict(self._network.state_dict())
 
+    def set_learning_rate(self, learning_rate: float) -> None:
+        """Go on with another learning rate."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate
+        self._gradient_step = self._prepare_gradient_step()  # a CUDA graph has the old one in it
+
     def mean_cost(self) -> float:
         """Mean cost of a transition over the updates since `reset_cost`; 0 without any.
 

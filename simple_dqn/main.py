@@ -389,6 +389,10 @@ def _fill_memory(run: Run, experiences: Sequence[Experience]) -> None:
 def _train_epochs(run: Run, args: argparse.Namespace, prefix: Path, done: int) -> None:
     """The main loop: an epoch is training, a snapshot and a test."""
     for epoch in range(done + 1, args.epochs + 1):
+        if args.learning_rate_end is not None:
+            change = args.learning_rate_end - args.learning_rate
+            done_of_all = (epoch - 1) / max(args.epochs - 1, 1)
+            run.network.set_learning_rate(args.learning_rate + change * done_of_all)
         if args.train_steps:
             run.agent.train(epoch, args.train_steps)
             run.save(prefix, epoch)

@@ -31,9 +31,8 @@ class GravesRMSProp(torch.optim.Optimizer):
         min_squared_gradient: float,
         kernels: Kernels | None = None,
     ) -> None:
-        super().__init__(params, {})
+        super().__init__(params, {"lr": learning_rate})
         self._kernels = kernels
-        self._learning_rate = learning_rate
         self._decay_rate = decay_rate
         self._min_squared_gradient = min_squared_gradient
         for parameter in self._parameters():
@@ -46,7 +45,7 @@ class GravesRMSProp(torch.optim.Optimizer):
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """Update the parameters from their gradients."""
         assert closure is None
-        decay = self._decay_rate
+        decay, learning_rate = self._decay_rate, self.param_groups[0]["lr"]
         parameters = self._parameters()
         dw = [parameter.grad for parameter in parameters if parameter.grad is not None]
         g = [self.state[parameter]["mean_gradient"] for parameter in parameters]
@@ -54,7 +53,7 @@ class GravesRMSProp(torch.optim.Optimizer):
         if self._kernels is not None:
             self._kernels.rmsprop(
                 *(parameters, dw, g, n),
-                *(decay, self._learning_rate, self._min_squared_gradient),
+                *(decay, learning_rate, self._min_squared_gradient),
             )
             return
         torch._foreach_lerp_(g, dw, 1 - decay)
@@ -63,7 +62,7 @@ class GravesRMSProp(torch.optim.Optimizer):
         root = torch._foreach_addcmul(n, g, g, -1)
         torch._foreach_add_(root, self._min_squared_gradient)
         torch._foreach_sqrt_(root)
-        torch._foreach_addcdiv_(parameters, dw, root, -self._learning_rate)
+        torch._foreach_addcdiv_(parameters, dw, root, -learning_rate)
 
     def _parameters(self) -> list[Tensor]:
         return list(self.param_groups[0]["params"])

@@ -211,6 +211,12 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         help="step size of the optimizer (Nature: 0.00025)",
     )
     add(
+        "--learning_rate_end",
+        type=number(0),
+        metavar="RATE",
+        help="of the last epoch, reached in equal steps; default: the learning rate stays",
+    )
+    add(
         "--discount_rate",
         type=probability,
         default=0.99,

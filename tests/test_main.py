@@ -264,6 +264,7 @@ def test_preset_nature_is_the_defaults() -> None:
     values = tomllib.loads(path.read_text())
     assert values == {name: defaults[name] for name in values}
     not_of_the_paper = main_module.NOT_KEPT | {"environment", "random_seed", "test_games"}
+    not_of_the_paper |= {"learning_rate_end"}
     assert set(defaults) - set(values) - not_of_the_paper == {"epochs"} - set(values)
 
 
@@ -418,3 +419,24 @@ def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     for option in ("--target_steps", "--exploration_decay_steps", "--color_averaging"):
         assert option in text
+
+
+@pytest.mark.parametrize("optimizer", ["rmsprop", "adam", "adadelta"])
+@pytest.mark.parametrize("native_kernels", ["true", "false"])
+def test_the_learning_rate_goes_down_epoch_by_epoch(
+    root: Path, optimizer: str, native_kernels: str
+) -> None:
+    """From 0.001 over 0.0005 to 0: the last of three epochs changes nothing any more."""
+    options = [*TINY, "--network", "nips", "--optimizer", optimizer, "--test_steps", "0"]
+    options += ["--native_kernels", native_kernels, "--learning_rate", "0.001", "--epochs", "3"]
+    assert main(["train", "pong", *options, "--learning_rate_end", "0"]) == 0
+    assert main(["train", "pong", "same", *options]) == 0
+
+    def weights(name: str) -> bytes:
+        arrays = snapshot.read_snapshot(root / "snapshots" / f"{name}.safetensors").arrays
+        return b"".join(arrays[key].tobytes() for key in sorted(arrays))
+
+    assert weights("pong_1") == weights("pong_same_1")
+    assert weights("pong_1") != weights("pong_2") != weights("pong_same_2")
+    assert weights("pong_2") == weights("pong_3")
+    assert weights("pong_same_2") != weights("pong_same_3")
