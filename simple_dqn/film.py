@@ -31,7 +31,7 @@ class Facts(NamedTuple):
 class Film:
     """Writes a film frame by frame; a context manager that leaves a whole file or none.
 
-    An interrupt (Ctrl-C) ends the film where it is; the file is then still whole.
+    An interrupt (Ctrl-C) between two frames ends the film there; the file is then still whole.
     """
 
     def __init__(self, path: Path, *, frames_per_second: int, sample_rate: int) -> None:

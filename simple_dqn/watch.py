@@ -4,9 +4,10 @@ import argparse
 import contextlib
 import logging
 import secrets
+import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -128,6 +129,7 @@ def record(arguments: Sequence[str]) -> None:
     scores: list[float] = []
     started = time.perf_counter()
     with (
+        _interrupts_held() as check_interrupt,
         Film(path, frames_per_second=FRAMES_PER_SECOND, sample_rate=SAMPLE_RATE) as film,
         tqdm(desc="filming", unit=" frames", disable=None, leave=False) as bar,
     ):
@@ -139,6 +141,7 @@ def record(arguments: Sequence[str]) -> None:
                     write_picture(args.record_screen_path / name, frame.picture)
                 bar.set_postfix_str(f"score {watched.score:g}", refresh=False)
                 bar.update()
+                check_interrupt()
             scores.append(watched.score)
             watched.start()
     logger.info(
@@ -196,6 +199,24 @@ def nvis(arguments: Sequence[str]) -> None:
     )
     write_atomically(path, page.encode())
     sys.stdout.write(f"{path}\n")
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[Callable[[], None]]:
+    """Hold Ctrl-C back until the function that is given is called: no frame is left half done."""
+    came: list[object] = []
+
+    def check() -> None:
+        if came:
+            raise KeyboardInterrupt
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda *_: came.append(_)) for number in numbers}
+    try:
+        yield check
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _number_or_all(text: str) -> int | None:

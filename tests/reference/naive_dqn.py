@@ -47,7 +47,7 @@ class NaiveDQN:
         layers.append(weights[8] @ layers[-1] + weights[9])
         return layers
 
-    def target(self, rewards, poststate, terminals) -> float:  # type: ignore[no-untyped-def]  # noqa: ANN
+    def target(self, rewards, poststate, terminals) -> float:  # type: ignore[no-untyped-def]
         """Discounted rewards up to the end of the game, else up to the poststate's value."""
         target, discount = 0.0, 1.0
         for reward, terminal in zip(rewards, terminals, strict=True):
@@ -59,7 +59,7 @@ class NaiveDQN:
         chooser = self.weights if self.double_q else self.target_weights
         return target + discount * values[np.argmax(self.values(poststate, chooser)[-1])]
 
-    def gradients(self, prestate, action, rewards, poststate, terminals):  # type: ignore[no-untyped-def]  # noqa: ANN
+    def gradients(self, prestate, action, rewards, poststate, terminals):  # type: ignore[no-untyped-def]
         """Cost of one transition and its gradient for each weight array."""
         target = self.target(rewards, poststate, terminals)
         layers = self.values(prestate, self.weights)
@@ -93,7 +93,7 @@ class NaiveDQN:
             delta = below * (layers[i] > 0)
         return cost, gradients
 
-    def train(self, prestates, actions, rewards, poststates, terminals, weights=None) -> float:  # type: ignore[no-untyped-def]  # noqa: ANN
+    def train(self, prestates, actions, rewards, poststates, terminals, weights=None) -> float:  # type: ignore[no-untyped-def]
         """One step of DeepMind's RMSProp on the summed gradient; the mean cost."""
         costs = []
         total = [np.zeros_like(w) for w in self.weights]
