@@ -1,9 +1,10 @@
 """A window with sound, through pygame."""
 
+import contextlib
 import logging
 import os
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 import cv2
 import numpy as np
@@ -52,7 +53,8 @@ class Window:
         """
         try:
             _check_screen()
-            pygame.display.init()
+            with _libraries_silent():
+                pygame.display.init()
             if not os.environ.get("SDL_VIDEODRIVER") and pygame.display.get_driver() in _UNSEEN:
                 raise pygame.error("no screen found")
         except pygame.error as error:
@@ -133,11 +135,26 @@ class Window:
 
     def _open_sound(self) -> pygame.mixer.Channel | None:
         try:
-            pygame.mixer.init(SAMPLE_RATE, -16, 1, 512, allowedchanges=0)
+            with _libraries_silent():
+                pygame.mixer.init(SAMPLE_RATE, -16, 1, 512, allowedchanges=0)
         except pygame.error as error:
             logger.warning("no sound: %s", error)
             return None
         return pygame.mixer.Channel(0)
+
+
+@contextlib.contextmanager
+def _libraries_silent() -> Iterator[None]:
+    """Keep what C libraries complain of off stderr: SDL's own error says it in a line."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _check_screen() -> None:

@@ -69,7 +69,7 @@ def test_train_test_resume_plot(project: Path, tmp_path: Path) -> None:
 
 def test_a_game_is_solved_in_slices(project: Path, tmp_path: Path) -> None:
     """A second call goes on; the best test's snapshot is tested anew, and all is in one file."""
-    options = [*TINY, "--test_steps", "0", "--test_games", "2", "--num_games", "8"]
+    options = [*TINY, "--test_steps", "0", "--test_games", "2", "--num_games", "2"]
     options += ["--network", "mlp", "--exploration_rate_test", "1"]
     for epochs in ("1", "2"):
         output, _ = run(
