@@ -36,24 +36,22 @@ class Play:
         game: WatchedGame,
         display: Display,
         *,
-        has_network: bool,
         beside: Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]] | None,
         show_mind: bool,
-        on_step: Callable[[Step], None],
+        on_step: Callable[[Step], None] | None,
     ) -> None:
         """Prepare to play a game that has started.
 
         Args:
             game: on its console.
             display: shows it.
-            has_network: there is someone to give the game back to.
-            beside: puts the network's mind beside a picture (`Mind.beside`); None: there is none.
+            beside: puts the network's mind beside a picture (`Mind.beside`); None: there is no
+                network to give the game back to.
             show_mind: from the start.
             on_step: told of each step.
         """
         self._game = game
         self._display = display
-        self._has_network = has_network
         self._beside = beside
         self._shows_mind = show_mind
         self._on_step = on_step
@@ -102,7 +100,7 @@ class Play:
             self._keys[key]()
 
     def _change_over(self) -> None:
-        self._game.person_plays = not self._game.person_plays or not self._has_network
+        self._game.person_plays = not self._game.person_plays or self._beside is None
 
     def _change_speed(self, by: int) -> None:
         self._speed = min(max(self._speed + by, 0), len(SPEEDS) - 1)
@@ -140,7 +138,7 @@ class Play:
         frame = self._game.frame(action_of(held, self._game.action_meanings))
         if SPEEDS[self._speed] == 1 and not self._paused:
             self._display.sound(frame.sound, self._volume / 100)
-        if frame.step is not None:
+        if frame.step is not None and self._on_step is not None:
             self._on_step(frame.step)
         if frame.game_over:
             self._game.start()
@@ -161,7 +159,7 @@ class Play:
         keys = [
             "arrows or WASD, space: steer" if game.person_plays else "a/s: speed",
             "-/+: speed" if game.person_plays else "",
-            "m: change over" if self._has_network else "",
+            "m: change over" if self._beside is not None else "",
             "[/]: volume",
             "p: pause",
             "n: step",

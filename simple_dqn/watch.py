@@ -70,8 +70,8 @@ def play(arguments: Sequence[str]) -> None:
             raise UserError("--show_mind true needs a network: give a snapshot instead of a game")
     args.random_seed = secrets.randbits(32) if random_seed is None else random_seed
     game = _find_game(args, loaded)
-    recorder = Recorder()
-    if args.record_experience is not None:
+    recorder = Recorder() if args.record_experience is not None else None
+    if recorder is not None:
         _check_output(args.record_experience, args, "--record_experience")
     with contextlib.closing(_open_display(args.display, f"simple_dqn: {game.name}")) as display:
         network = _load_network(args, loaded) if loaded is not None else None
@@ -80,18 +80,20 @@ def play(arguments: Sequence[str]) -> None:
         session = Play(
             watched,
             display,
-            has_network=network is not None,
             beside=mind.beside if mind is not None else None,
             show_mind=args.show_mind,
-            on_step=recorder.add,
+            on_step=recorder.add if recorder is not None else None,
         )
-        with contextlib.suppress(KeyboardInterrupt):
-            session.run()
-    if args.record_experience is not None:
+        try:
+            with contextlib.suppress(KeyboardInterrupt):
+                session.run()
+        finally:  # whatever happened: what a person played is kept
+            if recorder is not None and len(recorder):
+                settings = experience_settings(args, game, watched.action_meanings)
+                write_experience(args.record_experience, recorder.experience(), settings)
+    if recorder is not None:
         if not len(recorder):
             raise UserError("nothing was recorded: no step was played by a person (key m)")
-        settings = experience_settings(args, game, watched.action_meanings)
-        write_experience(args.record_experience, recorder.experience(), settings)
         logger.info("%s: %s steps of yours", args.record_experience, f"{len(recorder):,}")
 
 

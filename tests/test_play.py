@@ -51,7 +51,6 @@ def run(
     play = Play(
         make_game(make_console("pong"), network),
         keyboard,
-        has_network=with_network,
         beside=(lambda picture: picture) if with_network else None,
         show_mind=False,
         on_step=steps.append,

@@ -186,6 +186,25 @@ def test_without_a_display_play_names_the_ways_out(driver: dict[str, str]) -> No
     assert "Traceback" not in result.stderr
 
 
+def test_what_a_person_played_is_kept_whatever_breaks(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = []
+
+    def show(*_: object) -> None:
+        shown.append(1)
+        if len(shown) == 30:
+            raise RuntimeError("the display broke")
+
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    monkeypatch.setenv("SDL_AUDIODRIVER", "dummy")
+    monkeypatch.setattr("simple_dqn.window.Window.show", show)
+    with pytest.raises(RuntimeError, match="the display broke"):
+        main(["play", "breakout", "--record_experience", str(root / "mine.npz")])
+    with np.load(root / "mine.npz") as played:
+        assert len(played["actions"]) == 7
+
+
 def make_experience(path: Path, game: str = "breakout", **changes: object) -> Path:
     """A hundred steps in which a person does nothing."""
     found = find_game(game, Path("roms"))
