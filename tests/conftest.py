@@ -1,11 +1,17 @@
-"""One thread for torch: the networks of the tests are small, and the cores are shared."""
+"""One thread for torch: the networks of the tests are small, and the cores are shared.
+
+Ctrl-C stops what a test starts, also when the suite itself runs in the background of a shell, where
+SIGINT is ignored and programs started inherit that.
+"""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 os.environ["OMP_NUM_THREADS"] = "1"
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
