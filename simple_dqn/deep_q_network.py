@@ -73,6 +73,7 @@ class DeepQNetwork:
         learning_rate: float,
         discount_rate: float,
         double_q: bool,
+        target_exploration_rate: float,
         dueling: bool,
         distributional: str,
         batch_size: int,
@@ -101,6 +102,8 @@ class DeepQNetwork:
             learning_rate: of the optimizer.
             discount_rate: the weight of a reward one step later.
             double_q: the network chooses the next action, its target network judges it.
+            target_exploration_rate: the probability of a random next action that targets count
+                on; see `_targets`.
             dueling: a stream for the state's value, one for the actions' advantages; see `Dueling`.
             distributional: `none`, or `c51` to learn the distribution of returns; see
                 `ValueDistribution`.
@@ -139,6 +142,7 @@ class DeepQNetwork:
         self._dtype: torch.dtype = getattr(torch, datatype)
         self._discount_rate = discount_rate
         self._double_q = double_q
+        self._target_exploration_rate = target_exploration_rate
         self._clip_error = clip_error
         self._min_reward, self._max_reward = min_reward, max_reward
         self._distribution: ValueDistribution | None = None
@@ -274,16 +278,26 @@ class DeepQNetwork:
 
         With double_q the network chooses the next action, t = r + discount Q_target(s', argmax_a'
         Q(s', a')) (van Hasselt et al. 2016, Double Q-learning).
+
+        With a target_exploration_rate e the target is the value of going on epsilon-greedily
+        (Expected Sarsa: van Seijen et al. 2009; Sutton and Barto 2018, equation 6.9):
+
+            t = r + discount ((1 - e) max_a' Q_target(s', a') + e mean_a' Q_target(s', a'))
         """
         self._target_network.eval()
         outputs = choosing = self._target_network(poststates)
         if self._double_q:
             self._network.eval()
             choosing = self._network(poststates)
-        outputs = _of(outputs, self.values(choosing).argmax(1))  # of the next action
-        if self._distribution is None:
-            return returns + discounts * outputs.to(returns.dtype)
-        return self._distribution.targets(outputs, returns, discounts)
+        if self._distribution is not None:
+            outputs = self._distribution.probabilities(outputs)
+        expected = _of(outputs, self.values(choosing).argmax(1))  # of the next action
+        if self._target_exploration_rate:
+            rate = self._target_exploration_rate
+            expected = (1 - rate) * expected + rate * outputs.mean(1)
+        if self._distribution is not None:
+            return self._distribution.targets(expected, returns, discounts)
+        return returns + discounts * expected.to(returns.dtype)
 
     def _costs_and_errors(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Each transition's cost, and its error for `errors`; both (batch,)."""

@@ -230,6 +230,13 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         help="Double Q-learning: the network chooses the next action, the target network judges it",
     )
     add(
+        "--target_exploration_rate",
+        type=probability,
+        metavar="RATE",
+        default=0.0,
+        help="Expected SARSA: targets count on a random next action so often; 0: never (Nature)",
+    )
+    add(
         "--dueling",
         type=boolean,
         default=False,

@@ -160,6 +160,7 @@ def make_network(args: argparse.Namespace, num_actions: int, threads: Threads) -
         learning_rate=args.learning_rate,
         discount_rate=args.discount_rate,
         double_q=args.double_q,
+        target_exploration_rate=args.target_exploration_rate,
         dueling=args.dueling,
         distributional=args.distributional,
         batch_size=args.batch_size,

@@ -21,9 +21,13 @@ class ValueDistribution:
 
     def means(self, logits: Tensor) -> Tensor:
         """Q = sum_i z_i p_i, (n, num_actions), of logits (n, num_actions, num_atoms)."""
-        return logits.to(self._atoms.dtype).softmax(-1) @ self._atoms
+        return self.probabilities(logits) @ self._atoms
 
-    def targets(self, logits: Tensor, rewards: Tensor, discounts: Tensor) -> Tensor:
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """The p of logits (..., num_atoms), same shape."""
+        return logits.to(self._atoms.dtype).softmax(-1)
+
+    def targets(self, probabilities: Tensor, rewards: Tensor, discounts: Tensor) -> Tensor:
         """Probabilities of reward + discount z', spread over the two nearest atoms each.
 
             m_i = sum_j p_j [1 - |clip(r + discount z_j, -limit, limit) - z_i| / spacing] >= 0
@@ -31,14 +35,13 @@ class ValueDistribution:
         Equation 7.
 
         Args:
-            logits: (batch, num_atoms), of the next state's action.
+            probabilities: p, (batch, num_atoms), of the next state's action.
             rewards: (batch,).
             discounts: (batch,), 0 where there is no next state.
 
         Returns:
             (batch, num_atoms).
         """
-        probabilities = logits.to(self._atoms.dtype).softmax(-1)
         returns = rewards[:, None] + discounts[:, None] * self._atoms  # (batch, num_atoms)
         places = (returns.clamp(-self._limit, self._limit) + self._limit) / self._spacing
         # (batch, num_atoms of m, num_atoms of p)

@@ -30,6 +30,7 @@ def make_network(**changes: Any) -> DeepQNetwork:
         "learning_rate": 0.00025,
         "discount_rate": 0.99,
         "double_q": False,
+        "target_exploration_rate": 0.0,
         "dueling": False,
         "distributional": "none",
         "batch_size": 8,
@@ -74,16 +75,17 @@ def weights_of(network: DeepQNetwork) -> list[npt.NDArray[np.float64]]:
 
 
 @pytest.mark.parametrize(
-    ("clip_error", "double_q", "n_step", "weighted", "pixel_mean"),
+    ("clip_error", "double_q", "target_exploration_rate", "n_step", "weighted", "pixel_mean"),
     [
-        (1.0, False, 1, False, 0.0),
-        (0.01, False, 1, False, 0.0),
-        (0.0, False, 1, False, 0.0),
-        (1.0, True, 1, False, 0.0),
-        (1.0, False, 3, False, 0.0),
-        (1.0, False, 1, True, 0.0),
-        (1.0, False, 1, False, 0.4),
-        (0.0, True, 3, True, 0.4),
+        (1.0, False, 0.0, 1, False, 0.0),
+        (0.01, False, 0.0, 1, False, 0.0),
+        (0.0, False, 0.0, 1, False, 0.0),
+        (1.0, True, 0.0, 1, False, 0.0),
+        (1.0, False, 0.3, 1, False, 0.0),
+        (1.0, False, 0.0, 3, False, 0.0),
+        (1.0, False, 0.0, 1, True, 0.0),
+        (1.0, False, 0.0, 1, False, 0.4),
+        (0.0, True, 0.3, 3, True, 0.4),
     ],
 )
 @pytest.mark.parametrize(
@@ -102,6 +104,7 @@ def test_updates_equal_the_reference_by_hand(
     tolerance: float,
     clip_error: float,
     double_q: bool,
+    target_exploration_rate: float,
     n_step: int,
     weighted: bool,
     pixel_mean: float,
@@ -117,6 +120,7 @@ def test_updates_equal_the_reference_by_hand(
         num_threads=num_threads,
         clip_error=clip_error,
         double_q=double_q,
+        target_exploration_rate=target_exploration_rate,
         pixel_mean=pixel_mean,
     )
     assert network.has_kernels == native_kernels
@@ -125,6 +129,7 @@ def test_updates_equal_the_reference_by_hand(
         discount_rate=0.99,
         clip_error=clip_error,
         double_q=double_q,
+        target_exploration_rate=target_exploration_rate,
         pixel_mean=pixel_mean,
     )
     for step in range(5):
@@ -419,11 +424,20 @@ def test_dueling_streams_are_joined_as_in_the_paper(native_kernels: bool) -> Non
         np.testing.assert_allclose(values, value + advantages - advantages.mean(), atol=1e-5)
 
 
-@pytest.mark.parametrize("double_q", [False, True])
-@pytest.mark.parametrize("n_step", [1, 3])
-def test_c51_targets_and_costs_equal_a_reference_by_hand(double_q: bool, n_step: int) -> None:
+@pytest.mark.parametrize(
+    ("double_q", "exploration", "n_step"),
+    [(False, 0.0, 1), (True, 0.0, 1), (False, 0.0, 3), (False, 0.3, 1), (True, 0.3, 3)],
+)
+def test_c51_targets_and_costs_equal_a_reference_by_hand(
+    double_q: bool, exploration: float, n_step: int
+) -> None:
     """Bellemare et al. 2017, algorithm 1, one transition and one atom after the other."""
-    network = make_network(distributional="c51", double_q=double_q, datatype="float64")
+    network = make_network(
+        distributional="c51",
+        double_q=double_q,
+        target_exploration_rate=exploration,
+        datatype="float64",
+    )
     for step in range(3):  # so that network and target network differ
         network.train(make_batch(step, n_step=n_step))
     batch = make_batch(9, n_step=n_step, weighted=True)
@@ -451,7 +465,10 @@ def test_c51_targets_and_costs_equal_a_reference_by_hand(double_q: bool, n_step:
         ]
         chosen = np.argmax(distributions[double_q] @ atoms)
         m = [0.0] * 51
-        for atom, p in zip(atoms, distributions[0][chosen], strict=True):
+        mixed = (1 - exploration) * distributions[0][chosen]
+        for distribution in distributions[0]:
+            mixed = mixed + exploration / 3 * distribution
+        for atom, p in zip(atoms, mixed, strict=True):
             b = (min(max(r + discount * atom, -10), 10) + 10) / 0.4
             lower, upper = int(np.floor(b)), int(np.ceil(b))
             if lower == upper:

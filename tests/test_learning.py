@@ -53,6 +53,7 @@ def run(
         learning_rate=learning_rate,
         discount_rate=0.9,
         double_q=False,
+        target_exploration_rate=0.0,
         dueling=False,
         distributional="none",
         batch_size=32,

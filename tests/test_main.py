@@ -273,6 +273,7 @@ BAD_OPTIONS = {
     "--learning_rate": ("nan", "-0.1", "inf"),
     "--discount_rate": ("1.01", "-1"),
     "--exploration_rate_test": ("2",),
+    "--target_exploration_rate": ("-0.1", "1.5"),
     "--exploration_rate_end": ("0.1,2", "0.2,0.1", "0,0.1,0.2", ","),
     "--n_step": ("0", "101"),
     "--distributional": ("qr",),

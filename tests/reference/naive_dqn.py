@@ -21,6 +21,7 @@ class NaiveDQN:
         discount_rate: float,
         clip_error: float,
         double_q: bool = False,
+        target_exploration_rate: float = 0.0,
         pixel_mean: float = 0.0,
     ) -> None:
         self.weights = [w.copy() for w in weights]
@@ -28,6 +29,7 @@ class NaiveDQN:
         self.discount_rate = discount_rate
         self.clip_error = clip_error
         self.double_q = double_q
+        self.target_exploration_rate = target_exploration_rate
         self.pixel_mean = pixel_mean
         self.errors: list[float] = []  # target minus value, of the last minibatch
         self.mean = [np.zeros_like(w) for w in weights]
@@ -57,7 +59,14 @@ class NaiveDQN:
                 return target
         values = self.values(poststate, self.target_weights)[-1]
         chooser = self.weights if self.double_q else self.target_weights
-        return target + discount * values[np.argmax(self.values(poststate, chooser)[-1])]
+        best = np.argmax(self.values(poststate, chooser)[-1])
+        expected = 0.0
+        for action, value in enumerate(values):
+            probability = self.target_exploration_rate / len(values)
+            if action == best:
+                probability += 1 - self.target_exploration_rate
+            expected += probability * value
+        return target + discount * expected
 
     def gradients(self, prestate, action, rewards, poststate, terminals):  # type: ignore[no-untyped-def]
         """Cost of one transition and its gradient for each weight array."""
