@@ -280,7 +280,7 @@ class DeepQNetwork:
         Q(s', a')) (van Hasselt et al. 2016, Double Q-learning).
 
         With a target_exploration_rate e the target is the value of going on epsilon-greedily
-        (Expected Sarsa: van Seijen et al. 2009; Sutton and Barto 2018, equation 6.9):
+        (Expected SARSA: van Seijen et al. 2009; Sutton and Barto 2018, equation 6.9):
 
             t = r + discount ((1 - e) max_a' Q_target(s', a') + e mean_a' Q_target(s', a'))
         """
