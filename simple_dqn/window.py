@@ -62,6 +62,9 @@ class Window:
                 f"no display for a window ({error}): play in the terminal with --display terminal, "
                 "film the game with scripts/record.sh, or run on a machine with a screen"
             ) from error
+        if pygame.display.get_driver() == "x11":
+            # With its renderer SDL makes a window anew for each new size; keys pressed then are lost.
+            os.environ.setdefault("SDL_FRAMEBUFFER_ACCELERATION", "0")
         pygame.font.init()
         self._shape: tuple[int, ...] = (height, width)
         self._sizes: dict[tuple[int, ...], tuple[int, int]] = {}  # of the window, by shape

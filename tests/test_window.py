@@ -153,6 +153,10 @@ class Desktop:
             timeout=SECONDS,
         ).stdout
 
+    def window(self) -> str:
+        """The number of the command's window."""
+        return self.xdotool("search", "--class", "simple_dqn")
+
     def screenshot(self) -> Picture:
         """The display's pixels, (height, width, 3): a file in X's window dump format."""
         data = self._pixels.read_bytes()
@@ -220,9 +224,10 @@ def test_a_network_is_watched_and_relieved(desktop: Desktop, tmp_path: Path) -> 
     desktop.xdotool("keyup", "Up")
     desktop.xdotool("key", "m")
     wait_until(lambda: status() == watching)
-    narrow = desktop.screenshot()
+    narrow, window = desktop.screenshot(), desktop.window()
     desktop.xdotool("key", "v")
     wait_until(lambda: (desktop.screenshot()[:, 1200:] != narrow[:, 1200:]).any())
+    assert desktop.window() == window  # a new one would lose keys
     desktop.xdotool("key", "v", "p")
     still: list[bytes] = []
 
