@@ -175,26 +175,33 @@ static const struct {
 #endif
 };
 
-/* All threads call the functions below together: `*next`, 0 at first, counts the shares of the work
- * that are taken, and a thread takes the next share when it is done with one. So a thread whose core
- * is busy with something else does less. */
-#define EACH_SHARE(share, shares) \
-    for (long share; (share = __atomic_fetch_add(next, 1, __ATOMIC_RELAXED)) < (shares);)
+/* The functions below divide their work into `shares` among torch's own threads: a thread takes the
+ * next share when it is done with one, so one whose core is busy with something else does less. */
+#ifdef _OPENMP
+#include <omp.h>
+#define THREAD omp_get_thread_num()
+#else
+#define THREAD 0
+#endif
+#define EACH_SHARE(share)                                                                      \
+    _Pragma("omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1 && shares > 1)") \
+    for (long share = 0; share < shares; share++)
 #define SHARES(number, each) (((number) + (each)-1) / (each))
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 
 /* Features of `number` states: bytes, [channel][row][column], `state_stride` apart.
  *
  * weights: w and bias of each layer in turn. features: [filter][row][column] of each state.
- * kept: inputs and outputs of the layers, for `backward`; `kept_stride` from state to state, 0 to
- * use this thread's place again and again.
+ * kept: inputs and outputs of the layers, `kept_floats` of each state, for `backward`; if not `keep`,
+ * of each thread.
  */
-void forward(long *next, long number, const unsigned char *states, long state_stride,
-             const float *const *weights, float *features, float *kept, long kept_stride) {
+void forward(int threads, long number, const unsigned char *states, long state_stride,
+             const float *const *weights, float *features, float *kept, long kept_floats, int keep) {
     const Layer last = layers[LAYERS - 1].shape;
-    EACH_SHARE(s, number) {
+    const long shares = number;
+    EACH_SHARE(s) {
         const unsigned char *state = states + s * state_stride;
-        float *x = kept + s * kept_stride;
+        float *x = kept + (keep ? s : THREAD) * kept_floats;
         for (int i = 0; i < layers[0].shape.inputs; i++) x[i] = state[i] * (1 / 255.0f);
         for (int l = 0; l < LAYERS; l++) {
             float *y = x + layers[l].shape.inputs;
@@ -209,15 +216,17 @@ void forward(long *next, long number, const unsigned char *states, long state_st
  * STATES_AT_ONCE states, whichever thread took it.
  *
  * dfeatures: like features. turned: the weights of the layers but the first, for each place in a
- * filter [f][channel]. scratch: as many floats as all layers have outputs for a state.
+ * filter [f][channel]. scratch: `scratch_floats`, as many as all layers have outputs for a state, for each
+ * thread.
  */
-void backward(long *next, long number, const float *dfeatures, const float *const *turned, float *sums,
-              const float *kept, long kept_stride, float *scratch) {
+void backward(int threads, long number, const float *dfeatures, const float *const *turned, float *sums,
+              const float *kept, long kept_floats, float *scratch, long scratch_floats) {
+    const long shares = SHARES(number, STATES_AT_ONCE);
     const Layer last = layers[LAYERS - 1].shape;
     long parameters = 0;
     for (int l = 0; l < LAYERS; l++)
         parameters += (fan_in(layers[l].shape) + 1) * layers[l].shape.filters;
-    EACH_SHARE(share, SHARES(number, STATES_AT_ONCE)) {
+    EACH_SHARE(share) {
         float *dw[LAYERS], *dbias[LAYERS], *sum = sums + share * parameters;
         memset(sum, 0, sizeof(float) * parameters);
         for (int l = 0; l < LAYERS; l++) {
@@ -225,9 +234,9 @@ void backward(long *next, long number, const float *dfeatures, const float *cons
             sum = dbias[l] + layers[l].shape.filters;
         }
         for (long s = share * STATES_AT_ONCE; s < MIN((share + 1) * STATES_AT_ONCE, number); s++) {
-            const float *x[LAYERS + 1] = {kept + s * kept_stride};
+            const float *x[LAYERS + 1] = {kept + s * kept_floats};
             for (int l = 0; l < LAYERS; l++) x[l + 1] = x[l] + layers[l].shape.inputs;
-            float *dy = scratch;
+            float *dy = scratch + THREAD * scratch_floats;
             transpose(dfeatures + s * outputs(last), dy, last.filters, last.rows * last.columns);
             for (int l = LAYERS - 1; l >= 0; l--) {
                 const int number_outputs = outputs(layers[l].shape);
@@ -241,12 +250,12 @@ void backward(long *next, long number, const float *dfeatures, const float *cons
 }
 
 /* RMSProp as in optimizers.py, in one pass over the memory; arrays of so many `parameters`. */
-void rmsprop(long *next, int parameters, const long *sizes, float *const *ws, const float *const *dws,
+void rmsprop(int threads, int parameters, const long *sizes, float *const *ws, const float *const *dws,
              float *const *gs, float *const *ns, float decay_rate, float learning_rate,
              float min_squared_gradient) {
     long shares = 0;
     for (int p = 0; p < parameters; p++) shares += SHARES(sizes[p], FLOATS_AT_ONCE);
-    EACH_SHARE(share, shares) {
+    EACH_SHARE(share) {
         long part = share; /* of parameter p */
         int p = 0;
         for (; part >= SHARES(sizes[p], FLOATS_AT_ONCE); p++) part -= SHARES(sizes[p], FLOATS_AT_ONCE);

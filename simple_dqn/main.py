@@ -9,7 +9,6 @@ simple-dqn nvis SNAPSHOT [options]           simple-dqn benchmark [GAME] [option
 import argparse
 import importlib.metadata
 import logging
-import os
 import re
 import secrets
 import signal
@@ -57,9 +56,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not arguments or arguments[0] not in COMMANDS:
         return _usage(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
-    # Read when torch is first imported: its threads spin so often for work before they sleep. By
-    # default they spin so long that any other program on the cores slows an update fourfold.
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         with logging_redirect_tqdm():
             COMMANDS[arguments[0]](arguments[1:])

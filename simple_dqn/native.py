@@ -13,8 +13,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,7 +62,6 @@ class Kernels:
         """Take over a library compiled for these shapes; see `compile_kernels`."""
         self._library = library
         self._num_threads = num_threads
-        self._pool = ThreadPoolExecutor(max(1, num_threads - 1))
         outputs = [s["rows"] * s["columns"] * s["filters"] for s in shapes]
         self.num_features = outputs[-1]
         self._floats_kept = sum(shape["inputs"] for shape in shapes) + self.num_features
@@ -97,13 +95,10 @@ class Kernels:
         number = len(states)
         features = torch.empty(number, self.num_features)
         kept = torch.empty(number if keep else self._num_threads, self._floats_kept)
-        self._run(
-            number,
-            lambda next_share, thread: self._library.forward(
-                *(next_share, _long(number), _pointer(states), _long(states.stride(0))),
-                *(_pointers(parameters), _pointer(features)),
-                *(_pointer(kept if keep else kept[thread]), _long(self._floats_kept * keep)),
-            ),
+        self._library.forward(
+            *(self._num_threads, _long(number), _pointer(states), _long(states.stride(0))),
+            *(_pointers(parameters), _pointer(features)),
+            *(_pointer(kept), _long(self._floats_kept), keep),
         )
         return features, kept
 
@@ -117,13 +112,10 @@ class Kernels:
         sizes = [parameter.numel() for parameter in parameters]
         sums = torch.empty(-(-number // _STATES_AT_ONCE), sum(sizes))
         scratch = torch.empty(self._num_threads, self._floats_of_scratch)
-        self._run(
-            len(sums),
-            lambda next_share, thread: self._library.backward(
-                *(next_share, _long(number), _pointer(dfeatures), _pointers(turned)),
-                *(_pointer(sums), _pointer(kept), _long(self._floats_kept)),
-                _pointer(scratch[thread]),
-            ),
+        self._library.backward(
+            *(self._num_threads, _long(number), _pointer(dfeatures), _pointers(turned)),
+            *(_pointer(sums), _pointer(kept), _long(self._floats_kept)),
+            *(_pointer(scratch), _long(self._floats_of_scratch)),
         )
         return tuple(
             gradient.as_strided(parameter.shape, parameter.stride())
@@ -156,19 +148,8 @@ class Kernels:
             *(_pointers(group) for group in groups),
             *(ctypes.c_float(constant) for constant in constants),
         )
-        self._run(
-            sum(sizes) // 100_000,
-            lambda next_share, _: self._library.rmsprop(next_share, *arguments),
-        )
-
-    def _run(self, shares: int, call: Callable[[Any, int], object]) -> None:
-        """Call `call(next_share, thread)` in as many threads as there are shares, if need be."""
-        next_share = ctypes.byref(_long(0))
-        threads = range(1, min(self._num_threads, shares))
-        others = [self._pool.submit(call, next_share, thread) for thread in threads]
-        call(next_share, 0)
-        for other in others:
-            other.result()
+        threads = self._num_threads if sum(sizes) > 200_000 else 1
+        self._library.rmsprop(threads, *arguments)
 
 
 class _Features(torch.autograd.Function):
@@ -227,11 +208,21 @@ def _load(command: list[str]) -> ctypes.CDLL:
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         built = Path(folder) / path.name
-        subprocess.run(
-            [*command, "-o", str(built), str(_SOURCE)], check=True, capture_output=True, text=True
-        )
+        _compile([*command, "-o", str(built), str(_SOURCE)])
         write_atomically(path, built.read_bytes())
     return ctypes.CDLL(str(path))
+
+
+def _compile(command: list[str]) -> None:
+    """Compile for threads, those of the OpenMP library that torch has loaded, or else for one.
+
+    With threads of their own, kernels and torch would wake and hinder each other at each layer.
+    """
+    try:
+        subprocess.run([*command, "-fopenmp"], check=True, capture_output=True, text=True)
+    except subprocess.CalledProcessError:
+        subprocess.run(command, check=True, capture_output=True, text=True)
+        logger.info("the C compiler knows no OpenMP, so the kernels use one thread; install gcc")
 
 
 def _shapes(

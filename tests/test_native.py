@@ -194,6 +194,27 @@ def test_with_a_broken_compiler_torch_does_the_work(
     assert not list((tmp_path / "cache" / "simple_dqn").iterdir())
 
 
+def test_a_compiler_without_openmp_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The kernels then use one thread, whatever they are told."""
+    shape = (40, 64)
+    parameters, states = make_parameters(NIPS, 2), make_states(5, 2, shape)
+    kernels = make_kernels(NIPS, 2, shape, 3)
+    expected = kernels.features(states, place(kernels, parameters))
+    (tmp_path / "cc").write_text(
+        f'#!/bin/sh\ncase " $* " in *" -fopenmp "*) exit 1; esac\nexec {shutil.which("cc")} "$@"\n'
+    )
+    (tmp_path / "cc").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with caplog.at_level(logging.INFO):
+        kernels = make_kernels(NIPS, 2, shape, 3)
+    assert "no OpenMP" in caplog.text
+    features = kernels.features(states, place(kernels, parameters))
+    torch.testing.assert_close(features, expected, rtol=0, atol=0)
+
+
 def test_a_cache_that_cannot_be_written_is_no_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
