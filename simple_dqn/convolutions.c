@@ -216,8 +216,8 @@ void forward(int threads, long number, const unsigned char *states, long state_s
  * STATES_AT_ONCE states, whichever thread took it.
  *
  * dfeatures: like features. turned: the weights of the layers but the first, for each place in a
- * filter [f][channel]. scratch: `scratch_floats`, as many as all layers have outputs for a state, for each
- * thread.
+ * filter [f][channel]. scratch: for each thread `scratch_floats`, as many as all layers have outputs
+ * for a state.
  */
 void backward(int threads, long number, const float *dfeatures, const float *const *turned, float *sums,
               const float *kept, long kept_floats, float *scratch, long scratch_floats) {

@@ -63,7 +63,7 @@ class Window:
                 "film the game with scripts/record.sh, or run on a machine with a screen"
             ) from error
         if pygame.display.get_driver() == "x11":
-            # With its renderer SDL makes a window anew for each new size; keys pressed then are lost.
+            # With its renderer SDL makes a new window for each size; keys pressed then are lost.
             os.environ.setdefault("SDL_FRAMEBUFFER_ACCELERATION", "0")
         pygame.font.init()
         self._shape: tuple[int, ...] = (height, width)
