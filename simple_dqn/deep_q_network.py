@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from simple_dqn.cuda_graph import CudaGraph
 from simple_dqn.errors import UserError
-from simple_dqn.native import compile_kernels
-from simple_dqn.networks import ARCHITECTURES, QNetwork
-from simple_dqn.optimizers import make_optimizer
-from simple_dqn.value_distribution import ValueDistribution
+from simple_dqn.networks.cuda_graph import CudaGraph
+from simple_dqn.networks.heads import ValueDistribution
+from simple_dqn.networks.layers import ARCHITECTURES, QNetwork
+from simple_dqn.networks.native import compile_kernels
+from simple_dqn.networks.optimizers import make_optimizer
 
 NUM_ATOMS, _LARGEST_RETURN = 51, 10.0  # of c51; Bellemare et al. 2017, section 5
 _COSTS_BETWEEN_CHECKS = 1000  # updates; a look at the cost waits for the device

@@ -19,9 +19,19 @@ from typing import NamedTuple, NoReturn
 
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from simple_dqn import __version__, games, parts, snapshot
+from simple_dqn import __version__
 from simple_dqn.agent import Agent
-from simple_dqn.command_line import (
+from simple_dqn.environments import roms as games
+from simple_dqn.errors import UserError
+from simple_dqn.files import check_writable
+from simple_dqn.memory.experience import (
+    Experience,
+    experience_settings,
+    fill_memory,
+    read_experience,
+)
+from simple_dqn.run import parts, snapshot
+from simple_dqn.run.command_line import (
     check_game,
     find_game,
     make_parser,
@@ -29,11 +39,8 @@ from simple_dqn.command_line import (
     parse_with_snapshot,
     root,
 )
-from simple_dqn.errors import UserError
-from simple_dqn.experience import Experience, experience_settings, fill_memory, read_experience
-from simple_dqn.files import check_writable
-from simple_dqn.options import NOT_KEPT, add_run_options, boolean, label, number
-from simple_dqn.progress import Progress
+from simple_dqn.run.options import NOT_KEPT, add_run_options, boolean, label, number
+from simple_dqn.run.progress import Progress
 from simple_dqn.statistics import Row, Statistics, check_csv, keep_rows
 
 logger = logging.getLogger(__name__)
@@ -175,28 +182,28 @@ def test(arguments: Sequence[str]) -> None:
 
 def play(arguments: Sequence[str]) -> None:
     """`play SNAPSHOT|GAME`: watch a network play, take over and give back; or play a game."""
-    from simple_dqn import watch
+    from simple_dqn.commands import watching as watch
 
     watch.play(arguments)
 
 
 def record(arguments: Sequence[str]) -> None:
     """`record SNAPSHOT`: film a network's games, with their sound."""
-    from simple_dqn import watch
+    from simple_dqn.commands import watching as watch
 
     watch.record(arguments)
 
 
 def nvis(arguments: Sequence[str]) -> None:
     """`nvis SNAPSHOT`: make a page that shows what each filter sees."""
-    from simple_dqn import watch
+    from simple_dqn.commands import watching as watch
 
     watch.nvis(arguments)
 
 
 def plot(arguments: Sequence[str]) -> None:
     """`plot CSV...`: draw the statistics of one or several runs."""
-    from simple_dqn.plot import plot_results
+    from simple_dqn.watch.curves import plot_results
 
     parser = make_parser("plot", "Plot statistics: RESULTS.csv becomes RESULTS.png.")
     parser.add_argument(
@@ -218,7 +225,7 @@ def plot(arguments: Sequence[str]) -> None:
 
 def benchmark(arguments: Sequence[str]) -> None:
     """`benchmark [GAME]`: measure this machine and tell what bounds it."""
-    from simple_dqn.benchmark import run_benchmark
+    from simple_dqn.commands.benchmark import run_benchmark
 
     parser = make_parser("benchmark", "Measure what this machine can do with a run's options.")
     parser.add_argument("game", nargs="?", default="pong", help="name, ROM file or id")

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import psutil
 
 from simple_dqn.errors import UserError
-from simple_dqn.sum_tree import SumTree
+from simple_dqn.memory.sum_tree import SumTree
 
 # How a step ended.
 CONTINUES, TERMINAL, CUT = np.uint8(0), np.uint8(1), np.uint8(2)

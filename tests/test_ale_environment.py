@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from simple_dqn.ale_environment import NO_LIMIT, ALEEnvironment
-from simple_dqn.console_environment import ConsoleEnvironment
 from simple_dqn.environment import Environment, Observation
-from simple_dqn.games import find_game
+from simple_dqn.environments.atari import NO_LIMIT, ALEEnvironment
+from simple_dqn.environments.console import ConsoleEnvironment
+from simple_dqn.environments.roms import find_game
 
 ROMS = Path(ale_py.__file__).parent / "roms"
 SETTINGS: dict[str, Any] = {

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from simple_dqn import benchmark, parts
-from simple_dqn.benchmark import Work
+from simple_dqn.commands import benchmark
+from simple_dqn.commands.benchmark import Work
+from simple_dqn.environments.roms import Game, find_game
 from simple_dqn.errors import UserError
-from simple_dqn.games import Game, find_game
-from simple_dqn.options import add_run_options
+from simple_dqn.run import parts
+from simple_dqn.run.options import add_run_options
 
 SMALL = "--backend cpu --screen_width 36 --screen_height 36 --replay_size 12000"
 

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simple_dqn.device_screens import DeviceScreens
+from simple_dqn.memory.device_screens import DeviceScreens
 from simple_dqn.replay_memory import Minibatch, ReplayMemory
 
 gpu = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]

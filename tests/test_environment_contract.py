@@ -14,11 +14,11 @@ import numpy.typing as npt
 import pytest
 from catch import Catch
 
-from simple_dqn.ale_environment import NO_LIMIT, ALEEnvironment
-from simple_dqn.console_environment import ConsoleEnvironment
 from simple_dqn.environment import Environment, Observation
+from simple_dqn.environments.atari import NO_LIMIT, ALEEnvironment
+from simple_dqn.environments.console import ConsoleEnvironment
+from simple_dqn.environments.gym import GymEnvironment
 from simple_dqn.errors import UserError
-from simple_dqn.gym_environment import GymEnvironment
 
 ROMS = Path(ale_py.__file__).parent / "roms"
 

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from simple_dqn.environments.roms import Game
 from simple_dqn.errors import UserError
-from simple_dqn.experience import (
+from simple_dqn.memory.experience import (
     Experience,
     Recorder,
     experience_settings,
@@ -19,9 +20,8 @@ from simple_dqn.experience import (
     read_experience,
     write_experience,
 )
-from simple_dqn.games import Game
 from simple_dqn.replay_memory import ReplayMemory
-from simple_dqn.watched_game import Step
+from simple_dqn.watch.watched_game import Step
 
 SHAPE = (3, 2)
 SETTINGS = {"game": "pong", "frame_skip": 4}

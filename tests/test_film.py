@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from simple_dqn.errors import UserError
-from simple_dqn.film import Film, write_picture
+from simple_dqn.watch.film import Film, write_picture
 
 RATE, SAMPLES = 60, 512
 

@@ -16,9 +16,9 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from simple_dqn.filter_page import gradient_picture, time_colours, view_filters, write_page
-from simple_dqn.guided_backpropagation import GuidedNetwork
-from simple_dqn.networks import ARCHITECTURES, QNetwork
+from simple_dqn.networks.guided_backpropagation import GuidedNetwork
+from simple_dqn.networks.layers import ARCHITECTURES, QNetwork
+from simple_dqn.watch.filter_page import gradient_picture, time_colours, view_filters, write_page
 
 Picture = npt.NDArray[np.uint8]
 

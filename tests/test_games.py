@@ -9,8 +9,8 @@ from pathlib import Path
 import ale_py
 import pytest
 
+from simple_dqn.environments.roms import find_game, human_normalized_score
 from simple_dqn.errors import UserError
-from simple_dqn.games import find_game, human_normalized_score
 
 WHEEL_ROMS = Path(ale_py.__file__).parent / "roms"
 PONG = WHEEL_ROMS / "pong.bin"
@@ -231,8 +231,8 @@ def test_breakout_at_the_papers_score_by_hand() -> None:
 
 
 def test_57_games_have_scores_and_all_are_names_that_are_found(tmp_path: Path) -> None:
-    table = resources.files("simple_dqn").joinpath("scores.csv").read_text().splitlines()
-    rows = list(csv.DictReader(table))
+    table = resources.files("simple_dqn.environments").joinpath("scores.csv").read_text()
+    rows = list(csv.DictReader(table.splitlines()))
     assert len({row["game"] for row in rows}) == len(rows) == 57
     for row in rows:
         assert find_game(row["game"], tmp_path).name == row["game"]

@@ -5,9 +5,9 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from simple_dqn.guided_backpropagation import GuidedNetwork, ReceptiveField
-from simple_dqn.native import Convolution
-from simple_dqn.networks import ARCHITECTURES, Architecture, QNetwork
+from simple_dqn.networks.guided_backpropagation import GuidedNetwork, ReceptiveField
+from simple_dqn.networks.layers import ARCHITECTURES, Architecture, QNetwork
+from simple_dqn.networks.native import Convolution
 
 Array = npt.NDArray[np.float64]
 TINY = Architecture((Convolution(3, 3, 2), Convolution(4, 2, 1)), hidden=(12,))

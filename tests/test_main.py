@@ -11,10 +11,10 @@ import pytest
 from ale_py import roms
 
 from simple_dqn import main as main_module
-from simple_dqn import snapshot
-from simple_dqn.command_line import make_parser
 from simple_dqn.main import main
-from simple_dqn.options import add_run_options
+from simple_dqn.run import snapshot
+from simple_dqn.run.command_line import make_parser
+from simple_dqn.run.options import add_run_options
 
 OPTIONS = (
     "--screen_width 36 --screen_height 36 --replay_size 2000 --random_steps 120 --train_steps 120 "
@@ -260,7 +260,7 @@ def test_preset_nature_is_the_defaults() -> None:
     parser = make_parser("train", "")
     add_run_options(parser)
     defaults = vars(parser.parse_args([]))
-    path = Path(main_module.__file__).parent / "presets" / "nature.toml"
+    path = Path(main_module.__file__).parent / "run" / "presets" / "nature.toml"
     values = tomllib.loads(path.read_text())
     assert values == {name: defaults[name] for name in values}
     not_of_the_paper = main_module.NOT_KEPT | {"environment", "random_seed", "test_games"}

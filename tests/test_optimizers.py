@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from simple_dqn.optimizers import GravesRMSProp, make_optimizer
+from simple_dqn.networks.optimizers import GravesRMSProp, make_optimizer
 
 
 def test_graves_rmsprop_equals_a_scalar_twin() -> None:

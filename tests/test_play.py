@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_watched_game import Script, make_console, make_game
 
-from simple_dqn.play import Play, action_of
-from simple_dqn.watched_game import Step
+from simple_dqn.watch.play import Play, action_of
+from simple_dqn.watch.watched_game import Step
 
 PONG = ["NOOP", "FIRE", "RIGHT", "LEFT", "RIGHTFIRE", "LEFTFIRE"]
 BREAKOUT = ["NOOP", "FIRE", "RIGHT", "LEFT"]

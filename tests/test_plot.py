@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from simple_dqn.errors import UserError
-from simple_dqn.plot import PHASE_COLOURS, group_runs, make_figure, plot_results, read_run
+from simple_dqn.watch.curves import PHASE_COLOURS, group_runs, make_figure, plot_results, read_run
 
 HEADER = (
     "epoch,phase,steps,nr_games,average_reward,min_game_reward,max_game_reward,"
@@ -242,7 +242,7 @@ def test_file_in_the_middle_of_a_row(csv_2015: Path, caplog: pytest.LogCaptureFi
             ("test", 2),
         ]
     assert caplog.record_tuples[0] == (
-        "simple_dqn.plot",
+        "simple_dqn.watch.curves",
         logging.WARNING,
         f"{csv_2015}: row 6 is not whole and is left out",
     )
@@ -530,7 +530,7 @@ def test_odd_file_names_are_taken_literally(tmp_path: Path) -> None:
 def test_matplotlib_is_left_as_it_was(csv_2015: Path, tmp_path: Path) -> None:
     code = (
         "import sys, matplotlib; from pathlib import Path; before = dict(matplotlib.rcParams)\n"
-        "from simple_dqn.plot import plot_results\n"
+        "from simple_dqn.watch.curves import plot_results\n"
         "plot_results([Path(sys.argv[1])], fields=['meanq'], output=Path(sys.argv[2]))\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
         "assert dict(matplotlib.rcParams) == before\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from simple_dqn.main import COMMANDS
-from simple_dqn.options import add_run_options
+from simple_dqn.run.options import add_run_options
 from simple_dqn.statistics import COLUMNS
 
 REPOSITORY = Path(__file__).parent.parent
@@ -38,7 +38,7 @@ def test_columns_are_all_explained() -> None:
 def test_files_are_there_and_all_named() -> None:
     named = set(re.findall(r"`(\w+\.(?:py|csv|c))`", README.split("## Reading the code")[1]))
     package = REPOSITORY / "simple_dqn"
-    there = {path.name for path in (*package.glob("*.py"), *package.glob("*.c*"))}
+    there = {path.name for path in (*package.rglob("*.py"), *package.rglob("*.c*"))}
     assert there - named == {"__init__.py", "__main__.py"}
     assert {name for name in named if not name.startswith("test_")} <= there
     for link in re.findall(r"\]\((?!http)([^)#]+)\)", README):
@@ -47,7 +47,7 @@ def test_files_are_there_and_all_named() -> None:
 
 def test_every_deviation_is_told() -> None:
     """As many tags in the code as lines in the list."""
-    code = "".join(path.read_text() for path in (REPOSITORY / "simple_dqn").glob("*.py"))
+    code = "".join(path.read_text() for path in (REPOSITORY / "simple_dqn").rglob("*.py"))
     told = README.split("From the paper and DeepMind's code:")[1].split("From the original")[0]
     assert code.count("Deviates: ") == len(re.findall(r"^- ", told, re.MULTILINE)) > 3
 

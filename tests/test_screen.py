@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from simple_dqn.screen import to_screen
+from simple_dqn.environments.screens import to_screen
 
 SEAQUEST = Path(ale_py.__file__).parent / "roms" / "seaquest.bin"
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from simple_dqn import snapshot
 from simple_dqn.main import main
+from simple_dqn.run import snapshot
 
 SNAPSHOTS = Path(__file__).parent.parent / "snapshots"
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from simple_dqn.sum_tree import SumTree
+from simple_dqn.memory.sum_tree import SumTree
 
 numbers = st.one_of(st.just(0.0), st.floats(1e-3, 1e3))
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from simple_dqn.terminal import draw
+from simple_dqn.watch.terminal import draw
 
 COLOUR = re.compile(r"\x1b\[38;2;(\d+);(\d+);(\d+);48;2;(\d+);(\d+);(\d+)m(▀+)")
 SECONDS = 60.0  # after which a test gives up

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from test_main import refused
 
-from simple_dqn.experience import Experience, write_experience
-from simple_dqn.games import find_game
+from simple_dqn.environments.roms import find_game
 from simple_dqn.main import main
+from simple_dqn.memory.experience import Experience, write_experience
 
 OPTIONS = (
     "--network nips --screen_width 36 --screen_height 36 --replay_size 500 --random_steps 60 "
@@ -198,7 +198,7 @@ def test_what_a_person_played_is_kept_whatever_breaks(
 
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     monkeypatch.setenv("SDL_AUDIODRIVER", "dummy")
-    monkeypatch.setattr("simple_dqn.window.Window.show", show)
+    monkeypatch.setattr("simple_dqn.watch.window.Window.show", show)
     with pytest.raises(RuntimeError, match="the display broke"):
         main(["play", "breakout", "--record_experience", str(root / "mine.npz")])
     with np.load(root / "mine.npz") as played:

@@ -6,13 +6,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from simple_dqn.ale_environment import NO_LIMIT, ALEEnvironment
-from simple_dqn.console_environment import Console, ConsoleEnvironment
 from simple_dqn.environment import Environment
-from simple_dqn.games import find_game
+from simple_dqn.environments.atari import NO_LIMIT, ALEEnvironment
+from simple_dqn.environments.console import Console, ConsoleEnvironment
+from simple_dqn.environments.roms import find_game
 from simple_dqn.replay_memory import Minibatch
 from simple_dqn.state_buffer import StateBuffer
-from simple_dqn.watched_game import SAMPLES_PER_FRAME, Step, WatchedGame, widen
+from simple_dqn.watch.watched_game import SAMPLES_PER_FRAME, Step, WatchedGame, widen
 
 
 class Script:

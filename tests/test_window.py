@@ -18,7 +18,7 @@ import pygame
 import pytest
 
 from simple_dqn.errors import UserError
-from simple_dqn.window import Window
+from simple_dqn.watch.window import Window
 
 REPOSITORY = Path(__file__).parent.parent
 SECONDS = 60.0  # after which a test gives up

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from simple_dqn.watched_game import FRAMES_PER_SECOND, Frame, Step, WatchedGame, widen
+from simple_dqn.watch.watched_game import FRAMES_PER_SECOND, Frame, Step, WatchedGame, widen
 
 SPEEDS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 _DIRECTIONS = ("UP", "DOWN", "RIGHT", "LEFT", "FIRE")  # in the order of ALE's names: UPRIGHTFIRE

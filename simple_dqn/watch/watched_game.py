@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from simple_dqn.agent import Network, choose_actions
-from simple_dqn.console_environment import Console
-from simple_dqn.screen import to_screen
+from simple_dqn.environments.console import Console
+from simple_dqn.environments.screens import to_screen
 from simple_dqn.state_buffer import StateBuffer
 
 FRAMES_PER_SECOND = 60

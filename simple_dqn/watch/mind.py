@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from simple_dqn.watched_game import FRAMES_PER_SECOND, WatchedGame, widen
+from simple_dqn.watch.watched_game import FRAMES_PER_SECOND, WatchedGame, widen
 
 if TYPE_CHECKING:
     from simple_dqn.deep_q_network import DeepQNetwork
-    from simple_dqn.guided_backpropagation import GuidedNetwork
+    from simple_dqn.networks.guided_backpropagation import GuidedNetwork
 
 Picture = npt.NDArray[np.uint8]
 Saliency = npt.NDArray[np.float32]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from simple_dqn.errors import UserError
-from simple_dqn.native import Convolution, Kernels
+from simple_dqn.networks.native import Convolution, Kernels
 
 
 class Architecture(NamedTuple):

@@ -9,8 +9,9 @@ from importlib import resources
 from pathlib import Path
 from typing import NoReturn
 
-from simple_dqn import games, snapshot
+from simple_dqn.environments import roms as games
 from simple_dqn.errors import UserError
+from simple_dqn.run import snapshot
 
 
 class _Parser(argparse.ArgumentParser):
@@ -61,7 +62,7 @@ def parse_with_snapshot(
 
 def _preset_arguments(args: argparse.Namespace) -> list[str]:
     """The options of a preset, as they would stand on a command line."""
-    presets = resources.files("simple_dqn") / "presets"
+    presets = resources.files("simple_dqn.run") / "presets"
     own = presets / f"{args.preset}.toml"
     try:
         text = own.read_text() if own.is_file() else Path(args.preset).read_text()

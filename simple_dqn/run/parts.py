@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from simple_dqn import games
 from simple_dqn.agent import Agent, LinearSchedule, Rate
 from simple_dqn.environment import Environment
+from simple_dqn.environments import roms as games
 from simple_dqn.errors import UserError
 from simple_dqn.replay_memory import ReplayMemory, Screens, ScreenStore
 
 if TYPE_CHECKING:
     from simple_dqn.deep_q_network import DeepQNetwork
-    from simple_dqn.watched_game import WatchedGame
+    from simple_dqn.watch.watched_game import WatchedGame
 
 TEST_FRAMES = 18_000  # 5 minutes; Mnih et al. 2015, Methods, Evaluation procedure
 
@@ -53,13 +53,13 @@ def make_environment(
     """Make the training or the test environment."""
     screen_shape = (args.screen_height, args.screen_width)
     if args.environment == "gym":
-        from simple_dqn.gym_environment import GymEnvironment
+        from simple_dqn.environments.gym import GymEnvironment
 
         return GymEnvironment(
             environment_id=args.game, num_games=args.num_games, screen_shape=screen_shape
         )
-    from simple_dqn.ale_environment import NO_LIMIT, ALEEnvironment
-    from simple_dqn.console_environment import ConsoleEnvironment
+    from simple_dqn.environments.atari import NO_LIMIT, ALEEnvironment
+    from simple_dqn.environments.console import ConsoleEnvironment
 
     settings: dict[str, Any] = {
         "rom_path": game.rom_path,
@@ -89,8 +89,8 @@ def make_watched_game(
     Raises:
         UserError: it is no Atari game.
     """
-    from simple_dqn.console_environment import Console
-    from simple_dqn.watched_game import WatchedGame
+    from simple_dqn.environments.console import Console
+    from simple_dqn.watch.watched_game import WatchedGame
 
     if args.environment == "gym":
         raise UserError(f"{args.game} is no Atari game: only those can be played, filmed and shown")
@@ -128,7 +128,7 @@ def make_memory(args: argparse.Namespace, size: int, threads: Threads) -> Replay
         if args.replay_device == "gpu":
             raise UserError("--replay_device gpu needs --backend gpu")
     elif args.replay_device != "cpu":
-        from simple_dqn.device_screens import DeviceScreens, free_bytes
+        from simple_dqn.memory.device_screens import DeviceScreens, free_bytes
 
         fits = size * screen_shape[0] * screen_shape[1] < free_bytes(threads.device)
         if fits or args.replay_device == "gpu":

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simple_dqn.errors import UserError
-from simple_dqn.watched_game import SAMPLE_RATE
+from simple_dqn.watch.watched_game import SAMPLE_RATE
 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 os.environ.setdefault("SDL_VIDEO_X11_WMCLASS", "simple_dqn")

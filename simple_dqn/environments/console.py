@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simple_dqn.environment import Environment, Observation
-from simple_dqn.screen import to_screen
+from simple_dqn.environments.screens import to_screen
 
 
 class Console:

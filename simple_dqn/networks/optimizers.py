@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from simple_dqn.native import Kernels
+from simple_dqn.networks.native import Kernels
 
 
 class GravesRMSProp(torch.optim.Optimizer):

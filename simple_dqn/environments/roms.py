@@ -70,7 +70,9 @@ def human_normalized_score(game: str, score: float) -> float | None:
     Mnih et al. 2015, Methods, Evaluation procedure; the scores in scores.csv are those that Wang
     et al. 2016 (Dueling network architectures, appendix) give for 57 games with no-op starts.
     """
-    table = resources.files("simple_dqn").joinpath("scores.csv").read_text().splitlines()
+    table = (
+        resources.files("simple_dqn.environments").joinpath("scores.csv").read_text().splitlines()
+    )
     for row in csv.DictReader(table):
         if row["game"] == game:
             random, human = float(row["random"]), float(row["human"])

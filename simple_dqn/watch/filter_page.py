@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from simple_dqn.guided_backpropagation import GuidedNetwork, ReceptiveField
+from simple_dqn.networks.guided_backpropagation import GuidedNetwork, ReceptiveField
 
 
 class FilterView(NamedTuple):

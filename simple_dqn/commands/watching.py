@@ -14,8 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from simple_dqn import games, parts, snapshot
-from simple_dqn.command_line import (
+from simple_dqn.environments import roms as games
+from simple_dqn.errors import UserError
+from simple_dqn.files import check_writable, write_atomically
+from simple_dqn.memory.experience import Recorder, experience_settings, write_experience
+from simple_dqn.run import parts, snapshot
+from simple_dqn.run.command_line import (
     check_game,
     find_game,
     make_parser,
@@ -23,19 +27,16 @@ from simple_dqn.command_line import (
     parse_with_snapshot,
     root,
 )
-from simple_dqn.errors import UserError
-from simple_dqn.experience import Recorder, experience_settings, write_experience
-from simple_dqn.files import check_writable, write_atomically
-from simple_dqn.mind import Mind
-from simple_dqn.options import add_run_options, boolean, integer
-from simple_dqn.play import Play
-from simple_dqn.watched_game import FRAMES_PER_SECOND, SAMPLE_RATE, widen
+from simple_dqn.run.options import add_run_options, boolean, integer
+from simple_dqn.watch.mind import Mind
+from simple_dqn.watch.play import Play
+from simple_dqn.watch.watched_game import FRAMES_PER_SECOND, SAMPLE_RATE, widen
 
 if TYPE_CHECKING:
     from simple_dqn.deep_q_network import DeepQNetwork
-    from simple_dqn.guided_backpropagation import GuidedNetwork
-    from simple_dqn.terminal import Terminal
-    from simple_dqn.window import Window
+    from simple_dqn.networks.guided_backpropagation import GuidedNetwork
+    from simple_dqn.watch.terminal import Terminal
+    from simple_dqn.watch.window import Window
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +100,7 @@ def play(arguments: Sequence[str]) -> None:
 
 def record(arguments: Sequence[str]) -> None:
     """`record SNAPSHOT`."""
-    from simple_dqn.film import Film, write_picture
+    from simple_dqn.watch.film import Film, write_picture
 
     parser = make_parser("record", "Film a network's games by the evaluation protocol.")
     parser.add_argument("snapshot", type=Path, help=_SNAPSHOT_HELP)
@@ -156,7 +157,7 @@ def record(arguments: Sequence[str]) -> None:
 
 def nvis(arguments: Sequence[str]) -> None:
     """`nvis SNAPSHOT`."""
-    from simple_dqn.filter_page import view_filters, write_page
+    from simple_dqn.watch.filter_page import view_filters, write_page
 
     parser = make_parser("nvis", "Make a page that shows what excites each filter, and what in it.")
     parser.add_argument("snapshot", type=Path, help=_SNAPSHOT_HELP)
@@ -261,16 +262,16 @@ def _load_network(args: argparse.Namespace, loaded: snapshot.Snapshot) -> "DeepQ
 
 
 def _look_inside(network: "DeepQNetwork") -> "GuidedNetwork":
-    from simple_dqn.guided_backpropagation import GuidedNetwork
+    from simple_dqn.networks.guided_backpropagation import GuidedNetwork
 
     return GuidedNetwork(network.copy_network(), network.values)
 
 
 def _open_display(kind: str, title: str) -> "Terminal | Window":
     if kind == "terminal":
-        from simple_dqn.terminal import Terminal
+        from simple_dqn.watch.terminal import Terminal
 
         return Terminal()
-    from simple_dqn.window import Window
+    from simple_dqn.watch.window import Window
 
     return Window(title, _WIDTH, _HEIGHT)

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from simple_dqn.environments.roms import Game
 from simple_dqn.errors import UserError
 from simple_dqn.files import write_atomically
-from simple_dqn.games import Game
 from simple_dqn.replay_memory import ReplayMemory
 
 if TYPE_CHECKING:
-    from simple_dqn.watched_game import Step
+    from simple_dqn.watch.watched_game import Step
 
 FORMAT_VERSION = 1
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from simple_dqn.networks import QNetwork
+from simple_dqn.networks.layers import QNetwork
 
 _STATES_AT_ONCE = 128
 

@@ -24,14 +24,14 @@ import psutil
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from simple_dqn import parts
 from simple_dqn.agent import Agent
 from simple_dqn.deep_q_network import NUM_ATOMS, DeepQNetwork
 from simple_dqn.environment import Environment
+from simple_dqn.environments.roms import Game
 from simple_dqn.errors import UserError
-from simple_dqn.games import Game
-from simple_dqn.networks import ARCHITECTURES, QNetwork
+from simple_dqn.networks.layers import ARCHITECTURES, QNetwork
 from simple_dqn.replay_memory import ReplayMemory
+from simple_dqn.run import parts
 
 TURNS = 5
 EXPLORATION_RATE = 0.1  # Nature's from a million steps on, so for nearly all of a run

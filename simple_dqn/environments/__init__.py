@@ -1,0 +1,1 @@
+"""Games behind the contract of `environment.py`, and what makes their pictures and names."""

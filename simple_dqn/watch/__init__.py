@@ -1,0 +1,1 @@
+"""Rooms for people: the watched game, windows, films, pages and plots."""
