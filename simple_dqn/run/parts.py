@@ -1,6 +1,5 @@
 """From options to parts: each function makes one part of a run out of the options that it needs."""
 
-import argparse
 import os
 from collections.abc import Callable
 from functools import partial
@@ -13,6 +12,7 @@ from simple_dqn.environment import Environment
 from simple_dqn.environments import roms as games
 from simple_dqn.errors import UserError
 from simple_dqn.replay_memory import ReplayMemory, Screens, ScreenStore
+from simple_dqn.run.options import Settings
 
 if TYPE_CHECKING:
     from simple_dqn.deep_q_network import DeepQNetwork
@@ -29,7 +29,7 @@ class Threads(NamedTuple):
     environment: int
 
 
-def choose_threads(args: argparse.Namespace) -> Threads:
+def choose_threads(args: Settings) -> Threads:
     """Share the cores between network and emulators.
 
     On the CPU the network gets a thread per core (or OMP_NUM_THREADS), since it does nearly all
@@ -48,7 +48,7 @@ def choose_threads(args: argparse.Namespace) -> Threads:
 
 
 def make_environment(
-    args: argparse.Namespace, game: games.Game, threads: Threads, *, training: bool
+    args: Settings, game: games.Game, threads: Threads, *, training: bool
 ) -> Environment:
     """Make the training or the test environment."""
     screen_shape = (args.screen_height, args.screen_width)
@@ -78,10 +78,11 @@ def make_environment(
 
 
 def make_watched_game(
-    args: argparse.Namespace,
+    args: Settings,
     game: games.Game,
     network: "DeepQNetwork | None",
     *,
+    random_seed: int,
     max_frames: int | None = None,
 ) -> "WatchedGame":
     """Make a game that a person sees, with test's rules; None: it may last for ever.
@@ -94,7 +95,7 @@ def make_watched_game(
 
     if args.environment == "gym":
         raise UserError(f"{args.game} is no Atari game: only those can be played, filmed and shown")
-    seeds = np.random.SeedSequence(args.random_seed).generate_state(2) >> 1  # 31 bits
+    seeds = np.random.SeedSequence(random_seed).generate_state(2) >> 1  # 31 bits
     console = Console(
         rom_path=game.rom_path,
         repeat_action_probability=args.repeat_action_probability,
@@ -116,7 +117,7 @@ def make_watched_game(
     )
 
 
-def make_memory(args: argparse.Namespace, size: int, threads: Threads) -> ReplayMemory:
+def make_memory(args: Settings, size: int, threads: Threads) -> ReplayMemory:
     """Make the replay memory; its screens go where `--replay_device` says.
 
     Raises:
@@ -146,7 +147,7 @@ def make_memory(args: argparse.Namespace, size: int, threads: Threads) -> Replay
     )
 
 
-def make_network(args: argparse.Namespace, num_actions: int, threads: Threads) -> "DeepQNetwork":
+def make_network(args: Settings, num_actions: int, threads: Threads) -> "DeepQNetwork":
     """Make the Q-network."""
     from simple_dqn.deep_q_network import DeepQNetwork
 
@@ -174,23 +175,25 @@ def make_network(args: argparse.Namespace, num_actions: int, threads: Threads) -
         device=threads.device,
         datatype=args.datatype,
         native_kernels=args.native_kernels,
-        random_seed=args.random_seed,
+        random_seed=args.random_seed or 0,
         num_threads=threads.network,
     )
 
 
 def make_agent(
-    args: argparse.Namespace,
+    args: Settings,
     environment: Environment,
     test_environment: Environment,
     memory: ReplayMemory,
     network: "DeepQNetwork",
+    random_seed: int,
 ) -> Agent:
     """Make the agent; a range of exploration rates is spread evenly over the games."""
-    exploration_rate_end: Rate = args.exploration_rate_end
-    if isinstance(exploration_rate_end, list):
-        low, high = exploration_rate_end
-        exploration_rate_end = np.linspace(low, high, args.num_games)
+    exploration_rate_end: Rate
+    if isinstance(args.exploration_rate_end, tuple):
+        exploration_rate_end = np.linspace(*args.exploration_rate_end, args.num_games)
+    else:
+        exploration_rate_end = args.exploration_rate_end
     return Agent(
         environment=environment,
         test_environment=test_environment,
@@ -205,5 +208,5 @@ def make_agent(
         train_frequency=args.train_frequency,
         train_repeat=args.train_repeat,
         target_steps=args.target_steps,
-        random_seed=args.random_seed,
+        random_seed=random_seed,
     )
