@@ -1,32 +1,15 @@
-"""README says what is so: its options, columns, files and commands."""
+"""README says what is so: its columns, files and commands."""
 
-import argparse
 import re
 from pathlib import Path
 
 import pytest
 
-from simple_dqn.main import COMMANDS
-from simple_dqn.run.options import add_run_options
+from simple_dqn.run.command_line import COMMANDS
 from simple_dqn.statistics import COLUMNS
 
 REPOSITORY = Path(__file__).parent.parent
 README = (REPOSITORY / "README.md").read_text()
-
-
-def test_options_and_defaults_are_the_parsers() -> None:
-    parser = argparse.ArgumentParser(add_help=False)
-    add_run_options(parser)
-    rows = re.findall(r"^\| `(--\w+)` \| (.*?) \| (.*) \|$", README, re.MULTILINE)
-    expected = []
-    for action in parser._actions:
-        default = "" if action.default is None else str(action.default)
-        if isinstance(action.default, bool):
-            default = default.lower()
-        elif isinstance(action.default, float):
-            default = f"{action.default:g}"
-        expected.append((action.option_strings[0], default, action.help))
-    assert rows == expected
 
 
 def test_columns_are_all_explained() -> None:
@@ -57,4 +40,4 @@ def test_scripts_are_there(script: str) -> None:
     path = REPOSITORY / "scripts" / script
     assert path.stat().st_mode & 0o111
     command = path.stem
-    assert command in COMMANDS or command in {"check", "solve"} or command.startswith("profile")
+    assert command in COMMANDS or command == "check" or command.startswith("profile")

@@ -13,8 +13,8 @@ from simple_dqn.run import parts
 from simple_dqn.run.options import Settings
 from simple_dqn.run.places import check_output, find_game, root
 from simple_dqn.run.snapshot import Snapshot, check_game
+from simple_dqn.run.trained import load_network, look_inside
 from simple_dqn.watch.filter_page import view_filters, write_page
-from simple_dqn.watch.trained import load_network, look_inside
 
 logger = logging.getLogger(__name__)
 

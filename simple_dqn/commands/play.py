@@ -11,10 +11,10 @@ from simple_dqn.run import parts
 from simple_dqn.run.options import Settings
 from simple_dqn.run.places import check_output, find_game
 from simple_dqn.run.snapshot import Snapshot, check_game
+from simple_dqn.run.trained import load_network, look_inside
 from simple_dqn.watch.mind import Mind
 from simple_dqn.watch.play import Play
 from simple_dqn.watch.terminal import Terminal
-from simple_dqn.watch.trained import load_network, look_inside
 from simple_dqn.watch.window import Window
 
 logger = logging.getLogger(__name__)

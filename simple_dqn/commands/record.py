@@ -15,10 +15,10 @@ from simple_dqn.run import parts
 from simple_dqn.run.options import Settings
 from simple_dqn.run.places import check_output, find_game, root
 from simple_dqn.run.snapshot import Snapshot, check_game
+from simple_dqn.run.trained import load_network, look_inside
 from simple_dqn.watch.film import Film, write_picture
 from simple_dqn.watch.mind import Mind
 from simple_dqn.watch.sound_file import SoundFile
-from simple_dqn.watch.trained import load_network, look_inside
 from simple_dqn.watch.watched_game import (
     FRAMES_PER_SECOND,
     SAMPLE_RATE,
