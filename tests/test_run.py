@@ -72,7 +72,7 @@ def test_what_it_is_given_stays_as_it_is(root: Path) -> None:
 def test_environments_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when the run breaks off; a test has one alone."""
     closed: list[object] = []
-    monkeypatch.setattr(ALEEnvironment, "close", closed.append)
+    monkeypatch.setattr(ALEEnvironment, "close", lambda self: closed.append(self))
     Run(TINY).train()
     assert len(set(closed)) == len(closed) == 2
     run = Run(dataclasses.replace(TINY, overwrite=True, load_weights=Path("missing.safetensors")))

@@ -10,7 +10,7 @@ from simple_dqn.errors import UserError
 from simple_dqn.watch.window import Window
 
 _SECONDS_BETWEEN_PICTURES = 1 / 60
-_SIDE = 420  # pixels of the longer side of the picture, at least
+_SIDE = 420  # pixels, about, of the longer side of the picture
 _INSTEAD = "leave out --display_screen, or run on a machine with a screen"
 
 
@@ -38,7 +38,7 @@ class LiveWindow:
                 "leave it out"
             )
         height, width = shape
-        scale = max(1, round(_SIDE / max(shape)))
+        self._scale = scale = max(1, round(_SIDE / max(shape)))
         self._window: Window | None = Window(
             title, scale * width, scale * height, instead=_INSTEAD, sound=False
         )
@@ -83,4 +83,5 @@ class LiveWindow:
             f"{self._title}   step {self._steps:,}{of_all}   score {self._score:g}",
             f"exploration rate {exploration_rate:.3f}   q: close the window, the run goes on",
         ]
-        window.show(np.repeat(screen[..., None], 3, axis=2), lines)
+        large = screen.repeat(self._scale, axis=0).repeat(self._scale, axis=1)
+        window.show(np.repeat(large[..., None], 3, axis=2), lines)
