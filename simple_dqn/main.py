@@ -293,10 +293,21 @@ class Run:
         if not only_test:
             self.environment = parts.make_environment(args, game, threads, training=True)
             replay_size = args.replay_size
-        self.memory = parts.make_memory(args, replay_size, threads)
-        self.network = parts.make_network(args, self.environment.num_actions, threads)
+        self.memory = parts.make_memory(args, replay_size, self.environment, threads)
+        self.network = parts.make_network(
+            args,
+            self.environment.num_actions,
+            self.environment.observation_shape,
+            threads,
+            args.random_seed,
+        )
         self.agent = parts.make_agent(
-            args, self.environment, self.test_environment, self.memory, self.network
+            args,
+            self.environment,
+            self.test_environment,
+            self.memory,
+            self.network,
+            args.random_seed,
         )
         self.agent.total_train_steps = args.start_epoch * args.train_steps
         if loaded:

@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from simple_dqn.environment import Observation
+from simple_dqn.environment import TimeStep
 from simple_dqn.errors import UserError
 from simple_dqn.files import write_atomically
 
@@ -118,18 +118,18 @@ class Statistics:
         self._network.reset_cost()
         self._phase_start = time.perf_counter()
 
-    def on_step(self, observation: Observation, steps: int, exploration_rate: float) -> None:
+    def on_step(self, time_step: TimeStep, steps: int, exploration_rate: float) -> None:
         """Count one step of all games."""
         self._steps += steps
         if self._phase == "train":
             self.total_train_steps += steps
         self._exploration_rate = exploration_rate
-        self._running_rewards += observation.rewards
-        if observation.game_overs.any():
-            finished = self._running_rewards[observation.game_overs].tolist()
+        self._running_rewards += time_step.rewards
+        if time_step.game_overs.any():
+            finished = self._running_rewards[time_step.game_overs].tolist()
             self._game_rewards += finished
             self.rewards.extend(finished)
-            self._running_rewards[observation.game_overs] = 0
+            self._running_rewards[time_step.game_overs] = 0
 
     def on_phase_end(self) -> None:
         """Make the phase's row and write it."""

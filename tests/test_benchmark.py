@@ -202,8 +202,9 @@ def test_training_works_learn_and_play_at_the_fixed_rate(
     args = options(f"{SMALL} --random_seed 0")
     threads = parts.choose_threads(args)
     environment = parts.make_environment(args, pong, threads, training=True)
-    memory, full = (parts.make_memory(args, size, threads) for size in (6000, 500))
-    network = parts.make_network(args, environment.num_actions, threads)
+    memory, full = (parts.make_memory(args, size, environment, threads) for size in (6000, 500))
+    seen = environment.num_actions, environment.observation_shape
+    network = parts.make_network(args, *seen, threads, 0)
     train, predict = network.train, network.predict
 
     def count_train(minibatch):  # type: ignore[no-untyped-def]

@@ -22,12 +22,14 @@ HEAVY = {
         ("run.progress", set()),
         ("environments.roms", set()),
         ("run.options", set()),
-        ("run.parts", set()),
-        ("main", {"safetensors"}),
+        ("run.schedules", set()),
+        ("memory.prioritized", set()),
+        ("memory.observations", set()),
+        ("main", {"safetensors", "torch", "ale_py", "gymnasium", "cv2"}),
         ("run.command_line", {"safetensors"}),
         ("memory.experience", set()),
         ("watch.watched_game", {"ale_py", "cv2", "gymnasium"}),
-        ("commands.watching", {"ale_py", "cv2", "gymnasium", "safetensors"}),
+        ("commands.watching", {"ale_py", "cv2", "gymnasium", "safetensors", "torch"}),
         ("watch.window", {"ale_py", "cv2", "gymnasium", "pygame"}),
         ("watch.terminal", {"cv2"}),
         ("watch.film", {"av", "cv2"}),
@@ -37,7 +39,7 @@ HEAVY = {
         ("environments.gym", {"gymnasium", "ale_py", "cv2"}),  # gymnasium its plugins
         ("watch.curves", {"matplotlib"}),
         ("deep_q_network", {"torch"}),
-        ("commands.benchmark", {"torch", "ale_py", "gymnasium", "safetensors"}),
+        ("commands.benchmark", {"torch", "ale_py", "gymnasium", "safetensors", "cv2"}),
     ],
 )
 def test_a_module_imports_no_more_than_it_needs(module: str, allowed: set[str]) -> None:

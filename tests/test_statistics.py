@@ -5,7 +5,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from simple_dqn.environment import Observation
+from simple_dqn.environment import TimeStep
 from simple_dqn.errors import UserError
 from simple_dqn.statistics import COLUMNS, Statistics, append_row, check_csv, keep_rows, summary
 
@@ -48,8 +48,8 @@ def make_statistics(csv_file: Path | None, num_games: int = 2) -> Statistics:
     )
 
 
-def observation(rewards: list[float], terminals: list[bool], game_overs: list[bool]) -> Observation:
-    return Observation(
+def observation(rewards: list[float], terminals: list[bool], game_overs: list[bool]) -> TimeStep:
+    return TimeStep(
         np.zeros((len(rewards), 2, 2), np.uint8),
         np.array(rewards, np.float32),
         np.array(terminals),

@@ -106,7 +106,12 @@ def test_the_network_sees_what_it_sees_in_training(
     network = Script(actions, num_actions)
     game = make_game(console, network, frame_skip=frame_skip)
     assert game.action_meanings == list(environment.action_meanings)
-    buffer = StateBuffer(num_games=1, history_length=4, screen_shape=(84, 84))
+    buffer = StateBuffer(
+        num_games=1,
+        history_length=4,
+        observation_shape=(84, 84),
+        observation_dtype=np.uint8,
+    )
     buffer.add(environment.restart(1))
     num_games, num_terminals = 0, 0
     for index, action in enumerate(actions):
@@ -121,7 +126,7 @@ def test_the_network_sees_what_it_sees_in_training(
         assert frame.step.reward == observation.rewards[0]
         assert frame.step.terminal == observation.terminals[0]
         assert frame.game_over == observation.game_overs[0]
-        buffer.add(observation.screens, observation.game_overs)  # in tests lives do not blank
+        buffer.add(observation.observations, observation.game_overs)  # in tests lives do not blank
         num_games += frame.game_over
         num_terminals += frame.step.terminal
         if frame.game_over:

@@ -77,7 +77,11 @@ def play(arguments: Sequence[str]) -> None:
     with contextlib.closing(_open_display(args.display, f"simple_dqn: {game.name}")) as display:
         network = _load_network(args, loaded) if loaded is not None else None
         watched = parts.make_watched_game(args, game, network)
-        mind = Mind(watched, network, _look_inside(network)) if network is not None else None
+        mind = (
+            Mind(watched, network, _look_inside(args, loaded))
+            if network is not None and loaded is not None
+            else None
+        )
         session = Play(
             watched,
             display,
@@ -128,7 +132,7 @@ def record(arguments: Sequence[str]) -> None:
         check_writable(args.record_screen_path, "--record_screen_path")
     network = _load_network(args, loaded)
     watched = parts.make_watched_game(args, game, network, max_frames=parts.TEST_FRAMES)
-    draw = Mind(watched, network, _look_inside(network)).beside if args.show_mind else widen
+    draw = Mind(watched, network, _look_inside(args, loaded)).beside if args.show_mind else widen
     scores: list[float] = []
     started = time.perf_counter()
     with (
@@ -181,7 +185,7 @@ def nvis(arguments: Sequence[str]) -> None:
     path = args.visualization_file or root() / "results" / f"{args.snapshot.stem}.html"
     _check_output(path, args, "--visualization_file")
     network = _load_network(args, loaded)
-    guided = _look_inside(network)
+    guided = _look_inside(args, loaded)
     if not guided.num_layers:
         raise UserError(f"the network {args.network} of {args.snapshot} has no filters to show")
     watched = parts.make_watched_game(args, game, network, max_frames=parts.TEST_FRAMES)
@@ -256,15 +260,17 @@ def _check_output(path: Path, args: argparse.Namespace, option: str) -> None:
 def _load_network(args: argparse.Namespace, loaded: snapshot.Snapshot) -> "DeepQNetwork":
     """The network of a snapshot."""
     num_actions = len(loaded.header["action_meanings"])
-    network = parts.make_network(args, num_actions, parts.choose_threads(args))
+    shape = (args.screen_height, args.screen_width)
+    network = parts.make_network(args, num_actions, shape, parts.choose_threads(args), 0)
     network.set_weights(loaded.arrays)
     return network
 
 
-def _look_inside(network: "DeepQNetwork") -> "GuidedNetwork":
-    from simple_dqn.networks.guided_backpropagation import GuidedNetwork
-
-    return GuidedNetwork(network.copy_network(), network.values)
+def _look_inside(args: argparse.Namespace, loaded: snapshot.Snapshot) -> "GuidedNetwork":
+    num_actions = len(loaded.header["action_meanings"])
+    shape = (args.screen_height, args.screen_width)
+    device = parts.choose_threads(args).device
+    return parts.make_guided_network(args, num_actions, shape, loaded.arrays, device)
 
 
 def _open_display(kind: str, title: str) -> "Terminal | Window":

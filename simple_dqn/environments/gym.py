@@ -4,7 +4,7 @@ import gymnasium
 import numpy as np
 import numpy.typing as npt
 
-from simple_dqn.environment import Environment, Observation
+from simple_dqn.environment import Environment, TimeStep
 from simple_dqn.environments.screens import to_screen
 from simple_dqn.errors import UserError
 
@@ -48,7 +48,8 @@ class GymEnvironment(Environment):
         self.num_games = num_games
         self.num_actions = int(space.n)
         self.action_meanings = tuple(str(action) for action in range(self.num_actions))
-        self.screen_shape = screen_shape
+        self.observation_shape = self._screen_shape = screen_shape
+        self.observation_dtype = np.dtype(np.uint8)
         self._actions = np.zeros(num_games, np.int64)
 
     def restart(self, seed: int) -> npt.NDArray[np.uint8]:
@@ -65,9 +66,9 @@ class GymEnvironment(Environment):
         """Remember the actions; see the base class."""
         self._actions[:] = actions
 
-    def observe(self) -> Observation:
+    def observe(self) -> TimeStep:
         """Play the step, game after game; see the base class."""
-        screens = np.empty((self.num_games, *self.screen_shape), np.uint8)
+        screens = np.empty((self.num_games, *self._screen_shape), np.uint8)
         rewards = np.zeros(self.num_games, np.float32)
         terminals = np.zeros(self.num_games, np.bool_)
         game_overs = np.zeros(self.num_games, np.bool_)
@@ -77,7 +78,7 @@ class GymEnvironment(Environment):
                 seen, _ = game.reset()
             screens[i], rewards[i] = self._screen(game, seen), reward
             terminals[i], game_overs[i] = terminal, terminal or cut
-        return Observation(screens, rewards, terminals, game_overs)
+        return TimeStep(screens, rewards, terminals, game_overs)
 
     def close(self) -> None:
         """Close the environments."""
@@ -91,4 +92,4 @@ class GymEnvironment(Environment):
             raise UserError(f"{game} cannot be shown: {error}") from error
         if not isinstance(picture, np.ndarray):
             raise UserError(f"{game} renders no picture; choose an environment that does")
-        return to_screen(picture, self.screen_shape)
+        return to_screen(picture, self._screen_shape)
