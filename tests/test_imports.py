@@ -7,7 +7,7 @@ import pytest
 
 HEAVY = {
     *("torch", "ale_py", "cv2", "gymnasium", "matplotlib", "safetensors", "stable_baselines3"),
-    *("pygame", "av"),
+    *("pygame", "av", "pandas"),
 }
 
 
@@ -37,7 +37,7 @@ HEAVY = {
         ("environments.screens", {"cv2"}),
         ("environments.atari", {"ale_py", "gymnasium"}),  # ale_py imports gymnasium by itself
         ("environments.gym", {"gymnasium", "ale_py", "cv2"}),  # gymnasium its plugins
-        ("watch.curves", {"matplotlib"}),
+        ("watch.curves", {"matplotlib", "pandas"}),
         ("deep_q_network", {"torch"}),
         ("commands.benchmark", {"torch", "ale_py", "gymnasium", "safetensors", "cv2"}),
     ],
