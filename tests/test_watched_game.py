@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import ale_py
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -9,10 +10,11 @@ import pytest
 from simple_dqn.environment import Environment
 from simple_dqn.environments.atari import NO_LIMIT, ALEEnvironment
 from simple_dqn.environments.console import Console, ConsoleEnvironment
-from simple_dqn.environments.roms import find_game
 from simple_dqn.replay_memory import Minibatch
 from simple_dqn.state_buffer import StateBuffer
 from simple_dqn.watch.watched_game import SAMPLES_PER_FRAME, Step, WatchedGame, widen
+
+ROMS = Path(ale_py.__file__).parent / "roms"
 
 
 class Script:
@@ -38,7 +40,7 @@ class Script:
 
 def make_console(game: str, *, color_averaging: bool = False) -> Console:
     return Console(
-        rom_path=find_game(game, Path("roms")).rom_path,
+        rom_path=ROMS / f"{game}.bin",
         repeat_action_probability=0.0,
         minimal_action_set=True,
         color_averaging=color_averaging,
@@ -70,7 +72,7 @@ def make_game(
 
 def make_environment(game: str, *, color_averaging: bool, frame_skip: int) -> Environment:
     settings = {
-        "rom_path": find_game(game, Path("roms")).rom_path,
+        "rom_path": ROMS / f"{game}.bin",
         "num_games": 1,
         "screen_shape": (84, 84),
         "frame_skip": frame_skip,
