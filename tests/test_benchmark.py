@@ -21,8 +21,8 @@ SMALL = "--backend cpu --screen_width 36 --screen_height 36 --replay_size 12000"
 
 
 @pytest.fixture
-def pong() -> Game:
-    return find_game("pong", Path())
+def pong(tmp_path: Path) -> Game:
+    return find_game("pong", tmp_path)
 
 
 def options(text: str = "") -> argparse.Namespace:
