@@ -264,6 +264,16 @@ def test_broken_row_within_the_file_is_left_out(csv_2015: Path) -> None:
     assert phases(csv_2015) == ["random 0", "train 1", "train 2", "test 2"]
 
 
+def test_rows_behind_an_open_quote_are_not_lost_silently(
+    csv_2015: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = list(LINES_2015)
+    rows[4] = '2,train,"250000' + rows[4]
+    csv_2015.write_text("\n".join(rows) + "\n")
+    assert phases(csv_2015) == ["random 0", "train 1", "test 1"]
+    assert "rows that are not whole are left out: 2" in caplog.text
+
+
 def test_epoch_that_was_run_again_counts_once(tmp_path: Path) -> None:
     path = tmp_path / "pong.csv"
     path.write_text("epoch,phase,meanq\n1,test,5\n2,test,6\n2,test,8\n3,test,9\n")

@@ -147,7 +147,6 @@ def _read_run(path: Path, fields: Sequence[str]) -> pd.DataFrame:
 
 def _read_cells(path: Path) -> pd.DataFrame:
     """Return the text of a CSV file's cells; the rows that are whole, numbered from 1."""
-    too_long: list[list[str]] = []
     try:
         text = path.read_text(encoding="utf-8-sig")
         last_whole_cell = max(text.rfind(","), text.rfind("\n")) + 1
@@ -158,7 +157,7 @@ def _read_cells(path: Path) -> pd.DataFrame:
             dtype=str,
             keep_default_na=False,
             engine="python",  # it alone tells an empty cell, "", from one that is missing, nan
-            on_bad_lines=too_long.append,
+            on_bad_lines="skip",
         )
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; check its name") from error
@@ -168,7 +167,8 @@ def _read_cells(path: Path) -> pd.DataFrame:
         raise UserError(f"{path} is not a CSV file; give the CSV file of a run") from error
     cells = table.set_axis(table.iloc[0], axis="columns")[1:]
     whole = cells.notna().all(axis="columns")
-    if num_broken := len(too_long) + int((~whole).sum()):
+    num_rows = sum(not line.isspace() for line in io.StringIO(text)) - 1
+    if num_broken := num_rows - whole.sum():
         logger.warning("%s: rows that are not whole are left out: %d", path, num_broken)
     return cells.loc[whole, ~cells.columns.duplicated(keep="last")]
 
