@@ -5,13 +5,12 @@ run (random play, training, testing) repeats it.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from simple_dqn.environment import Environment, Observation
+from simple_dqn.environment import Environment, TimeStep
 from simple_dqn.replay_memory import Minibatch, ReplayMemory
 from simple_dqn.state_buffer import StateBuffer
 
@@ -19,21 +18,35 @@ from simple_dqn.state_buffer import StateBuffer
 PHASES = ("random", "train", "test", "held_out", "refill")
 _STEPS_BETWEEN_HELD_OUT_STATES = 20
 
+States = npt.NDArray[Any]  # (n, history, *observation_shape)
+
 
 class Network(Protocol):
-    """What the agent asks of the Q-network."""
+    """Q-values that can be learned: what agent, statistics and watched games ask of a Q-network.
 
-    def predict(self, states: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Q-values (n, num_actions) of states, uint8 (n, history, height, width)."""
+    Attributes:
+        weight_updates: gradient steps taken so far.
+    """
+
+    weight_updates: int
+
+    def predict(self, states: States) -> npt.NDArray[np.float32]:
+        """Return Q-values, float32 (n, num_actions), of states (n, history, *observation_shape)."""
 
     def train(self, minibatch: Minibatch) -> None:
         """Take one gradient step."""
 
     def errors(self) -> npt.NDArray[np.float32]:
-        """Of each transition of the last, weighted minibatch."""
+        """Return target minus Q-value of each transition of the last minibatch, (batch,)."""
 
     def update_target_network(self) -> None:
         """Copy the network to the target network."""
+
+    def mean_cost(self) -> float:
+        """Return the mean loss of a transition over the updates since `reset_cost`."""
+
+    def reset_cost(self) -> None:
+        """Begin a new mean."""
 
 
 class Callback(Protocol):
@@ -42,33 +55,15 @@ class Callback(Protocol):
     def on_phase_start(self, phase: str, epoch: int, total: int, unit: str) -> None:
         """A phase of `total` units (`steps` or `games`) begins."""
 
-    def on_step(self, observation: Observation, steps: int, exploration_rate: float) -> None:
+    def on_step(self, time_step: TimeStep, steps: int, exploration_rate: float) -> None:
         """All games made a step; `steps` of them count. The exploration rate is their mean."""
 
     def on_phase_end(self) -> None:
         """The phase is over."""
 
 
-# One for all games, or one for each, float64 (num_games,).
+# One exploration rate for all games, or one for each, float64 (num_games,).
 Rate = float | npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class LinearSchedule:
-    """A number that goes linearly from `start` to `end` over so many steps, then stays.
-
-    With an array as `end` each of its numbers does.
-    """
-
-    start: float
-    end: Rate
-    steps: int
-
-    def at(self, step: int) -> Rate:
-        """The number after so many training steps."""
-        if step >= self.steps:
-            return self.end
-        return self.start + (self.end - self.start) * step / self.steps
 
 
 class Agent:
@@ -78,7 +73,7 @@ class Agent:
     updates that fall due in these steps.
 
     Every phase restarts the games and draws its random numbers from (random_seed, phase, epoch),
-    so it can be repeated by itself.
+    so each phase can be repeated by itself.
 
     Attributes:
         total_train_steps: steps trained so far, all games and epochs together.
@@ -93,9 +88,8 @@ class Agent:
         memory: ReplayMemory,
         network: Network,
         history_length: int,
-        exploration: LinearSchedule,
+        exploration_rate: Callable[[int], Rate],
         exploration_rate_test: float,
-        importance: LinearSchedule,
         train_frequency: int,
         train_repeat: int,
         target_steps: int,
@@ -104,18 +98,17 @@ class Agent:
         """Put the parts together.
 
         Args:
-            environment: played in training.
-            test_environment: played in tests; as many games.
-            memory: filled and sampled in training.
-            network: chooses actions and learns.
-            history_length: screens in a state.
-            exploration: exploration rate over the training steps, one for all games or one each.
-            exploration_rate_test: in tests.
-            importance: exponent of the weights that make up for drawing by priority.
+            environment: games played in training.
+            test_environment: games played in tests, as many as in training.
+            memory: replay memory, filled and sampled in training.
+            network: Q-network that chooses actions and learns.
+            history_length: observations in a state.
+            exploration_rate: exploration rate in training, by training step.
+            exploration_rate_test: exploration rate in tests.
             train_frequency: steps from one training of the network to the next.
-            train_repeat: minibatches each time.
+            train_repeat: minibatches in each training of the network.
             target_steps: steps from one copy of the target network to the next; 0: never.
-            random_seed: 0 or more; all randomness comes from it.
+            random_seed: 0 or more; all randomness of the agent and the games comes from this seed.
         """
         self.total_train_steps = 0
         self.callbacks: list[Callback] = []
@@ -123,9 +116,8 @@ class Agent:
         self._test_environment = test_environment
         self._memory = memory
         self._network = network
-        self._exploration = exploration
+        self._exploration_rate = exploration_rate
         self._exploration_rate_test = exploration_rate_test
-        self._importance = importance
         self._train_frequency = train_frequency
         self._train_repeat = train_repeat
         self._target_steps = target_steps
@@ -134,64 +126,56 @@ class Agent:
         self._state_buffer = StateBuffer(
             num_games=environment.num_games,
             history_length=history_length,
-            screen_shape=environment.screen_shape,
+            observation_shape=environment.observation_shape,
+            observation_dtype=environment.observation_dtype,
         )
 
     def play_random(self, steps: int) -> None:
         """Fill the replay memory with random play."""
-        self._play(self._environment, "random", 0, steps, lambda: 1.0, remember=True)
+        self._play("random", 0, steps, lambda: 1.0)
 
     def train(self, epoch: int, steps: int) -> None:
         """Play and learn for one epoch."""
-        self._play(
-            self._environment,
-            "train",
-            epoch,
-            steps,
-            lambda: self._exploration.at(self.total_train_steps),
-            remember=True,
-            learn=True,
-        )
+        self._play("train", epoch, steps, lambda: self._exploration_rate(self.total_train_steps))
 
     def refill(self, epoch: int, steps: int) -> None:
-        """Fill the memory of a resumed run: play as training would, but do not learn."""
-        rate = self._exploration.at(self.total_train_steps)
-        self._play(self._environment, "refill", epoch, steps, lambda: rate, remember=True)
+        """Fill the replay memory of a resumed run: play as in training, but do not learn."""
+        rate = self._exploration_rate(self.total_train_steps)
+        self._play("refill", epoch, steps, lambda: rate)
 
     def test(self, epoch: int, steps: int) -> None:
         """Play without learning."""
-        rate = self._exploration_rate_test
-        self._play(self._test_environment, "test", epoch, steps, lambda: rate)
+        self._play("test", epoch, steps, lambda: self._exploration_rate_test)
 
     def test_games(self, epoch: int, games: int) -> None:
         """Play a number of whole games without learning.
 
-        Which emulator plays how many of them is settled beforehand, and each plays its share to
-        the end: counting whichever games end first would favour short ones.
+        How many games each copy of the environment plays is settled beforehand, and each copy
+        plays its share to the end. Counting the games that end first would favour short games.
         """
         environment, rate = self._test_environment, self._exploration_rate_test
         shares = np.bincount(np.arange(games) % environment.num_games)
         shares.resize(environment.num_games)
         self._start_phase(environment, "test", epoch, games, "games")
         while shares.any():
-            observation = self._step(environment, rate)
+            time_step = self._step(environment, rate)
             playing = shares > 0
-            counted = observation._replace(
-                rewards=observation.rewards * playing, game_overs=observation.game_overs & playing
+            counted = time_step._replace(
+                rewards=time_step.rewards * playing, game_overs=time_step.game_overs & playing
             )
             shares -= counted.game_overs
             self._report(counted, int(playing.sum()), rate)
         self._end_phase()
 
-    def held_out_states(self, number: int) -> npt.NDArray[np.uint8]:
-        """States from random test games, uint8 (number, history, height, width); never learned.
+    def held_out_states(self, number: int) -> States:
+        """Return states of random test games, (number, history, *observation_shape).
 
-        They depend on the random seed and the games alone, so that every command on a run can
-        gather the same ones again.
+        These states are never learned from. They depend on the random seed and the games alone, so
+        that every command on a run can gather the same states again.
         """
         environment = self._test_environment
         self._seed_phase(environment, "held_out", 0)
-        states: list[npt.NDArray[np.uint8]] = []
+        states: list[States] = []
         while len(states) < number:
             for _ in range(_STEPS_BETWEEN_HELD_OUT_STATES):
                 self._step(environment, 1.0)
@@ -199,25 +183,18 @@ class Agent:
         return np.stack(states[:number])
 
     def _play(
-        self,
-        environment: Environment,
-        phase: str,
-        epoch: int,
-        steps: int,
-        exploration_rate: Callable[[], Rate],
-        *,
-        remember: bool = False,
-        learn: bool = False,
+        self, phase: str, epoch: int, steps: int, exploration_rate: Callable[[], Rate]
     ) -> None:
-        """Play a phase of (at least) so many steps of all games together."""
-        num_games = environment.num_games
-        rounds = -(-steps // num_games)
-        self._start_phase(environment, phase, epoch, rounds * num_games, "steps")
+        """Play a phase of so many steps of all games together, rounded up to whole rounds."""
+        testing, learn = phase == "test", phase == "train"
+        environment = self._test_environment if testing else self._environment
+        rounds = -(-steps // environment.num_games)
+        self._start_phase(environment, phase, epoch, rounds * environment.num_games, "steps")
         for _ in range(rounds):
             rate = exploration_rate()
-            observation = self._step(environment, rate, remember=remember, learn=learn)
-            self._report(observation, num_games, rate)
-        if remember:
+            time_step = self._step(environment, rate, remember=not testing, learn=learn)
+            self._report(time_step, environment.num_games, rate)
+        if not testing:
             self._memory.cut()
         self._end_phase()
 
@@ -228,7 +205,7 @@ class Agent:
         *,
         remember: bool = False,
         learn: bool = False,
-    ) -> Observation:
+    ) -> TimeStep:
         """One step of deep Q-learning in every game: select, carry out, learn, observe, store.
 
         Learning comes between carrying out and observing, so that the emulators run meanwhile.
@@ -249,39 +226,35 @@ class Agent:
             self._learn(environment.num_games)
 
         # Observe reward and new state; store the experience in the replay memory.
-        observation = environment.observe()
-        ends = observation.terminals | observation.game_overs
+        time_step = environment.observe()
         if remember:
+            seen = self._state_buffer.states[:, -1]
             self._memory.add(
-                self._state_buffer.states[:, -1],
-                actions,
-                observation.rewards,
-                observation.terminals,
-                observation.game_overs,
+                seen, actions, time_step.rewards, time_step.terminals, time_step.game_overs
             )
-        self._state_buffer.add(observation.screens, ends)
-        return observation
+        ends = time_step.terminals | time_step.game_overs
+        self._state_buffer.add(time_step.observations, ends)
+        return time_step
 
     def _learn(self, steps: int) -> None:
-        """Do what is due after so many more steps: train the network, copy the target network."""
-        due = range(self.total_train_steps + 1, self.total_train_steps + steps + 1)
-        trainings = sum(step % self._train_frequency == 0 for step in due)
-        minibatches: list[Minibatch] = []
-        if trainings and self._memory.can_sample():
-            importance = float(self._importance.at(self.total_train_steps))
-            minibatches = self._memory.get_minibatches(
-                self._rng, trainings * self._train_repeat, importance
-            )
-        for step in due:
-            if step % self._train_frequency == 0 and minibatches:
+        """Do what falls due in the next `steps` training steps: train, copy the target network.
+
+        With train_frequency 4 and target_steps 10 (one game, a step at a time):
+
+            step      1  2  3  4  5  6  7  8  9 10 11 12
+            train              x           x           x
+            copy                                 x
+        """
+        for _ in range(steps):
+            step = self.total_train_steps + 1
+            if step % self._train_frequency == 0 and self._memory.can_sample():
                 for _ in range(self._train_repeat):
-                    minibatch = minibatches.pop(0)
+                    minibatch = self._memory.get_minibatch(self._rng, self.total_train_steps)
                     self._network.train(minibatch)
-                    if minibatch.weights is not None:
-                        self._memory.set_priorities(minibatch, self._network.errors())
+                    self._memory.update_priorities(minibatch, self._network.errors)
             if self._target_steps and step % self._target_steps == 0:
                 self._network.update_target_network()
-        self.total_train_steps += steps
+            self.total_train_steps = step
 
     def _start_phase(
         self, environment: Environment, phase: str, epoch: int, total: int, unit: str
@@ -296,10 +269,10 @@ class Agent:
         self._rng = np.random.default_rng(own)
         self._state_buffer.add(environment.restart(int(games.generate_state(1)[0])))
 
-    def _report(self, observation: Observation, steps: int, exploration_rate: Rate) -> None:
+    def _report(self, time_step: TimeStep, steps: int, exploration_rate: Rate) -> None:
         mean = float(np.mean(exploration_rate))
         for callback in self.callbacks:
-            callback.on_step(observation, steps, mean)
+            callback.on_step(time_step, steps, mean)
 
     def _end_phase(self) -> None:
         for callback in self.callbacks:
@@ -308,19 +281,21 @@ class Agent:
 
 def choose_actions(
     network: Network,
-    states: npt.NDArray[np.uint8],
+    states: States,
     exploration_rate: Rate,
     num_actions: int,
     rng: np.random.Generator,
 ) -> npt.NDArray[np.int64]:
-    """epsilon-greedy: at random with that rate, else argmax_a Q(s, a), ties at random.
+    """Choose epsilon-greedily: a random action at that rate, else argmax_a Q(s, a).
+
+    Of actions with equal Q-values one is chosen at random, as in DeepMind's code.
 
     Args:
-        network: knows Q.
-        states: uint8 (num_games, history, height, width).
-        exploration_rate: one for all games or one each.
-        num_actions: to choose from.
-        rng: of all that is random here.
+        network: Q-network that knows Q(s, a).
+        states: (num_games, history, *observation_shape).
+        exploration_rate: probability of a random action, one for all games or one for each.
+        num_actions: number of actions to choose from.
+        rng: source of all randomness here.
 
     Returns:
         int64 (num_games,).

@@ -5,26 +5,29 @@ A new environment is one subclass; `tests/test_environment_contract.py` says wha
 """
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+# What an environment shows: uint8 pictures (84, 84) in Atari, float32 vectors (4,) in CartPole.
+Observations = npt.NDArray[Any]
 
-class Observation(NamedTuple):
+
+class TimeStep(NamedTuple):
     """What one step of all games brought.
 
     Attributes:
-        screens: uint8 (num_games, height, width), 0-255; where a game ended, the first screen of
+        observations: (num_games, *observation_shape); where a game ended, the first observation of
             the next game. Owned by the receiver.
-        rewards: float32 (num_games,), raw game scores, unclipped.
+        rewards: float32 (num_games,), the game's own scores, unclipped.
         terminals: bool (num_games,), what learning sees: no reward can follow. True at a game's
-            end and, in training, at a lost life.
-        game_overs: bool (num_games,), what statistics count: the game ended, a new one began.
-            A game over without a terminal was cut short (a time limit).
+            end and, in Atari training, at a lost life.
+        game_overs: bool (num_games,), what statistics count: the game ended, and a new one began.
+            A game over without a terminal was cut short by a time limit.
     """
 
-    screens: npt.NDArray[np.uint8]
+    observations: Observations
     rewards: npt.NDArray[np.float32]
     terminals: npt.NDArray[np.bool_]
     game_overs: npt.NDArray[np.bool_]
@@ -33,27 +36,29 @@ class Observation(NamedTuple):
 class Environment(ABC):
     """Several copies of a game, all given an action at a time.
 
-    Use: `screens = restart(seed)`, then again and again `act(actions)`, `observe()`. Games that
-    end start anew by themselves.
+    Use: `observations = restart(seed)`, then `act(actions)` and `observe()` in turns. A game that
+    ends starts anew by itself.
 
     Attributes:
-        num_games: copies played in step.
-        num_actions: legal actions are 0 to num_actions - 1; action 0 is harmless.
+        num_games: copies of the game, played in step.
+        num_actions: number of actions; they are 0 to num_actions - 1, and action 0 is harmless.
         action_meanings: name of each action.
-        screen_shape: (height, width) of the screens.
+        observation_shape: shape of what one game shows, (height, width) where it is a picture.
+        observation_dtype: dtype of what a game shows, uint8 where it is a picture.
     """
 
     num_games: int
     num_actions: int
     action_meanings: tuple[str, ...]
-    screen_shape: tuple[int, int]
+    observation_shape: tuple[int, ...]
+    observation_dtype: np.dtype[Any]
 
     @abstractmethod
-    def restart(self, seed: int) -> npt.NDArray[np.uint8]:
+    def restart(self, seed: int) -> Observations:
         """Start new games whose randomness is given by `seed` (0 to 2**32 - 1) alone.
 
         Returns:
-            The first screens, uint8 (num_games, height, width).
+            The first observations, (num_games, *observation_shape).
         """
 
     @abstractmethod
@@ -61,9 +66,9 @@ class Environment(ABC):
         """Start one step of all games with `actions`, (num_games,); may return before its end."""
 
     @abstractmethod
-    def observe(self) -> Observation:
+    def observe(self) -> TimeStep:
         """Wait for the step that `act` started and return what it brought."""
 
+    @abstractmethod
     def close(self) -> None:
         """Release emulators and windows; the environment is not used afterwards."""
-        return

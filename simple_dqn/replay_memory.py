@@ -1,7 +1,7 @@
-"""Replay memory: every screen stored once, states put together when sampled.
+"""Replay memory: every observation stored once, states put together when they are sampled.
 
 Mnih et al. 2015, Methods, Training algorithm: experience <s, a, r, s'> is stored, and minibatches
-are drawn uniformly at random.
+are drawn from it uniformly at random.
 """
 
 from collections.abc import Callable
@@ -9,53 +9,57 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import psutil
 
+from simple_dqn.environment import Observations
 from simple_dqn.errors import UserError
-from simple_dqn.memory.sum_tree import SumTree
+from simple_dqn.memory.returns import NStepReturn
 
 # How a step ended.
 CONTINUES, TERMINAL, CUT = np.uint8(0), np.uint8(1), np.uint8(2)
-
-_LEAST_PRIORITY = 1e-3  # added to an error's size, so that each transition may be drawn again
 
 
 class Minibatch(NamedTuple):
     """Transitions <s, a, r, s'>, each field with the minibatch as its first axis.
 
+    The target of a transition is `returns + discounts * value of poststates`, whatever n is.
+
     Attributes:
-        prestates: uint8 (batch, history, height, width), oldest screen first; an array or, where
-            the screens are on a GPU, a tensor. Valid until the next `get_minibatches`.
+        prestates: (batch, history, *observation_shape), oldest observation first; an array or,
+            where the observations are kept on a GPU, a tensor. Valid until the next minibatch.
         actions: int64 (batch,).
-        rewards: float32 (batch, n_step), raw, of the action and the steps after it.
-        poststates: like prestates, n_step steps later. Where the last of `terminals` is True there
-            is no such state, and its screens after the end are zero.
-        terminals: bool (batch, n_step): whether that step or one before it ended the game (or, in
-            training, the life); later rewards belong to another one.
-        weights: float32 (batch,), above 0 to 1, how much each transition counts; None: all alike.
-        indexes: int64 (batch,), where `set_priorities` finds the transitions; None: nowhere.
+        returns: float64 (batch,), sum of the n clipped rewards from the action on, each discounted
+            once per step, up to the end of the game (or, in training, of the life).
+        discounts: float64 (batch,), discount_rate^n, or 0 where the game ended within the n steps.
+        poststates: like prestates, n steps later. Observations from after an end are zero.
+        weights: float32 (batch,), above 0 to 1, how much each transition counts.
+        indexes: int64 (batch,), where in the memory each transition begins: game * lane_size +
+            position.
     """
 
     prestates: Any
     actions: npt.NDArray[np.int64]
-    rewards: npt.NDArray[np.float32]
+    returns: npt.NDArray[np.float64]
+    discounts: npt.NDArray[np.float64]
     poststates: Any
-    terminals: npt.NDArray[np.bool_]
-    weights: npt.NDArray[np.float32] | None = None
-    indexes: npt.NDArray[np.int64] | None = None
+    weights: npt.NDArray[np.float32]
+    indexes: npt.NDArray[np.int64]
 
 
-class ScreenStore(Protocol):
-    """Where the replay memory keeps its screens: `Screens` or `DeviceScreens`.
+class ObservationStore(Protocol):
+    """Where the replay memory keeps its observations: in RAM or on a GPU, see `memory/`.
 
     Attributes:
-        nbytes: bytes that they take.
+        num_games: number of lanes.
+        lane_size: steps in a lane.
+        nbytes: bytes that all observations take.
     """
 
+    num_games: int
+    lane_size: int
     nbytes: int
 
-    def write(self, position: int, screens: npt.NDArray[np.uint8]) -> None:
-        """Store a screen of every lane, uint8 (num_games, height, width), at a position."""
+    def write(self, position: int, observations: Observations) -> None:
+        """Store one observation of every game, (num_games, *observation_shape), at a position."""
 
     def read(
         self,
@@ -63,121 +67,59 @@ class ScreenStore(Protocol):
         positions: npt.NDArray[np.int64],
         blank: npt.NDArray[np.bool_],
     ) -> Any:
-        """Screens, zero where `blank`: uint8 (*games.shape, height, width), an array or tensor."""
-
-
-class Screens:
-    """Screens in the computer's memory: one array, and a buffer for what is read."""
-
-    def __init__(self, num_games: int, lane_size: int, screen_shape: tuple[int, int]) -> None:
-        """Allocate the array.
-
-        Raises:
-            UserError: the free memory is too small.
-        """
-        check_size(num_games * lane_size, screen_shape, psutil.virtual_memory().available)
-        self._screens = np.empty((num_games, lane_size, *screen_shape), np.uint8)
-        self.nbytes = self._screens.nbytes
-        self._read = np.empty((0, 0, *screen_shape), np.uint8)
-
-    def write(self, position: int, screens: npt.NDArray[np.uint8]) -> None:
-        """Store a screen of every lane; see `ScreenStore`."""
-        self._screens[:, position] = screens
-
-    def read(
-        self,
-        games: npt.NDArray[np.int64],
-        positions: npt.NDArray[np.int64],
-        blank: npt.NDArray[np.bool_],
-    ) -> npt.NDArray[np.uint8]:
-        """Screens, valid until the next `read`; see `ScreenStore`."""
-        if self._read.shape[: games.ndim] != games.shape:
-            self._read = np.empty((*games.shape, *self._screens.shape[2:]), np.uint8)
-        screens = self._screens.reshape(-1, *self._screens.shape[2:])
-        steps = games * self._screens.shape[1] + positions
-        np.take(screens, steps, axis=0, out=self._read, mode="clip")
-        self._read[np.nonzero(blank)] = 0
-        return self._read
-
-
-def check_size(size: int, screen_shape: tuple[int, int], free: int) -> None:
-    """Tell whether so many steps fit into so many free bytes.
-
-    Raises:
-        UserError: they do not.
-    """
-    bytes_per_step = screen_shape[0] * screen_shape[1] + 6
-    if size * bytes_per_step > free:
-        raise UserError(
-            f"a replay memory of {size:,} steps takes {size * bytes_per_step / 1e9:.2f} GB, "
-            f"but {free / 1e9:.2f} GB are free; "
-            f"--replay_size {int(free * 0.9) // bytes_per_step} fits"
-        )
+        """Return (*games.shape, *observation_shape), zero where `blank`: an array or a tensor."""
 
 
 class ReplayMemory:
     """One circular lane of steps per game; all lanes are written in step.
 
-    Entry i of a lane is what the agent saw, did and got at one step: the screen, the action taken
-    on seeing it, the reward that followed, and whether the game ended there. So a state is the
-    entries i-3 to i, and its successor the entries i-2 to i+1. Screens from before the start of a
-    game (or, in training, of a life) are zeroed in a state, as in DeepMind's TransitionTable.lua.
+    Entry i of a lane is what the agent saw, did and got at one step: the observation, the action
+    taken on seeing it, the reward that followed, and whether the game ended there. So a state is
+    the entries i-3 to i, and its successor the entries i-2 to i+1.
 
-    Memory: screen + 6 bytes a step, 7,062 at 84x84; 1,000,000 steps take 7.06 GB. The operating
-    system hands it out as it is filled.
+    Memory: observation + 6 bytes a step, 7,062 bytes for a screen of 84x84; 1,000,000 of these
+    steps take 7.06 GB.
     """
 
     def __init__(
         self,
         *,
-        size: int,
-        num_games: int,
+        observations: ObservationStore,
         history_length: int,
-        screen_shape: tuple[int, int],
         batch_size: int,
-        n_step: int = 1,
-        prioritized: bool = False,
-        priority_exponent: float = 0.6,
-        store: Callable[[int, int, tuple[int, int]], ScreenStore] = Screens,
+        n_step_return: NStepReturn,
     ) -> None:
         """Allocate the lanes.
 
         Args:
-            size: steps of all games together; rounded down to a multiple of `num_games`.
-            num_games: lanes.
-            history_length: screens in a state.
-            screen_shape: (height, width).
+            observations: store for the observations; its lanes are the memory's lanes.
+            history_length: observations in a state.
             batch_size: transitions in a minibatch.
-            n_step: steps from a state to its successor in a minibatch.
-            prioritized: draw transitions in proportion to priority^priority_exponent, the priority
-                being the size of the error last seen (Schaul et al. 2016).
-            priority_exponent: see prioritized; 0 would be uniform.
-            store: makes the place for the screens of (num_games, lane_size, screen_shape).
+            n_step_return: sums rewards; its n_step is the distance from a state to its successor.
 
         Raises:
-            UserError: the size is too small for the batch, or the free memory for the size.
+            UserError: the memory is too small for a minibatch or a state.
         """
-        self.lane_size = size // num_games
-        needed = history_length + n_step
-        if self.lane_size < needed or size < batch_size:
+        n_step = n_step_return.n_step
+        shape = num_games, self.lane_size = observations.num_games, observations.lane_size
+        if self.lane_size < history_length + n_step or num_games * self.lane_size < batch_size:
             raise UserError(
-                f"--replay_size {size} is too small: it must hold a minibatch of {batch_size} and "
-                f"at least {needed} steps of each of {num_games} games"
+                f"--replay_size is too small with {self.lane_size} steps for each of {num_games} "
+                f"games: the replay memory must hold a minibatch of {batch_size}, and at least "
+                f"{history_length + n_step} steps of each game"
             )
-        self._screens = store(num_games, self.lane_size, screen_shape)
         self.count = 0  # steps stored in each lane
         self._position = 0  # where each lane is written next
         self._num_cuts = 0  # entries marked CUT
+        self._observations = observations
+        self._actions = np.zeros(shape, np.uint8)
+        self._rewards = np.zeros(shape, np.float32)  # unclipped
+        self._endings = np.zeros(shape, np.uint8)
         self._history_length = history_length
         self._batch_size = batch_size
         self._n_step = n_step
-        self._actions = np.zeros((num_games, self.lane_size), np.uint8)
-        self._rewards = np.zeros((num_games, self.lane_size), np.float32)
-        self._endings = np.zeros((num_games, self.lane_size), np.uint8)
-        # By game and position: priority^exponent of the legal transitions, 0 of all others.
-        self._priorities = SumTree(num_games * self.lane_size) if prioritized else None
-        self._priority_exponent = priority_exponent
-        self._highest_priority = 1.0  # for transitions that were never drawn
+        self._n_step_return = n_step_return
+        self._equal_weights = np.ones(batch_size, np.float32)
 
     def __len__(self) -> int:
         """Steps stored, of all games together."""
@@ -186,13 +128,12 @@ class ReplayMemory:
     @property
     def nbytes(self) -> int:
         """Bytes of all steps, those to come included."""
-        small = (self._actions, self._rewards, self._endings)
-        tree = self._priorities.nbytes if self._priorities is not None else 0
-        return self._screens.nbytes + sum(array.nbytes for array in small) + tree
+        arrays = (self._observations, self._actions, self._rewards, self._endings)
+        return sum(array.nbytes for array in arrays)
 
     def add(
         self,
-        screens: npt.NDArray[np.uint8],
+        observations: Observations,
         actions: npt.NDArray[np.int64],
         rewards: npt.NDArray[np.float32],
         terminals: npt.NDArray[np.bool_],
@@ -201,24 +142,22 @@ class ReplayMemory:
         """Store one step of every game; each argument has the games as its first axis.
 
         Args:
-            screens: uint8 (num_games, height, width), seen before acting.
-            actions: what was done.
-            rewards: raw rewards that followed.
-            terminals: no reward can follow.
-            game_overs: the next screen belongs to another game.
+            observations: (num_games, *observation_shape), seen before acting.
+            actions: actions taken, 0 to 255.
+            rewards: unclipped rewards that followed.
+            terminals: True where no reward can follow.
+            game_overs: True where the next observation belongs to another game.
         """
         position = self._position
         endings = np.where(terminals, TERMINAL, np.where(game_overs, CUT, CONTINUES))
         self._num_cuts += int(np.count_nonzero(endings == CUT))
         self._num_cuts -= int(np.count_nonzero(self._endings[:, position] == CUT))
-        self._screens.write(position, screens)
+        self._observations.write(position, observations)
         self._actions[:, position] = actions
         self._rewards[:, position] = rewards
         self._endings[:, position] = endings
         self._position = (position + 1) % self.lane_size
         self.count = min(self.count + 1, self.lane_size)
-        if self._priorities is not None:
-            self._update_legal(self._priorities)
 
     def cut(self) -> None:
         """Break off the games where they are: what is added next does not follow on them."""
@@ -229,103 +168,52 @@ class ReplayMemory:
         last[last == CONTINUES] = CUT
 
     def can_sample(self) -> bool:
-        """Whether a minibatch can be drawn: surely some transition is legal."""
+        """Whether a minibatch can be drawn: whether surely some transition is legal."""
         _, number = self._first_and_number()
         return number * len(self._actions) > self._num_cuts * self._n_step
 
-    def get_minibatches(
-        self, rng: np.random.Generator, number: int, importance_exponent: float = 0.0
-    ) -> list[Minibatch]:
-        """Draw transitions from all legal ones, with replacement: uniformly or by priority.
+    def get_minibatch(self, rng: np.random.Generator, step: int) -> Minibatch:  # noqa: ARG002
+        """Draw transitions uniformly from all legal ones, with replacement.
 
-        Drawing by priority is made up for by weights, w = (N P)^-importance_exponent divided by the
-        largest of the minibatch, P being the probability of the transition (Schaul et al. 2016,
-        section 3.4).
+        Args:
+            rng: source of the draws.
+            step: training steps so far; uniform draws do not depend on the step, see
+                `PrioritizedReplayMemory`.
         """
-        if self._priorities is not None:
-            return self._prioritized_minibatches(self._priorities, rng, number, importance_exponent)
-        batch = self._gather(*self._sample_indexes(rng, number * self._batch_size))
-        return self._split(batch, number)
+        return self._gather(self._sample_indexes(rng), self._equal_weights)
 
-    def set_priorities(self, minibatch: Minibatch, errors: npt.NDArray[np.float32]) -> None:
-        """Set the priorities of a minibatch by its errors, float (batch,).
-
-        NB! Before the next `add`, while its transitions are legal.
-        """
-        assert self._priorities is not None
-        assert minibatch.indexes is not None
-        priorities = np.abs(errors.astype(np.float64)) + _LEAST_PRIORITY
-        self._highest_priority = max(self._highest_priority, priorities.max())
-        self._priorities[minibatch.indexes] = priorities**self._priority_exponent
-
-    def _prioritized_minibatches(
-        self, tree: SumTree, rng: np.random.Generator, number: int, importance_exponent: float
-    ) -> list[Minibatch]:
-        """Each minibatch draws once from each of batch_size equal parts of all priorities."""
-        shares = (np.arange(self._batch_size) + rng.random((number, self._batch_size))).ravel()
-        indexes = tree.find(shares / self._batch_size * tree.total)
-        batch = self._gather(*np.divmod(indexes, self.lane_size))
-        priorities = tree[indexes].reshape(number, self._batch_size)
-        weights = (priorities / priorities.min(axis=1, keepdims=True)) ** -importance_exponent
-        batch = batch._replace(weights=weights.ravel().astype(np.float32), indexes=indexes)
-        return self._split(batch, number)
-
-    def _update_legal(self, tree: SumTree) -> None:
-        """Keep the tree to what `_first_and_number` calls legal after a new step."""
-        newest = self._position - 1
-        games = np.arange(len(self._actions))
-        if self.count == self.lane_size:
-            overwritten = (newest + np.arange(self._history_length)) % self.lane_size
-            tree[(games[:, None] * self.lane_size + overwritten).ravel()] = 0.0
-        if self.count > self._n_step:
-            positions = np.full(len(games), (newest - self._n_step) % self.lane_size)
-            legal = ~self._is_cut(games, positions)
-            highest = self._highest_priority**self._priority_exponent
-            tree[games * self.lane_size + positions] = np.where(legal, highest, 0.0)
-
-    def _split(self, batch: Minibatch, number: int) -> list[Minibatch]:
-        """Cut what was gathered together into minibatches."""
-        rows = [slice(i * self._batch_size, (i + 1) * self._batch_size) for i in range(number)]
-        return [
-            Minibatch(
-                batch.prestates[row],
-                batch.actions[row],
-                batch.rewards[row],
-                batch.poststates[row],
-                batch.terminals[row],
-                None if batch.weights is None else batch.weights[row],
-                None if batch.indexes is None else batch.indexes[row],
-            )
-            for row in rows
-        ]
+    def update_priorities(
+        self, minibatch: Minibatch, errors: Callable[[], npt.NDArray[np.float32]]
+    ) -> None:
+        """Learn the errors of a minibatch that was just trained on; here, do nothing with them."""
 
     def _first_and_number(self) -> tuple[int, int]:
-        """The oldest legal position of a lane, and how many follow on it up to the newest legal.
+        """The oldest legal position of a lane, and how many positions from there on are legal.
 
-        NB! The newest n_step steps are not legal yet: their successors' screens are to come. In a
-        full lane neither are the oldest history_length - 1: earlier screens of their states were
-        overwritten. In a lane that never was full, nothing came before position 0.
+        NB! The newest n_step steps are not legal yet, because their successors are still to come.
+        In a full lane the oldest history_length - 1 steps are not legal either, because earlier
+        observations of their states were overwritten. In a lane that never was full, nothing came
+        before position 0.
         """
         if self.count < self.lane_size:
             return 0, self.count - self._n_step
         number = self.lane_size - self._history_length - self._n_step + 1
         return self._position + self._history_length - 1, number
 
-    def _sample_indexes(
-        self, rng: np.random.Generator, size: int
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Draw games and positions, each int64 (size,), again until nothing is cut there."""
+    def _sample_indexes(self, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+        """Draw the starts of a minibatch, int64 (batch,), again where a game was cut."""
         first, number = self._first_and_number()
-        num_games = len(self._actions)
-        draws = rng.integers(num_games * number, size=size)
+        num_draws = len(self._actions) * number
+        draws = rng.integers(num_draws, size=self._batch_size)
         while True:
             games, offsets = np.divmod(draws, number)
             positions = (first + offsets) % self.lane_size
             illegal = self._is_cut(games, positions)
             num_illegal = np.count_nonzero(illegal)
             if not num_illegal:
-                return games, positions
-            draws[illegal] = rng.integers(num_games * number, size=num_illegal)
+                indexes: npt.NDArray[np.int64] = games * self.lane_size + positions
+                return indexes
+            draws[illegal] = rng.integers(num_draws, size=num_illegal)
 
     def _is_cut(
         self, games: npt.NDArray[np.int64], positions: npt.NDArray[np.int64]
@@ -337,29 +225,47 @@ class ReplayMemory:
         cut: npt.NDArray[np.bool_] = endings[np.arange(len(endings)), first] == CUT
         return cut
 
-    def _gather(self, games: npt.NDArray[np.int64], positions: npt.NDArray[np.int64]) -> Minibatch:
-        """Put the transitions that begin at the given steps together."""
+    def _gather(
+        self, indexes: npt.NDArray[np.int64], weights: npt.NDArray[np.float32]
+    ) -> Minibatch:
+        """Put the transitions together that begin at the given indexes, int64 (batch,).
+
+        The transition of step i reads a window of its lane; here history_length is 4, n_step 2:
+
+            entry       i-3   i-2   i-1    i    i+1   i+2
+            prestate     x     x     x     x
+            poststate                x     x     x     x
+            rewards                        x     x
+
+        Observations of an earlier game (or life) are blank, as in DeepMind's TransitionTable.lua:
+
+            the game ended with step i-2      prestate   0  0  x  x
+            the lane began with step i-1      prestate   0  0  x  x
+            step i+1 was terminal             poststate  x  x  x  0
+        """
         history, n_step = self._history_length, self._n_step
-        games, positions = games[:, None], positions[:, None]
-        # From the prestate's first screen to the poststate's last, (size, history + n_step).
+        games, positions = (part[:, None] for part in np.divmod(indexes, self.lane_size))
         window = (positions + np.arange(1 - history, n_step + 1)) % self.lane_size
-        steps = slice(history - 1, history - 1 + n_step)  # from prestate to poststate
-        endings = self._endings[games, window]
-        # A screen is blank if its own or a later step before the state's last one ended a game,
-        # or if the lane did not reach back that far. A terminal state's successor is blank too.
+        endings = self._endings[games, window]  # (batch, history + n_step)
+        steps = slice(history - 1, history - 1 + n_step)  # entries from prestate to poststate
+        ended = np.logical_or.accumulate(endings[:, steps] == TERMINAL, axis=1)  # (batch, n_step)
+
         blank = endings != CONTINUES
         if self.count < self.lane_size:
-            blank |= window > positions
+            blank |= window > positions  # NB! wrapped around to entries never written
         blank[:, history - 1 :] = False
         blank = np.logical_or.accumulate(blank[:, ::-1], axis=1)[:, ::-1]
-        terminals = np.logical_or.accumulate(endings[:, steps] == TERMINAL, axis=1)
-        blank[:, history:] = terminals
-        # (size, history + n_step, height, width): pre- and poststates overlap in it.
-        screens = self._screens.read(np.broadcast_to(games, window.shape), window, blank)
+        blank[:, history:] = ended
+        # (batch, history + n_step, *observation_shape): pre- and poststates overlap in it.
+        observations = self._observations.read(np.broadcast_to(games, window.shape), window, blank)
+
+        returns, discounts = self._n_step_return(self._rewards[games, window[:, steps]], ended)
         return Minibatch(
-            prestates=screens[:, :history],
+            prestates=observations[:, :history],
             actions=self._actions[games, positions][:, 0].astype(np.int64),
-            rewards=self._rewards[games, window[:, steps]],
-            poststates=screens[:, n_step:],
-            terminals=terminals,
+            returns=returns,
+            discounts=discounts,
+            poststates=observations[:, n_step:],
+            weights=weights,
+            indexes=indexes,
         )

@@ -10,9 +10,9 @@ from collections.abc import Sequence, Sized
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-from simple_dqn.environment import Observation
+from simple_dqn.agent import Network, States
+from simple_dqn.environment import TimeStep
 
 logger = logging.getLogger(__name__)
 
@@ -36,21 +36,6 @@ COLUMNS = (
     "std_game_reward",
 )
 Row = dict[str, str | int | float]
-
-
-class Network(Protocol):
-    """What statistics ask of the Q-network."""
-
-    weight_updates: int
-
-    def predict(self, states: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Q-values of states."""
-
-    def mean_cost(self) -> float:
-        """Mean cost since `reset_cost`."""
-
-    def reset_cost(self) -> None:
-        """Begin a new mean."""
 
 
 class Writer(Protocol):
@@ -78,7 +63,7 @@ class Statistics:
         network: Network,
         memory: Sized,
         num_games: int,
-        held_out_states: npt.NDArray[np.uint8],
+        held_out_states: States,
         writers: Sequence[Writer],
         total_train_steps: int,
         replay_memory_count: int,
@@ -90,7 +75,7 @@ class Statistics:
             network: whose costs and Q-values are reported.
             memory: whose length is reported.
             num_games: games played in step.
-            held_out_states: uint8 (n, history, height, width), for `meanq`.
+            held_out_states: (n, history, *observation_shape), for `meanq`.
             writers: get each phase's row.
             total_train_steps: trained before this run began (a resumed run).
             replay_memory_count: steps in the memory before; a test reports what training left.
@@ -120,18 +105,18 @@ class Statistics:
         self._network.reset_cost()
         self._phase_start = time.perf_counter()
 
-    def on_step(self, observation: Observation, steps: int, exploration_rate: float) -> None:
+    def on_step(self, time_step: TimeStep, steps: int, exploration_rate: float) -> None:
         """Count one step of all games."""
         self._steps += steps
         if self._phase == "train":
             self.total_train_steps += steps
         self._exploration_rate = exploration_rate
-        self._running_rewards += observation.rewards
-        if observation.game_overs.any():
-            finished = self._running_rewards[observation.game_overs].tolist()
+        self._running_rewards += time_step.rewards
+        if time_step.game_overs.any():
+            finished = self._running_rewards[time_step.game_overs].tolist()
             self._game_rewards += finished
             self.rewards.extend(finished)
-            self._running_rewards[observation.game_overs] = 0
+            self._running_rewards[time_step.game_overs] = 0
 
     def on_phase_end(self) -> None:
         """Make the phase's row and hand it to the writers; a refilled memory is no row of a run."""

@@ -6,12 +6,21 @@ SIGINT is ignored and programs started inherit that.
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 os.environ["OMP_NUM_THREADS"] = "1"
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_root_of_the_users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Commands find no ROM and no file of the user's, wherever the tests are called from."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SIMPLE_DQN_ROOT", str(tmp_path_factory.mktemp("root")))
+        yield
 
 
 @pytest.fixture

@@ -8,9 +8,12 @@ import numpy.typing as npt
 import pytest
 from catch import Catch
 
-from simple_dqn.agent import Agent, LinearSchedule
-from simple_dqn.environment import Environment, Observation
+from simple_dqn.agent import Agent
+from simple_dqn.environment import Environment, TimeStep
+from simple_dqn.memory.observations import ObservationsInMemory
+from simple_dqn.memory.returns import NStepReturn
 from simple_dqn.replay_memory import Minibatch, ReplayMemory
+from simple_dqn.run.schedules import LinearSchedule
 from simple_dqn.statistics import Statistics
 
 HISTORY_LENGTH = 4
@@ -45,7 +48,8 @@ class ScriptedGames(Environment):
         self.num_games = len(lengths)
         self.action_meanings = ("NOOP", "UP", "DOWN", "FIRE")
         self.num_actions = len(self.action_meanings)
-        self.screen_shape = (2, 2)
+        self.observation_shape = (2, 2)
+        self.observation_dtype = np.dtype(np.uint8)
         self.seeds: list[int] = []
         self.actions: list[list[int]] = []  # by step
         self._lengths, self._life, self._limit = lengths, life, limit
@@ -69,7 +73,7 @@ class ScriptedGames(Environment):
         self._tape.append("act")
         self.actions.append(actions.tolist())
 
-    def observe(self) -> Observation:
+    def observe(self) -> TimeStep:
         self._tape.append("observe")
         lengths = [
             own[(game - 1) % len(own)] for own, game in zip(self._lengths, self._games, strict=True)
@@ -81,7 +85,10 @@ class ScriptedGames(Environment):
         self._games += game_overs
         self._steps = np.where(game_overs, 1, self._steps + 1)
         rewards = np.ones(self.num_games, np.float32)
-        return Observation(self._screens(), rewards, terminals, game_overs)
+        return TimeStep(self._screens(), rewards, terminals, game_overs)
+
+    def close(self) -> None:
+        self._tape.append("close")
 
     def _screens(self) -> States:
         emulators = np.arange(1, self.num_games + 1)
@@ -111,11 +118,11 @@ def transitions_of(minibatch: Minibatch) -> list[Transition]:
         Transition(
             [where(screen) for screen in prestate],
             int(action),
-            float(reward[0]),
+            float(returned),
             [where(screen) for screen in poststate],
-            bool(terminal[0]),
+            not discount,
         )
-        for prestate, action, reward, poststate, terminal in zip(*minibatch[:5], strict=True)
+        for prestate, action, returned, discount, poststate in zip(*minibatch[:5], strict=True)
     ]
 
 
@@ -159,32 +166,40 @@ class TapedNetwork:
 class TapedMemory(ReplayMemory):
     """Writes calls on a tape."""
 
-    def __init__(self, num_games: int, screen_shape: tuple[int, int], tape: Tape) -> None:
+    def __init__(self, environment: Environment, tape: Tape) -> None:
+        games, shape = environment.num_games, environment.observation_shape
+        lane_size = max(400 // games, 5)
         super().__init__(
-            size=max(400, 5 * num_games),
-            num_games=num_games,
+            observations=ObservationsInMemory(games, lane_size, shape, np.dtype(np.uint8)),
             history_length=HISTORY_LENGTH,
-            screen_shape=screen_shape,
             batch_size=8,
+            n_step_return=NStepReturn(1, 0.99, -1e9, 1e9),
         )
         self._tape = tape
+        self.sampled_at: list[int] = []
 
     def add(
         self,
-        screens: States,
+        observations: States,
         actions: npt.NDArray[np.int64],
         rewards: npt.NDArray[np.float32],
         terminals: npt.NDArray[np.bool_],
         game_overs: npt.NDArray[np.bool_],
     ) -> None:
         self._tape.append("store")
-        super().add(screens, actions, rewards, terminals, game_overs)
+        super().add(observations, actions, rewards, terminals, game_overs)
 
-    def get_minibatches(
-        self, rng: np.random.Generator, number: int, importance_exponent: float = 0.0
-    ) -> list[Minibatch]:
+    def get_minibatch(self, rng: np.random.Generator, step: int) -> Minibatch:
         self._tape.append("sample")
-        return super().get_minibatches(rng, number, importance_exponent)
+        self.sampled_at.append(step)
+        return super().get_minibatch(rng, step)
+
+    def update_priorities(
+        self,
+        minibatch: Minibatch,  # noqa: ARG002
+        errors: Callable[[], npt.NDArray[np.float32]],  # noqa: ARG002
+    ) -> None:
+        self._tape.append("priorities")
 
     def cut(self) -> None:
         self._tape.append("cut")
@@ -197,7 +212,7 @@ class Recorder:
     def __init__(self) -> None:
         self.phases: list[tuple[str, int, int, str]] = []
         self.ended_phases = 0
-        self.observations: list[Observation] = []
+        self.time_steps: list[TimeStep] = []
         self.steps: list[int] = []
         self.rates: list[float] = []
 
@@ -205,9 +220,9 @@ class Recorder:
         assert len(self.phases) == self.ended_phases
         self.phases.append((phase, epoch, total, unit))
 
-    def on_step(self, observation: Observation, steps: int, exploration_rate: float) -> None:
+    def on_step(self, time_step: TimeStep, steps: int, exploration_rate: float) -> None:
         assert len(self.phases) == self.ended_phases + 1
-        self.observations.append(Observation(*(field.copy() for field in observation)))
+        self.time_steps.append(TimeStep(*(field.copy() for field in time_step)))
         self.steps.append(steps)
         self.rates.append(exploration_rate)
 
@@ -240,7 +255,7 @@ def make_parts(
 ) -> Parts:
     tape = [] if tape is None else tape
     network = TapedNetwork(tape) if values is None else TapedNetwork(tape, values)
-    memory = TapedMemory(environment.num_games, environment.screen_shape, tape)
+    memory = TapedMemory(environment, tape)
     if isinstance(exploration, float):
         exploration = LinearSchedule(exploration, exploration, 1)
     agent = Agent(
@@ -249,9 +264,8 @@ def make_parts(
         memory=memory,
         network=network,
         history_length=HISTORY_LENGTH,
-        exploration=exploration,
+        exploration_rate=exploration,
         exploration_rate_test=exploration_rate_test,
-        importance=LinearSchedule(0.4, 1.0, 1000),
         train_frequency=train_frequency,
         train_repeat=train_repeat,
         target_steps=target_steps,
@@ -279,8 +293,8 @@ def test_order_of_a_training_phase() -> None:
         "restart",
         *("predict", "act", "observe", "store"),
         *("predict", "act", "observe", "store"),
-        *("predict", "act", "sample", "train", "observe", "store"),
-        *("predict", "act", "sample", "train", "copy", "observe", "store"),
+        *("predict", "act", "sample", "train", "priorities", "observe", "store"),
+        *("predict", "act", "sample", "train", "priorities", "copy", "observe", "store"),
         "cut",
     ]
 
@@ -293,7 +307,8 @@ def test_order_of_learning_in_several_games() -> None:
     parts.agent.play_random(24)
     tape.clear()
     parts.agent.train(1, 8)
-    learning = ["sample", *["train"] * 4, "copy"]
+    learning = [*["sample", "train", "priorities"] * 4, "copy"]
+    assert parts.memory.sampled_at == [3, 3, 7, 7]
     assert tape == ["restart", "predict", "act", *learning, "observe", "store", "cut"]
 
 
@@ -402,7 +417,7 @@ def test_counting_goes_on_where_a_resumed_run_stopped() -> None:
     parts.agent.train(2, 6)
     assert acts_before(tape, "train") == [1, 5]  # at steps 8 and 12
     assert acts_before(tape, "copy") == [2]  # at step 9
-    rates = [exploration.at(step) for step in (7, 7, 7, 7, 8, 9, 10, 11, 12)]
+    rates = [exploration(step) for step in (7, 7, 7, 7, 8, 9, 10, 11, 12)]
     assert parts.recorder.rates == rates
 
 
@@ -444,15 +459,15 @@ def test_callbacks_are_told_of_phases_steps_and_rates() -> None:
     assert recorder.ended_phases == 6
     assert recorder.steps == [4] * 13
     assert parts.agent.total_train_steps == 24
-    trained = [exploration.at(step) for step in (0, 4, 8, 12, 16, 20)]
+    trained = [exploration(step) for step in (0, 4, 8, 12, 16, 20)]
     assert recorder.rates == [1, 1, *trained[:3], 0.05, *trained[3:], 0.05, 0.05, 0.05, 0.5]
 
 
 def test_callbacks_see_what_the_games_brought() -> None:
     parts = make_parts(ScriptedGames([[2], [3]], life=1))
     parts.agent.train(1, 8)
-    observations = parts.recorder.observations
-    screens = [[where(screen) for screen in seen.screens] for seen in observations]
+    observations = parts.recorder.time_steps
+    screens = [[where(screen) for screen in seen.observations] for seen in observations]
     assert screens == [
         [(1, 1, 1, 2), (2, 1, 1, 2)],
         [(1, 1, 2, 1), (2, 1, 1, 3)],
@@ -472,17 +487,17 @@ def test_callbacks_see_what_the_games_brought() -> None:
     [(0, 1.0), (1, 0.991), (50, 0.55), (99, 0.109), (100, 0.1), (101, 0.1), (10**9, 0.1)],
 )
 def test_exploration_rate_falls_to_its_end(step: int, rate: float) -> None:
-    assert LinearSchedule(start=1.0, end=0.1, steps=100).at(step) == pytest.approx(rate)
+    assert LinearSchedule(start=1.0, end=0.1, steps=100)(step) == pytest.approx(rate)
 
 
 def test_exploration_rate_may_rise_or_stay() -> None:
-    assert LinearSchedule(0.2, 0.6, 4).at(3) == pytest.approx(0.5)
-    assert [LinearSchedule(0.3, 0.3, 7).at(step) for step in range(10)] == [0.3] * 10
+    assert LinearSchedule(0.2, 0.6, 4)(3) == pytest.approx(0.5)
+    assert [LinearSchedule(0.3, 0.3, 7)(step) for step in range(10)] == [0.3] * 10
 
 
 def test_exploration_rate_over_one_step() -> None:
     schedule = LinearSchedule(1.0, 0.1, 1)
-    assert [schedule.at(step) for step in (0, 1, 2)] == [1.0, 0.1, 0.1]
+    assert [schedule(step) for step in (0, 1, 2)] == [1.0, 0.1, 0.1]
 
 
 def five_sigmas(probability: float, number: int) -> float:
@@ -576,7 +591,7 @@ def test_a_lost_life_blanks_the_history_and_the_game_goes_on() -> None:
     ]
     games = [int(states[0, -1, 1, 0]) for states in parts.network.predicted]
     assert games == [1] * 6 + [2] * 2
-    assert sum(seen.game_overs.sum() for seen in parts.recorder.observations) == 1
+    assert sum(seen.game_overs.sum() for seen in parts.recorder.time_steps) == 1
 
 
 def test_a_time_limit_blanks_the_history() -> None:
@@ -636,7 +651,7 @@ def test_phases_are_not_joined_in_the_memory() -> None:
     sampled = [
         transition
         for _ in range(40)
-        for transition in transitions_of(parts.memory.get_minibatches(rng, 1)[0])
+        for transition in transitions_of(parts.memory.get_minibatch(rng, 0))
     ]
     phase_and_step = {transition.prestate[-1][1::2] for transition in sampled}
     assert phase_and_step == {(phase, step) for phase in (1, 2, 3) for step in (1, 2, 3, 4)}
@@ -689,7 +704,7 @@ def test_every_emulator_plays_its_share_of_the_games(games: int) -> None:
         for game in range(share)
     ]
     assert len(expected) == games
-    observations = parts.recorder.observations
+    observations = parts.recorder.time_steps
     finished = sum((seen.game_overs for seen in observations), np.zeros(4, np.int64))
     assert finished.tolist() == shares
     # Every step brings reward 1: rewards, steps and lengths are the same.
@@ -706,7 +721,7 @@ def test_every_emulator_plays_its_share_of_the_games(games: int) -> None:
 def test_games_that_are_cut_short_count() -> None:
     parts = make_parts(ScriptedGames([[4], [2]], limit=True))
     parts.agent.test_games(1, 3)
-    assert sum(seen.rewards.sum() for seen in parts.recorder.observations) == 4 + 4 + 2
+    assert sum(seen.rewards.sum() for seen in parts.recorder.time_steps) == 4 + 4 + 2
 
 
 def test_held_out_states_are_of_random_games_and_distinct() -> None:
@@ -746,9 +761,9 @@ def play_catch(play: Play, *, before: Play = lambda _: None, random_seed: int = 
         random_seed=random_seed,
     )
     before(parts.agent)
-    parts.recorder.observations.clear()
+    parts.recorder.time_steps.clear()
     returned = play(parts.agent)
-    seen = [[field.tolist() for field in seen] for seen in parts.recorder.observations]
+    seen = [[field.tolist() for field in seen] for seen in parts.recorder.time_steps]
     return [seen, None if returned is None else np.asarray(returned).tolist()]
 
 
@@ -822,7 +837,7 @@ def test_training_can_be_repeated() -> None:
 def test_each_game_may_explore_at_a_rate_of_its_own() -> None:
     """Rates 0, 0.5 and 1 after the decay; callbacks hear the mean."""
     exploration = LinearSchedule(1.0, np.array([0.0, 0.5, 1.0]), 30)
-    np.testing.assert_allclose(exploration.at(15), [0.5, 0.75, 1.0])
+    np.testing.assert_allclose(exploration(15), [0.5, 0.75, 1.0])
     parts = make_parts(
         ScriptedGames([[250]] * 3),
         values=lambda states: np.tile(np.float32([0, 0, 1, 0]), (len(states), 1)),

@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+from helpers import Recording, play, record
 
-from simple_dqn.environment import Environment, Observation
+from simple_dqn.environment import TimeStep
 from simple_dqn.environments.atari import NO_LIMIT, ALEEnvironment
 from simple_dqn.environments.console import ConsoleEnvironment
 from simple_dqn.environments.roms import find_game
@@ -74,7 +75,7 @@ class SlowGame:
             self.ale.act(ale_py.Action.NOOP)
         return self.resized(self.luminance())
 
-    def step(self, action: int) -> Observation:
+    def step(self, action: int) -> TimeStep:
         """Play a step of a training game; at its end start the next one."""
         lives, reward, pictures = self.ale.lives(), 0, []
         for frame in range(self.frame_skip):
@@ -100,37 +101,13 @@ class SlowGame:
 
 def observation(
     screen: npt.NDArray[np.uint8], reward: float, *, terminal: bool, game_over: bool
-) -> Observation:
-    return Observation(
+) -> TimeStep:
+    return TimeStep(
         screen[None],
         np.array([reward], np.float32),
         np.array([terminal]),
         np.array([game_over]),
     )
-
-
-class Recording(NamedTuple):
-    """Games as played; the time is the leading axis."""
-
-    screens: npt.NDArray[np.uint8]  # (steps + 1, num_games, height, width)
-    rewards: npt.NDArray[np.float32]  # (steps, num_games)
-    terminals: npt.NDArray[np.bool_]  # (steps, num_games)
-    game_overs: npt.NDArray[np.bool_]  # (steps, num_games)
-
-
-def record(first: npt.NDArray[np.uint8], steps: list[Observation]) -> Recording:
-    screens, rewards, terminals, game_overs = (np.stack(part) for part in zip(*steps, strict=True))
-    return Recording(np.concatenate([first[None], screens]), rewards, terminals, game_overs)
-
-
-def play(environment: Environment, actions: npt.NDArray[np.int64], seed: int = 0) -> Recording:
-    """Play new games with actions (steps, num_games)."""
-    first = environment.restart(seed)
-    steps = []
-    for step in actions:
-        environment.act(step)
-        steps.append(environment.observe())
-    return record(first, steps)
 
 
 def play_slowly(game: SlowGame, actions: npt.NDArray[np.int64]) -> Recording:
@@ -185,13 +162,13 @@ def test_whole_games_were_played(game: str, pair: Pair) -> None:
 
 def test_screens_are_the_slow_twins_byte_for_byte(pair: Pair) -> None:
     """The maximum is taken on luminance, the resize is by area, at a lost life too."""
-    np.testing.assert_array_equal(pair.fast.screens, pair.slow.screens)
+    np.testing.assert_array_equal(pair.fast.observations, pair.slow.observations)
 
 
 def test_a_games_end_brings_the_next_games_first_screen(game: str, pair: Pair) -> None:
     first = SlowGame(game).start()
     for step in np.flatnonzero(pair.fast.game_overs):
-        np.testing.assert_array_equal(pair.fast.screens[step + 1, 0], first)
+        np.testing.assert_array_equal(pair.fast.observations[step + 1, 0], first)
 
 
 def test_rewards_are_raw_and_summed_over_the_frames(game: str, pair: Pair) -> None:
@@ -218,7 +195,7 @@ def test_frame_skip(frame_skip: int) -> None:
     fast = play(make_ale("seaquest", frame_skip=frame_skip), actions)
     slow = play_slowly(SlowGame("seaquest", frame_skip=frame_skip), actions)
     assert_equal(fast, slow)
-    assert len(np.unique(fast.screens, axis=0)) > 10
+    assert len(np.unique(fast.observations, axis=0)) > 10
 
 
 @pytest.mark.parametrize("screen_shape", [(36, 36), (60, 100), (210, 160), (250, 200)])
@@ -226,7 +203,7 @@ def test_screen_shape(screen_shape: tuple[int, int]) -> None:
     actions = random_actions(18, 30)
     fast = play(make_ale("seaquest", screen_shape=screen_shape), actions)
     slow = play_slowly(SlowGame("seaquest", screen_shape=screen_shape), actions)
-    assert fast.screens.shape == (31, 1, *screen_shape)
+    assert fast.observations.shape == (31, 1, *screen_shape)
     assert_equal(fast, slow)
 
 
@@ -238,8 +215,8 @@ def test_repeat_action_probability_follows_the_seed() -> None:
     slow = SlowGame("seaquest", emulator_seed=emulator_seed, repeat_action_probability=0.25)
     assert_equal(recording, play_slowly(slow, actions))
     assert_equal(recording, play(environment, actions, seed=3))
-    assert (recording.screens != play(environment, actions, seed=4).screens).any()
-    assert (recording.screens != play(make_ale("seaquest"), actions, seed=3).screens).any()
+    for other in (play(environment, actions, seed=4), play(make_ale("seaquest"), actions, seed=3)):
+        assert (recording.observations != other.observations).any()
 
 
 # Lives, starts and cuts.
@@ -257,9 +234,9 @@ def test_fire_is_not_pressed_at_a_games_start() -> None:
     environment = make_ale("breakout", random_starts=30, max_frames=400)
     idle = play(environment, np.full((120, 1), NOOP))  # a game starts at step 100
     assert idle.game_overs.sum() == 1
-    assert (idle.screens == idle.screens[0]).all(), "no ball is on its way"
+    assert (idle.observations == idle.observations[0]).all(), "no ball is on its way"
     fired = play(environment, np.array([[FIRE], *[[NOOP]] * 50]))
-    assert (fired.screens[20:] != fired.screens[0]).any()
+    assert (fired.observations[20:] != fired.observations[0]).any()
 
 
 @pytest.mark.parametrize("make", [make_ale, make_console])
@@ -275,7 +252,7 @@ def test_a_game_starts_with_0_to_random_starts_idle_frames(make: Any, random_sta
     environment = make("star_gunner", random_starts=random_starts, max_frames=4)
     recording = play(environment, np.zeros((99, 1), np.int64))
     assert recording.game_overs.all()
-    drawn = [frames[screen.tobytes()] for screen in recording.screens]
+    drawn = [frames[screen.tobytes()] for screen in recording.observations]
     counts = np.bincount(drawn)
     assert len(counts) == random_starts + 1, "up to random_starts, no further"
     expected = len(drawn) / (random_starts + 1)
@@ -401,13 +378,13 @@ def test_averaging_colours_changes_what_moves_and_nothing_else() -> None:
     actions = np.repeat(random_actions(6, 100), 4, axis=0)
     plain = play(make_console("space_invaders", **settings), actions)
     averaged = play(make_console("space_invaders", color_averaging=True, **settings), actions)
-    old, new, mixed = plain.screens[:-1], plain.screens[1:], averaged.screens[1:]
+    old, new, mixed = plain.observations[:-1], plain.observations[1:], averaged.observations[1:]
     stays = old == new
     np.testing.assert_array_equal(mixed[stays], new[stays])
     assert (mixed[~stays] != new[~stays]).mean() > 0.5
     assert (mixed >= np.minimum(old, new)).all()
     assert (mixed <= np.maximum(old, new)).all()
-    assert_equal(plain, averaged._replace(screens=plain.screens))
+    assert_equal(plain, averaged._replace(observations=plain.observations))
 
 
 def test_averaging_replaces_the_maximum() -> None:
@@ -419,7 +396,7 @@ def test_averaging_replaces_the_maximum() -> None:
         make_console("space_invaders", color_averaging=True, screen_shape=shape, frame_skip=1),
         np.repeat(actions, 4, axis=0),
     )
-    np.testing.assert_array_equal(steps.screens, frames.screens[::4])
+    np.testing.assert_array_equal(steps.observations, frames.observations[::4])
     plain = play(make_ale("space_invaders", screen_shape=shape), actions)
-    assert (steps.screens != plain.screens).any()
+    assert (steps.observations != plain.observations).any()
     np.testing.assert_array_equal(steps.rewards, plain.rewards)

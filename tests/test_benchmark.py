@@ -21,8 +21,8 @@ SMALL = "--backend cpu --screen_width 36 --screen_height 36 --replay_size 12000"
 
 
 @pytest.fixture
-def pong() -> Game:
-    return find_game("pong", Path())
+def pong(tmp_path: Path) -> Game:
+    return find_game("pong", tmp_path)
 
 
 def options(text: str = "") -> Settings:
@@ -198,8 +198,9 @@ def test_training_works_learn_and_play_at_the_fixed_rate(
     args = options(f"{SMALL} --random_seed 0")
     threads = parts.choose_threads(args)
     environment = parts.make_environment(args, pong, threads, training=True)
-    memory, full = (parts.make_memory(args, size, threads) for size in (6000, 500))
-    network = parts.make_network(args, environment.num_actions, threads)
+    memory, full = (parts.make_memory(args, size, environment, threads) for size in (6000, 500))
+    seen = environment.num_actions, environment.observation_shape
+    network = parts.make_network(args, *seen, threads, 0)
     train, predict = network.train, network.predict
 
     def count_train(minibatch):  # type: ignore[no-untyped-def]

@@ -4,13 +4,21 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from helpers import make_network, make_settings
 from reference.naive_dqn import NaiveDQN
 
-from simple_dqn.deep_q_network import DeepQNetwork, find_device
+from simple_dqn.deep_q_network import DeepQNetwork
 from simple_dqn.errors import UserError
+from simple_dqn.memory.returns import NStepReturn
+from simple_dqn.networks.device import find_device
+from simple_dqn.networks.native import NativeQNetwork
+from simple_dqn.replay_memory import Minibatch
+from simple_dqn.run import parts
 
 
 class Batch(NamedTuple):
+    """Transitions with their raw rewards, float32 (batch, n_step), for a reference by hand."""
+
     prestates: npt.NDArray[np.uint8]
     actions: npt.NDArray[np.int64]
     rewards: npt.NDArray[np.float32]
@@ -18,36 +26,16 @@ class Batch(NamedTuple):
     terminals: npt.NDArray[np.bool_]
     weights: npt.NDArray[np.float32] | None = None
 
-
-def make_network(**changes: Any) -> DeepQNetwork:
-    settings: dict[str, Any] = {
-        "network": "nature",
-        "num_actions": 3,
-        "history_length": 4,
-        "screen_shape": (36, 40),
-        "batch_norm": False,
-        "pixel_mean": 0.0,
-        "learning_rate": 0.00025,
-        "discount_rate": 0.99,
-        "double_q": False,
-        "target_exploration_rate": 0.0,
-        "dueling": False,
-        "distributional": "none",
-        "batch_size": 8,
-        "optimizer": "rmsprop",
-        "decay_rate": 0.95,
-        "adam_epsilon": 1.5e-4,
-        "clip_error": 1.0,
-        "min_reward": -1.0,
-        "max_reward": 1.0,
-        "target_network": True,
-        "device": "cpu",
-        "datatype": "float32",
-        "native_kernels": False,
-        "random_seed": 5,
-        "num_threads": 1,
-    }
-    return DeepQNetwork(**settings | changes)
+    def learned(self) -> Minibatch:
+        """As the replay memory gives them, rewards clipped to [-1, 1] and discounted by 0.99."""
+        size, n_step = self.rewards.shape
+        n_step_return = NStepReturn(n_step, 0.99, -1.0, 1.0)
+        returns, discounts = n_step_return(self.rewards, self.terminals)
+        weights = np.ones(size, np.float32) if self.weights is None else self.weights
+        indexes = np.arange(size)
+        return Minibatch(
+            self.prestates, self.actions, returns, discounts, self.poststates, weights, indexes
+        )
 
 
 def make_batch(
@@ -123,7 +111,7 @@ def test_updates_equal_the_reference_by_hand(
         target_exploration_rate=target_exploration_rate,
         pixel_mean=pixel_mean,
     )
-    assert network.has_kernels == native_kernels
+    assert isinstance(network._network, NativeQNetwork) == native_kernels
     reference = NaiveDQN(
         weights_of(network),
         discount_rate=0.99,
@@ -138,7 +126,7 @@ def test_updates_equal_the_reference_by_hand(
             reference.target_weights = [w.copy() for w in reference.weights]
         batch = make_batch(step, n_step=n_step, weighted=weighted)
         network.reset_cost()
-        network.train(batch)
+        network.train(batch.learned())
         cost = reference.train(*batch)
         if weighted:
             np.testing.assert_allclose(network.errors(), reference.errors, rtol=0, atol=1e-5)
@@ -173,14 +161,14 @@ def test_two_action_example_by_hand() -> None:
         screens[:, 1:],
         np.array([[False], [True]]),
     )
-    network.train(batch)
+    network.train(batch.learned()._replace(discounts=np.array([0.5, 0.0])))
     bias = network.get_weights()[last_bias]
     np.testing.assert_allclose(bias, [0.5 + 0.00025 * 0.25 / 0.01296875**0.5, 2], atol=1e-12)
     assert network.mean_cost() == pytest.approx(((1.5 - 0.5) + 0.75**2 / 2) / 2)
 
 
 def test_nature_network_has_the_papers_size() -> None:
-    network = make_network(num_actions=18, screen_shape=(84, 84))
+    network = make_network(num_actions=18, observation_shape=(84, 84))
     weights = network.get_weights()
     assert sum(value.size for value in weights.values()) == 1_693_362
     assert [value.shape for value in weights.values()] == [
@@ -198,7 +186,7 @@ def test_nature_network_has_the_papers_size() -> None:
 
 
 def test_weights_start_uniform_within_one_over_root_fan_in() -> None:
-    weights = list(make_network(screen_shape=(84, 84)).get_weights().values())
+    weights = list(make_network(observation_shape=(84, 84)).get_weights().values())
     for weight, bias in zip(weights[::2], weights[1::2], strict=True):
         bound = np.sqrt(1 / weight[0].size)
         for values in (weight, bias):
@@ -218,24 +206,24 @@ def test_seed_decides_the_first_weights() -> None:
 
 def next_values(network: DeepQNetwork, poststates: torch.Tensor) -> torch.Tensor:
     with torch.no_grad():
-        return network._targets(torch.zeros(8), torch.ones(8), poststates)
+        return network._next_value(poststates)
 
 
 def test_target_network_stays_until_it_is_copied() -> None:
     network = make_network(learning_rate=0.01)
     poststates = torch.from_numpy(make_batch(0).poststates)
     before = next_values(network, poststates)
-    network.train(make_batch(0))
+    network.train(make_batch(0).learned())
     torch.testing.assert_close(next_values(network, poststates), before, rtol=0, atol=0)
     network.update_target_network()
     assert not torch.equal(next_values(network, poststates), before)
 
 
 def test_without_target_network_the_network_is_its_own() -> None:
-    network = make_network(learning_rate=0.01, target_network=False)
+    network = make_network(learning_rate=0.01, target_steps=0)
     poststates = torch.from_numpy(make_batch(0).poststates)
     before = next_values(network, poststates)
-    network.train(make_batch(0))
+    network.train(make_batch(0).learned())
     assert not torch.equal(next_values(network, poststates), before)
 
 
@@ -263,15 +251,15 @@ def test_training_goes_on_exactly_from_saved_state(
 ) -> None:
     network = make_network(optimizer=optimizer, **settings)
     for step in range(3):
-        network.train(make_batch(step))
+        network.train(make_batch(step).learned())
         if step == 1:
             network.update_target_network()
     copy = make_network(optimizer=optimizer, random_seed=77, **settings)
     copy.set_weights(network.get_weights())
     copy.set_training_state(network.get_training_state())
     for step in range(3, 6):
-        network.train(make_batch(step))
-        copy.train(make_batch(step))
+        network.train(make_batch(step).learned())
+        copy.train(make_batch(step).learned())
     for name, value in network.get_weights().items():
         np.testing.assert_array_equal(copy.get_weights()[name], value)
 
@@ -284,7 +272,7 @@ def test_training_goes_on_exactly_from_saved_state(
         {"optimizer": "adadelta", "learning_rate": 1.0},
         {"batch_norm": True},
         {"datatype": "float16"},
-        {"target_network": False},
+        {"target_steps": 0},
         {"dueling": True},
         {"dueling": True, "native_kernels": True, "batch_norm": True},
         {"network": "mlp"},
@@ -298,11 +286,11 @@ def test_repeated_updates_approach_the_targets(settings: dict[str, Any]) -> None
     """With only terminal transitions the targets are the rewards, a plain regression."""
     network = make_network(**{"learning_rate": 0.001} | settings)
     batch = make_batch(3)._replace(terminals=np.ones((8, 1), np.bool_))
-    network.train(batch)
+    network.train(batch.learned())
     first = network.mean_cost()
     for _ in range(100):
         network.reset_cost()
-        network.train(batch)
+        network.train(batch.learned())
     assert network.mean_cost() < 0.5 * first
 
 
@@ -317,7 +305,7 @@ def test_weights_of_another_network_are_refused() -> None:
 def test_divergence_is_noticed() -> None:
     network = make_network(learning_rate=1e30)
     for step in range(10):
-        network.train(make_batch(step)._replace(terminals=np.zeros((8, 1), np.bool_)))
+        network.train(make_batch(step)._replace(terminals=np.zeros((8, 1), np.bool_)).learned())
         network.update_target_network()
     with pytest.raises(UserError, match="learning_rate"):
         network.mean_cost()
@@ -325,11 +313,11 @@ def test_divergence_is_noticed() -> None:
 
 def test_impossible_settings_are_refused() -> None:
     with pytest.raises(UserError, match="36x36"):
-        make_network(screen_shape=(35, 84))
-    with pytest.raises(UserError, match="min_reward"):
-        make_network(min_reward=2.0, max_reward=1.0)
+        make_network(observation_shape=(35, 84))
+    with pytest.raises(UserError, match="no pictures"):
+        make_network(observation_shape=(4,))
     with pytest.raises(UserError, match="target_steps"):
-        make_network(double_q=True, target_network=False)
+        make_network(double_q=True, target_steps=0)
     with pytest.raises(UserError, match="max_reward"):
         make_network(distributional="c51", max_reward=11.0)
 
@@ -347,7 +335,7 @@ def test_weights_of_either_kind_fit_both() -> None:
     plain.set_weights(native.get_weights())
     states = make_batch(0).prestates
     np.testing.assert_allclose(plain.predict(states), native.predict(states), rtol=0, atol=1e-6)
-    native.train(make_batch(1))
+    native.train(make_batch(1).learned())
     state = native.get_training_state()
     plain.set_weights(native.get_weights())
     plain.set_training_state(state)
@@ -358,9 +346,9 @@ def test_weights_of_either_kind_fit_both() -> None:
 @pytest.mark.parametrize("native_kernels", [False, True])
 def test_averages_of_dead_gradients_end_at_zero(native_kernels: bool) -> None:
     """Gradients that stay zero leave no denormal numbers behind, in whichever thread."""
-    network = make_network(native_kernels=native_kernels, num_threads=2, screen_shape=(84, 84))
+    network = make_network(native_kernels=native_kernels, num_threads=2, observation_shape=(84, 84))
     batch = make_batch(0, shape=(84, 84))._replace(terminals=np.ones((8, 1), np.bool_))
-    network.train(batch)
+    network.train(batch.learned())
     state = network.get_training_state()
     averages = [name for name in state if "mean" in name]
     assert len(averages) == 20
@@ -368,10 +356,9 @@ def test_averages_of_dead_gradients_end_at_zero(native_kernels: bool) -> None:
         state[name] = np.full_like(state[name], 1e-38)  # normal; 0.95 of it is denormal
     network.set_training_state(state)
     values = network.predict(batch.prestates)  # with them as rewards, all errors are zero
-    network._min_reward, network._max_reward = -9.0, 9.0
-    rewards = values[np.arange(8), batch.actions][:, None]
+    returns = values[np.arange(8), batch.actions].astype(np.float64)
     for _ in range(10):
-        network.train(batch._replace(rewards=rewards))
+        network.train(batch.learned()._replace(returns=returns))
     for name in averages:
         small = np.abs(network.get_training_state()[name])
         assert not ((small > 0) & (small < np.finfo(np.float32).tiny)).any(), name
@@ -388,7 +375,7 @@ def test_gpu_computes_what_the_cpu_does(device: str, datatype: str, tolerance: f
     networks = [make_network(device=place, datatype=datatype) for place in ("cpu", device)]
     for step in range(100):
         for network in networks:
-            network.train(make_batch(step))
+            network.train(make_batch(step).learned())
             if step % 10 == 9:
                 network.update_target_network()
     for ours, theirs in zip(*map(weights_of, networks), strict=True):
@@ -401,7 +388,7 @@ def test_the_same_seed_gives_the_same_run(device: str, optimizer: str) -> None:
     networks = [make_network(device=device, optimizer=optimizer) for _ in range(2)]
     for step in range(20):
         for network in networks:
-            network.train(make_batch(step))
+            network.train(make_batch(step).learned())
     for ours, theirs in zip(*map(weights_of, networks), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
@@ -411,7 +398,7 @@ def test_dueling_streams_are_joined_as_in_the_paper(native_kernels: bool) -> Non
     """By the saved weights: the streams meet only in Q = V + A - mean A."""
     datatype = "float32" if native_kernels else "float64"
     network = make_network(dueling=True, native_kernels=native_kernels, datatype=datatype)
-    network.train(make_batch(1))
+    network.train(make_batch(1).learned())
     names, weights = list(network.get_weights()), weights_of(network)
     assert [name.split(".")[1] for name in names[6:]] == ["value"] * 4 + ["advantages"] * 4
     states = make_batch(2).prestates
@@ -439,7 +426,7 @@ def test_c51_targets_and_costs_equal_a_reference_by_hand(
         datatype="float64",
     )
     for step in range(3):  # so that network and target network differ
-        network.train(make_batch(step, n_step=n_step))
+        network.train(make_batch(step, n_step=n_step).learned())
     batch = make_batch(9, n_step=n_step, weighted=True)
     online, target = (
         NaiveDQN(weights, discount_rate=0, clip_error=0)
@@ -486,7 +473,7 @@ def test_c51_targets_and_costs_equal_a_reference_by_hand(
             atol=1e-6,
         )
     network.reset_cost()
-    network.train(batch)
+    network.train(batch.learned())
     np.testing.assert_allclose(network.errors(), errors, rtol=1e-6, atol=1e-9)
     assert batch.weights is not None
     assert network.mean_cost() == pytest.approx(np.mean(batch.weights * errors), rel=1e-6)
@@ -503,11 +490,11 @@ def test_all_improvements_together_learn() -> None:
         double_q=True, dueling=True, distributional="c51", optimizer="adam", learning_rate=0.001
     )
     batch = make_batch(4, n_step=3, weighted=True)
-    network.train(batch)
+    network.train(batch.learned())
     first = network.mean_cost()
     for _ in range(60):
         network.reset_cost()
-        network.train(batch)
+        network.train(batch.learned())
     assert network.mean_cost() < 0.5 * first
 
 
@@ -515,7 +502,7 @@ def test_all_improvements_together_learn() -> None:
 def test_a_network_without_convolutions(dueling: bool) -> None:
     """Two layers of 24 units see the whole state; kernels have no part in it."""
     network = make_network(network="mlp", native_kernels=True, dueling=dueling)
-    assert not network.has_kernels
+    assert not isinstance(network._network, NativeQNetwork)
     shapes = [value.shape for value in network.get_weights().values()]
     pixels = 4 * 36 * 40
     assert shapes[:5] == [(24, pixels), (24,), (24, 24), (24,), (1 if dueling else 3, 24)]
@@ -533,12 +520,14 @@ def test_a_copy_for_looking_inside_gives_the_same_values(changes: dict[str, Any]
     """Also after updates; and it is a copy."""
     network = make_network(**changes)
     for seed in range(3):
-        network.train(make_batch(seed))
-    copied = network.copy_network()
+        network.train(make_batch(seed).learned())
+    settings = make_settings(**changes)
+    guided = parts.make_guided_network(settings, 3, (36, 40), network.get_weights(), "cpu")
     states = make_batch(9).prestates
-    with torch.no_grad():
-        values = network.values(copied(torch.from_numpy(states)))
     predicted = network.predict(states)
+    copied = guided._network
+    with torch.no_grad():
+        values = guided._head.values(guided._head.predictions(copied(torch.from_numpy(states))))
     np.testing.assert_allclose(values, predicted, rtol=1e-4, atol=1e-5)
     with torch.no_grad():
         for parameter in copied.parameters():

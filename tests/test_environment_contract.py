@@ -12,9 +12,10 @@ import gymnasium
 import numpy as np
 import numpy.typing as npt
 import pytest
-from catch import Catch
+from catch import Catch, VectorCatch
+from helpers import Recording, play, record
 
-from simple_dqn.environment import Environment, Observation
+from simple_dqn.environment import Environment, TimeStep
 from simple_dqn.environments.atari import NO_LIMIT, ALEEnvironment
 from simple_dqn.environments.console import ConsoleEnvironment
 from simple_dqn.environments.gym import GymEnvironment
@@ -159,40 +160,21 @@ CASES = {
     "gym_rendered_3": Case(lambda: make_gym("NumberedCorridor", 3), 3, {"end", "cut"}, 200),
     "catch_1": Case(lambda: Catch(num_games=1), 1, {"end"}, 50),
     "catch_3": Case(lambda: Catch(num_games=3), 3, {"end"}, 50),
+    "vector_catch_1": Case(lambda: VectorCatch(num_games=1), 1, {"end"}, 50),
+    "vector_catch_3": Case(lambda: VectorCatch(num_games=3), 3, {"end"}, 50),
 }
 SEVERAL_GAMES = [name for name, case in CASES.items() if case.num_games > 1]
 SEED = 1
 SHORT = 60  # steps; enough where no game needs to end
 
 
-class Recording(NamedTuple):
-    """Games as played: the first screens, then each step's observation."""
-
-    first: npt.NDArray[np.uint8]  # (num_games, height, width)
-    steps: list[Observation]
-
-
-def copied(observation: Observation) -> Observation:
-    return Observation(*(array.copy() for array in observation))
-
-
-def play(environment: Environment, seed: int, actions: npt.NDArray[np.int64]) -> Recording:
-    """Play new games with actions (steps, num_games)."""
-    first = environment.restart(seed).copy()
-    steps = []
-    for step in actions:
-        environment.act(step)
-        steps.append(copied(environment.observe()))
-    return Recording(first, steps)
-
-
 def same(left: Recording, right: Recording, game: int | None = None) -> bool:
     """Whether two recordings are equal as far as the shorter goes, in one game or in all."""
     games = slice(None) if game is None else game
-    return np.array_equal(left.first[games], right.first[games]) and all(
-        np.array_equal(one[games], other[games])
-        for a, b in zip(left.steps, right.steps, strict=False)
-        for one, other in zip(a, b, strict=True)
+    return all(
+        np.array_equal(a[:length, games], b[:length, games])
+        for a, b in zip(left, right, strict=True)
+        for length in [min(len(a), len(b))]
     )
 
 
@@ -219,7 +201,7 @@ def actions(case: Case, environment: Environment) -> npt.NDArray[np.int64]:
 def played(case: Case, actions: npt.NDArray[np.int64]) -> Recording:
     """Those actions played with SEED in an environment of its own."""
     environment = case.make()
-    recording = play(environment, SEED, actions)
+    recording = play(environment, actions, SEED)
     environment.close()
     return recording
 
@@ -229,40 +211,42 @@ def test_attributes_describe_the_games(case: Case, environment: Environment) -> 
     assert environment.num_actions == len(environment.action_meanings) >= 2
     assert all(isinstance(meaning, str) for meaning in environment.action_meanings)
     assert len(set(environment.action_meanings)) == environment.num_actions
-    assert [type(size) for size in environment.screen_shape] == [int, int]
+    assert {type(size) for size in environment.observation_shape} == {int}
+    assert isinstance(environment.observation_dtype, np.dtype)
 
 
 def test_shapes_and_types_hold_under_every_legal_action(
     case: Case, environment: Environment
 ) -> None:
-    shape = (case.num_games, *environment.screen_shape)
+    shape = (case.num_games, *environment.observation_shape)
+    dtype = environment.observation_dtype
     first = environment.restart(SEED)
     assert first.shape == shape
-    assert first.dtype == np.uint8
+    assert first.dtype == dtype
     for step in range(environment.num_actions):
         environment.act((step + np.arange(case.num_games)) % environment.num_actions)
-        observation = environment.observe()
-        assert isinstance(observation, Observation)
-        assert [array.shape for array in observation] == [shape] + 3 * [(case.num_games,)]
-        assert [array.dtype for array in observation] == [np.uint8, np.float32, np.bool_, np.bool_]
+        time_step = environment.observe()
+        assert isinstance(time_step, TimeStep)
+        assert [array.shape for array in time_step] == [shape] + 3 * [(case.num_games,)]
+        assert [array.dtype for array in time_step] == [dtype, np.float32, np.bool_, np.bool_]
 
 
-def test_screens_show_something_that_changes(played: Recording) -> None:
-    assert played.first.std() > 1
-    assert any((step.screens != played.first).any() for step in played.steps)
+def test_observations_show_something_that_changes(played: Recording) -> None:
+    assert played.observations[0].std() > 0.1
+    assert (played.observations != played.observations[0]).any()
 
 
 def test_a_restart_in_mid_game_with_the_same_seed_brings_the_same_games(
     environment: Environment, actions: npt.NDArray[np.int64], played: Recording
 ) -> None:
-    play(environment, 0, actions[:7])
-    assert same(play(environment, SEED, actions), played)
+    play(environment, actions[:7], 0)
+    assert same(play(environment, actions, SEED), played)
 
 
 def test_another_seed_brings_other_games(
     environment: Environment, actions: npt.NDArray[np.int64], played: Recording
 ) -> None:
-    assert not same(play(environment, 2**32 - 1, actions[:SHORT]), played)
+    assert not same(play(environment, actions[:SHORT], 2**32 - 1), played)
 
 
 def test_what_was_received_stays_as_it_is(
@@ -272,34 +256,33 @@ def test_what_was_received_stays_as_it_is(
     received, copies = [], [first.copy()]
     for step in actions[:SHORT]:
         environment.act(step)
-        observation = environment.observe()
-        received.append(observation)
-        copies.extend(copied(observation))
-    kept = [first, *(array for observation in received for array in observation)]
+        time_step = environment.observe()
+        received.append(time_step)
+        copies.extend(array.copy() for array in time_step)
+    kept = [first, *(array for time_step in received for array in time_step)]
     assert all(np.array_equal(a, b) for a, b in zip(kept, copies, strict=True))
 
 
 def test_caller_may_overwrite_what_it_received_and_gave(
     environment: Environment, actions: npt.NDArray[np.int64], played: Recording
 ) -> None:
-    screens = environment.restart(SEED)
-    recording = Recording(screens.copy(), [])
-    screens.fill(99)
+    observations = environment.restart(SEED)
+    first, steps = observations.copy(), []
+    observations.fill(99)
     given = np.empty(environment.num_games, np.int64)
     for step in actions[:SHORT]:
         given[:] = step
         environment.act(given)
         given[:] = (step + 1) % environment.num_actions
-        observation = environment.observe()
-        recording.steps.append(copied(observation))
-        for array in observation:
+        time_step = environment.observe()
+        steps.append(TimeStep(*(array.copy() for array in time_step)))
+        for array in time_step:
             array.fill(1)
-    assert same(recording, played)
+    assert same(record(first, steps), played)
 
 
 def test_games_end_for_the_reasons_they_should(case: Case, played: Recording) -> None:
-    terminals = np.stack([step.terminals for step in played.steps])
-    game_overs = np.stack([step.game_overs for step in played.steps])
+    terminals, game_overs = played.terminals, played.game_overs
     met = {
         "end": bool((terminals & game_overs).any()),
         "cut": bool((~terminals & game_overs).any()),
@@ -313,13 +296,12 @@ def test_games_end_for_the_reasons_they_should(case: Case, played: Recording) ->
 def test_a_game_is_not_touched_by_the_actions_in_the_others(
     case: Case, environment: Environment, actions: npt.NDArray[np.int64], played: Recording
 ) -> None:
-    game_overs = np.stack([step.game_overs for step in played.steps])
-    last_ends = case.steps - game_overs[::-1].argmax(axis=0)
+    last_ends = case.steps - played.game_overs[::-1].argmax(axis=0)
     own = int(last_ends.argmax())  # what other games' ends might change, it shows
     assert last_ends.min() < last_ends[own]
     others_act_otherwise = np.zeros_like(actions)
     others_act_otherwise[:, own] = actions[:, own]
-    recording = play(environment, SEED, others_act_otherwise)
+    recording = play(environment, others_act_otherwise, SEED)
     assert same(recording, played, game=own)
     assert not any(
         same(recording, played, game=game) for game in range(case.num_games) if game != own
@@ -328,8 +310,8 @@ def test_a_game_is_not_touched_by_the_actions_in_the_others(
 
 @pytest.mark.parametrize("case", SEVERAL_GAMES, indirect=True)
 def test_copies_of_a_game_are_not_all_the_same(case: Case, environment: Environment) -> None:
-    recording = play(environment, SEED, np.ones((SHORT, case.num_games), np.int64))
-    assert any((step.screens[0] != step.screens[-1]).any() for step in recording.steps)
+    recording = play(environment, np.ones((SHORT, case.num_games), np.int64), SEED)
+    assert (recording.observations[:, 0] != recording.observations[:, -1]).any()
 
 
 # What GymEnvironment does besides, on the same small games.
@@ -342,14 +324,14 @@ def test_gym_screens_and_rewards_are_those_of_the_game(name: str) -> None:
     luminance = 0.299 * 250 + 0.587 * 150 + 0.114 * 60
     while cell < 9:
         environment.act(np.array([2]))
-        observation = environment.observe()
+        time_step = environment.observe()
         cell += 1
-        assert observation.rewards == (2 if cell == 9 else 0)
-        assert observation.terminals == observation.game_overs == (cell == 9)
+        assert time_step.rewards == (2 if cell == 9 else 0)
+        assert time_step.terminals == time_step.game_overs == (cell == 9)
         if cell < 9:
-            assert set(np.flatnonzero(observation.screens[0].any(axis=0)) // 3) == {cell}
-            assert observation.screens.max() == round(luminance)
-    assert 1 <= observation.screens[0, 0].argmax() // 3 <= 8, "the next game's first screen"
+            assert set(np.flatnonzero(time_step.observations[0].any(axis=0)) // 3) == {cell}
+            assert time_step.observations.max() == round(luminance)
+    assert 1 <= time_step.observations[0, 0].argmax() // 3 <= 8, "the next game's first screen"
 
 
 def test_gym_gray_pictures_are_shown_as_they_are() -> None:
@@ -361,10 +343,9 @@ def test_gym_gray_pictures_are_shown_as_they_are() -> None:
 
 def test_gym_time_limit_cuts_without_a_terminal() -> None:
     environment = make_gym("Corridor", 2)
-    recording = play(environment, 0, np.zeros((24, 2), np.int64))
-    cut_at = [step for step, seen in enumerate(recording.steps) if seen.game_overs.all()]
-    assert cut_at == [11, 23]
-    assert not any(step.terminals.any() for step in recording.steps)
+    recording = play(environment, np.zeros((24, 2), np.int64))
+    assert np.flatnonzero(recording.game_overs.all(axis=1)).tolist() == [11, 23]
+    assert not recording.terminals.any()
 
 
 @pytest.mark.parametrize(

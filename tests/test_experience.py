@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import make_memory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +20,6 @@ from simple_dqn.memory.experience import (
     read_experience,
     write_experience,
 )
-from simple_dqn.replay_memory import ReplayMemory
 from simple_dqn.run.options import Settings
 from simple_dqn.watch.watched_game import Step
 
@@ -122,8 +122,12 @@ def test_the_memory_holds_what_was_played(
     length: int, num_games: int, cuts: set[int], seed: int
 ) -> None:
     """Every transition drawn is one of the person's; their numbers stand in the screens."""
-    memory = ReplayMemory(
-        size=60, num_games=num_games, history_length=2, screen_shape=SHAPE, batch_size=16
+    memory = make_memory(
+        lane_size=60 // num_games,
+        num_games=num_games,
+        observation_shape=SHAPE,
+        history_length=2,
+        batch_size=16,
     )
     first = np.full((num_games, *SHAPE), 200, np.uint8)
     nothing = np.zeros(num_games, np.bool_)
@@ -139,11 +143,11 @@ def test_the_memory_holds_what_was_played(
     assert memory.can_sample() == bool(follows) or not memory.can_sample()
     if not memory.can_sample():
         return
-    (batch,) = memory.get_minibatches(np.random.default_rng(seed), 1)
+    batch = memory.get_minibatch(np.random.default_rng(seed), 0)
     for index in range(16):
         number = int(batch.prestates[index, -1, 0, 0])
         assert number in follows
         assert batch.poststates[index, -1, 0, 0] == number + 1
         assert batch.actions[index] == number % 5
-        assert batch.rewards[index, 0] == number / 2
+        assert batch.returns[index] == number / 2
         assert batch.prestates[index, 0, 0, 0] in (number - 1, 0)

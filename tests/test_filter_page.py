@@ -1,18 +1,15 @@
 """The page of filters, opened in a real browser where there is one."""
 
 import base64
-import json
-import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+import playwright.sync_api as playwright
 import pytest
 import torch
 
@@ -99,149 +96,72 @@ def test_time_is_colour() -> None:
     assert (gradient_picture(0 * gradient) == 128).all()
 
 
-class Browser:
-    """Headless Chromium, spoken to through a pair of pipes (Chrome DevTools Protocol)."""
-
-    def __init__(self, folder: Path) -> None:
-        commands, self._commands = os.pipe()
-        self._answers, answers = os.pipe()
-
-        def place_pipes() -> None:  # the browser reads descriptor 3 and writes descriptor 4
-            spare = [os.dup(commands), os.dup(answers)]
-            os.dup2(spare[0], 3)
-            os.dup2(spare[1], 4)
-
-        self._process = subprocess.Popen(
-            [
-                str(shutil.which("chromium")),
-                "--headless=new",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--remote-debugging-pipe",
-                f"--user-data-dir={folder}",
-                "--window-size=1000,800",
-            ],
-            close_fds=False,
-            preexec_fn=place_pipes,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        os.close(commands)
-        os.close(answers)
-        self._buffer = b""
-        self._number = 0
-        self.events: list[dict[str, Any]] = []
-        self._session: str | None = None
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
-        self._session = attached["sessionId"]
-
-    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        self._number += 1
-        message: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
-        if self._session:
-            message["sessionId"] = self._session
-        os.write(self._commands, json.dumps(message).encode() + b"\0")
-        while True:
-            answer = self._read()
-            if answer.get("id") == self._number:
-                assert "error" not in answer, answer
-                result: dict[str, Any] = answer["result"]
-                return result
-            self.events.append(answer)
-
-    def wait_for(self, event: str) -> None:
-        while not any(message.get("method") == event for message in self.events):
-            self.events.append(self._read())
-
-    def value(self, expression: str) -> Any:
-        answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
-        assert "exceptionDetails" not in answer, answer
-        return answer["result"].get("value")
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        os.close(self._commands)
-        os.close(self._answers)
-
-    def _read(self) -> dict[str, Any]:
-        while b"\0" not in self._buffer:
-            data = os.read(self._answers, 1 << 20)
-            assert data, "the browser ended"
-            self._buffer += data
-        line, self._buffer = self._buffer.split(b"\0", 1)
-        message: dict[str, Any] = json.loads(line)
-        return message
-
-
 @pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Browser]:
-    if shutil.which("chromium") is None:
+def browser_page() -> Iterator[playwright.Page]:
+    """An empty page in a headless Chromium."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
         pytest.skip("needs Chromium")
-    browser = Browser(tmp_path / "profile")
-    yield browser
-    browser.close()
+    with playwright.sync_playwright() as library:
+        browser = library.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser.new_page(viewport={"width": 1000, "height": 800})
+        browser.close()
 
 
 def test_the_page_in_a_browser(
-    browser: Browser, network: GuidedNetwork, states: Picture, tmp_path: Path
+    browser_page: playwright.Page, network: GuidedNetwork, states: Picture, tmp_path: Path
 ) -> None:
-    """The wheel zooms both pictures about the mouse, dragging moves them; nothing complains."""
+    """The wheel zooms both pictures about the mouse, dragging moves them, a double click goes back.
+
+    Nothing complains.
+    """
+    complaints: list[object] = []
+    for event in ("console", "pageerror", "requestfailed"):
+        browser_page.on(event, lambda complaint: complaints.append(complaint))
     page = tmp_path / "page.html"
     page.write_text(write_page("title", "subtitle", list(view_filters(network, states, None))))
-    for domain in ("Page", "Runtime", "Log"):
-        browser.call(f"{domain}.enable")
-    browser.call("Page.navigate", url=page.as_uri())
-    browser.wait_for("Page.loadEventFired")
-    assert browser.value("document.images.length") == 2 * 48
-    assert browser.value("[...document.images].every(image => image.naturalWidth === 84)")
-    box = browser.value(
-        "(() => { const b = document.querySelector('.frame').getBoundingClientRect();"
-        "return [b.left, b.top, b.width, b.height]; })()"
-    )
-    left, top, width, height = box
-    assert width == pytest.approx(height, rel=0.05)
+    browser_page.goto(page.as_uri())
+    assert browser_page.locator("img").count() == 2 * 48
+    assert browser_page.evaluate("[...document.images].every(image => image.naturalWidth === 84)")
+    box = browser_page.locator(".frame").first.bounding_box()
+    assert box is not None
+    assert box["width"] == pytest.approx(box["height"], rel=0.05)
 
-    def mouse(kind: str, x: float, y: float, **more: Any) -> None:
-        browser.call(
-            "Input.dispatchMouseEvent", type=kind, x=left + x * width, y=top + y * height, **more
-        )
+    def place(x: float, y: float) -> tuple[float, float]:
+        return box["x"] + x * box["width"], box["y"] + y * box["height"]
 
     def transforms() -> list[str]:
-        found: list[str] = browser.value(
+        found: list[str] = browser_page.evaluate(
             "[...document.querySelectorAll('.moved')].slice(0, 4).map(m => m.style.transform)"
         )
         return found
 
-    def under_mouse() -> Any:
-        """Which place of the picture is at a quarter of the frame."""
-        return browser.value(
-            "(() => { const f = document.querySelector('.frame').getBoundingClientRect(),"
-            "m = document.querySelector('.moved').getBoundingClientRect();"
-            "return (f.left + f.width / 4 - m.left) / m.width; })()"
-        )
-
-    scroll = browser.value("scrollY")
-    mouse("mouseWheel", 0.25, 0.25, deltaX=0, deltaY=-300)
+    mouse = browser_page.mouse
+    scroll = browser_page.evaluate("scrollY")
+    mouse.move(*place(0.25, 0.25))
+    mouse.wheel(0, -300)
     zoomed = transforms()
     assert "scale(2.7" in zoomed[0]
     assert zoomed[0] == zoomed[1]  # both pictures of the filter
     assert zoomed[2] == zoomed[3] == ""  # of no other
-    assert under_mouse() == pytest.approx(0.25, abs=0.01)
-    assert browser.value("scrollY") == scroll
-    mouse("mousePressed", 0.5, 0.5, button="left", buttons=1, clickCount=1)
-    mouse("mouseMoved", 0.3, 0.4, button="left", buttons=1)
-    mouse("mouseReleased", 0.3, 0.4, button="left", clickCount=1)
-    moved = transforms()
-    assert moved[0] == moved[1] != zoomed[0]
-    assert "scale(2.7" in moved[0]
-    mouse("mouseWheel", 0.25, 0.25, deltaX=0, deltaY=3000)
+    moved_box = browser_page.locator(".moved").first.bounding_box()
+    assert moved_box is not None
+    under_mouse = (place(0.25, 0)[0] - moved_box["x"]) / moved_box["width"]
+    assert under_mouse == pytest.approx(0.25, abs=0.01)  # the same place of the picture
+    assert browser_page.evaluate("scrollY") == scroll
+    mouse.move(*place(0.5, 0.5))
+    mouse.down()
+    mouse.move(*place(0.3, 0.4))
+    mouse.up()
+    dragged = transforms()
+    assert dragged[0] == dragged[1] != zoomed[0]
+    assert "scale(2.7" in dragged[0]
+    mouse.move(*place(0.4, 0.3))
+    assert transforms() == dragged  # the button is up
+    mouse.wheel(0, 3000)
     assert "scale(1)" in transforms()[0]
-    complaints = [
-        event
-        for event in browser.events
-        if event.get("method") in {"Runtime.exceptionThrown", "Runtime.consoleAPICalled"}
-        or (event.get("method") == "Log.entryAdded" and event["params"]["entry"]["level"] != "info")
-    ]
+    mouse.wheel(0, -300)
+    assert "scale(2.7" in transforms()[0]
+    mouse.dblclick(*place(0.5, 0.5))
+    assert transforms()[:2] == ["translate(0px, 0px) scale(1)"] * 2
     assert complaints == []

@@ -1,43 +1,42 @@
 """Guided backpropagation against loops in float64, weights, and small changes of pixels."""
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from helpers import Array, convolve
 
 from simple_dqn.networks.guided_backpropagation import GuidedNetwork, ReceptiveField
-from simple_dqn.networks.layers import ARCHITECTURES, Architecture, QNetwork
-from simple_dqn.networks.native import Convolution
+from simple_dqn.networks.heads import Values
+from simple_dqn.networks.layers import ARCHITECTURES, Architecture, Convolution, QNetwork
 
-Array = npt.NDArray[np.float64]
 TINY = Architecture((Convolution(3, 3, 2), Convolution(4, 2, 1)), hidden=(12,))
 PIXEL_MEAN = 0.25
 
 
 def make_network(architecture: Architecture = TINY, screen: int = 9, seed: int = 1) -> QNetwork:
-    network = QNetwork(architecture, 3, 2, (screen, screen), pixel_mean=PIXEL_MEAN)
-    network.init_weights(seed)
-    return network
+    network = QNetwork(
+        architecture,
+        num_actions=3,
+        history_length=2,
+        observation_shape=(screen, screen),
+        num_atoms=1,
+        dueling=False,
+        batch_norm=False,
+        pixel_mean=PIXEL_MEAN,
+    )
+    return network.init_weights(seed)
 
 
 def guided(network: QNetwork) -> GuidedNetwork:
-    return GuidedNetwork(network, lambda outputs: outputs)
+    return GuidedNetwork(network, Values(math.inf))
 
 
 def some_states(number: int, screen: int = 9, history: int = 2) -> npt.NDArray[np.uint8]:
     rng = np.random.default_rng(1)
     return rng.integers(256, size=(number, history, screen, screen), dtype=np.uint8)
-
-
-def convolve(inputs: Array, weight: Array, bias: Array, stride: int) -> Array:
-    filters, _, size, _ = weight.shape
-    side = (inputs.shape[1] - size) // stride + 1
-    outputs = np.zeros((filters, side, side))
-    for f, row, column in np.ndindex(outputs.shape):
-        top, left = row * stride, column * stride
-        window = inputs[:, top : top + size, left : left + size]
-        outputs[f, row, column] = (window * weight[f]).sum() + bias[f]
-    return outputs
 
 
 def spread(gradients: Array, weight: Array, stride: int, side: int) -> Array:
@@ -123,7 +122,7 @@ def test_the_plain_gradient_differs() -> None:
     """Else these tests would not notice if nothing was guided."""
     network, state = make_network(), some_states(1)
     pixels = network.scale(torch.from_numpy(state)).requires_grad_()
-    (plain,) = torch.autograd.grad(network.of_pixels(pixels)[0, 0], pixels)
+    (plain,) = torch.autograd.grad(network.of_inputs(pixels)[0, 0], pixels)
     assert not np.allclose(guided(network).project_action(state[0], 0), plain[0].numpy())
 
 
@@ -163,12 +162,12 @@ def test_a_filter_that_is_never_active_has_no_projection() -> None:
 @pytest.mark.parametrize("name", ["nature", "nips"])
 def test_the_receptive_field_is_what_can_change_an_output(name: str) -> None:
     """The weights are all 1, so that every pixel of the field has a gradient."""
-    network = QNetwork(ARCHITECTURES[name], 3, 4, (84, 84))
+    network = make_network(ARCHITECTURES[name], 84)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.fill_(1)
     inside = guided(network)
-    states = some_states(2, 84, 4)
+    states = some_states(2, 84)
     for layer, strongest in enumerate(inside.strongest(states)):
         projection = inside.project_filters(states, layer, strongest)[0]
         rows, columns = np.nonzero(projection.any(axis=0))
@@ -178,4 +177,4 @@ def test_the_receptive_field_is_what_can_change_an_output(name: str) -> None:
 
 
 def test_a_network_without_convolutions_has_no_layers() -> None:
-    assert guided(QNetwork(ARCHITECTURES["mlp"], 3, 4, (36, 36))).num_layers == 0
+    assert guided(make_network(ARCHITECTURES["mlp"], 36)).num_layers == 0

@@ -7,7 +7,7 @@ import pytest
 
 HEAVY = {
     *("torch", "ale_py", "cv2", "gymnasium", "matplotlib", "safetensors", "stable_baselines3"),
-    *("pygame", "av"),
+    *("pygame", "av", "pandas"),
 }
 
 
@@ -22,7 +22,9 @@ HEAVY = {
         ("run.progress", set()),
         ("environments.roms", set()),
         ("run.options", set()),
-        ("run.parts", set()),
+        ("run.schedules", set()),
+        ("memory.prioritized", set()),
+        ("memory.observations", set()),
         ("main", set()),
         ("run.command_line", set()),
         ("run.merge", {"safetensors"}),
@@ -30,7 +32,7 @@ HEAVY = {
         ("run.reference", set()),
         ("memory.experience", set()),
         ("watch.watched_game", {"ale_py", "cv2", "gymnasium"}),
-        ("commands.plot", {"matplotlib"}),
+        ("commands.plot", {"matplotlib", "pandas"}),
         ("watch.window", {"ale_py", "cv2", "gymnasium", "pygame"}),
         ("watch.terminal", {"cv2"}),
         ("watch.film", {"av", "cv2"}),
@@ -38,9 +40,9 @@ HEAVY = {
         ("environments.screens", {"cv2"}),
         ("environments.atari", {"ale_py", "gymnasium"}),  # ale_py imports gymnasium by itself
         ("environments.gym", {"gymnasium", "ale_py", "cv2"}),  # gymnasium its plugins
-        ("watch.curves", {"matplotlib"}),
+        ("watch.curves", {"matplotlib", "pandas"}),
         ("deep_q_network", {"torch"}),
-        ("commands.benchmark", {"torch", "ale_py", "gymnasium", "safetensors"}),
+        ("commands.benchmark", {"torch", "ale_py", "gymnasium", "safetensors", "cv2"}),
         ("watch.sound_file", set()),
     ],
 )

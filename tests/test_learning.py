@@ -5,11 +5,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pytest
-from catch import Catch
+from catch import Catch, VectorCatch
+from helpers import make_settings
 
-from simple_dqn.agent import Agent, LinearSchedule
-from simple_dqn.deep_q_network import DeepQNetwork
-from simple_dqn.replay_memory import ReplayMemory
+from simple_dqn.run import parts
 from simple_dqn.statistics import Row, Statistics
 
 HISTORY_LENGTH = 2
@@ -28,6 +27,8 @@ def run(
     *,
     random_seed: int = 0,
     num_games: int = 1,
+    game: type[Catch] = Catch,
+    network_name: str = "nature",
     optimizer: str = "rmsprop",
     learning_rate: float = 0.002,
     epochs: int = 2,
@@ -35,55 +36,25 @@ def run(
     test_games: int = 100,
 ) -> Result:
     """Train on Catch, testing after every epoch."""
-    environment = Catch(num_games=num_games)
-    memory = ReplayMemory(
-        size=2000,
+    environment, test_environment = (game(num_games=num_games) for _ in range(2))
+    settings = make_settings(
         num_games=num_games,
         history_length=HISTORY_LENGTH,
-        screen_shape=environment.screen_shape,
-        batch_size=32,
-    )
-    network = DeepQNetwork(
-        network="nature",
-        num_actions=environment.num_actions,
-        history_length=HISTORY_LENGTH,
-        screen_shape=environment.screen_shape,
-        batch_norm=False,
-        pixel_mean=0.0,
+        network=network_name,
         learning_rate=learning_rate,
         discount_rate=0.9,
-        double_q=False,
-        target_exploration_rate=0.0,
-        dueling=False,
-        distributional="none",
-        batch_size=32,
         optimizer=optimizer,
-        decay_rate=0.95,
-        adam_epsilon=1.5e-4,
-        clip_error=1,
-        min_reward=-1,
-        max_reward=1,
-        target_network=True,
-        device="cpu",
-        datatype="float32",
-        native_kernels=True,
-        random_seed=random_seed,
-        num_threads=1,
-    )
-    agent = Agent(
-        environment=environment,
-        test_environment=Catch(num_games=num_games),
-        memory=memory,
-        network=network,
-        history_length=HISTORY_LENGTH,
-        exploration=LinearSchedule(1.0, 0.1, train_steps),
+        exploration_decay_steps=train_steps,
         exploration_rate_test=0.0,
-        importance=LinearSchedule(0.4, 1.0, 1000),
         train_frequency=2,
-        train_repeat=1,
         target_steps=100,
-        random_seed=random_seed,
     )
+    threads = parts.Threads("cpu", 1, 1)
+    memory = parts.make_memory(settings, 2000, environment, threads)
+    network = parts.make_network(
+        settings, environment.num_actions, environment.observation_shape, threads, random_seed
+    )
+    agent = parts.make_agent(settings, environment, test_environment, memory, network, random_seed)
     statistics = Statistics(
         network=network,
         memory=memory,
@@ -128,6 +99,20 @@ def test_catch_is_learned(num_games: int, optimizer: str, learning_rate: float) 
     assert float(random["average_reward"]) < -0.3
     assert test["nr_games"] == 100
     assert float(test["average_reward"]) > 0.9
+
+
+def test_catch_is_learned_from_numbers_too() -> None:
+    """Observations need not be pictures: three numbers, and a network without convolutions."""
+    rows = run(
+        game=VectorCatch,
+        network_name="mlp",
+        num_games=4,
+        optimizer="adam",
+        learning_rate=0.005,
+        epochs=4,
+    ).rows
+    assert float(rows[0]["average_reward"]) < -0.3
+    assert float(rows[-1]["average_reward"]) > 0.9
 
 
 def test_without_a_learning_rate_nothing_is_learned() -> None:

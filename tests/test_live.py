@@ -15,7 +15,7 @@ import pytest
 from test_main import TINY, read_rows, refused
 from test_window import Desktop, shown, wait_until
 
-from simple_dqn.environment import Observation
+from simple_dqn.environment import TimeStep
 from simple_dqn.errors import UserError
 from simple_dqn.main import main
 from simple_dqn.watch.live import LiveWindow
@@ -52,7 +52,7 @@ def step(live: LiveWindow, reward: float = 0.0, *, over: bool = False, shade: in
     screens = np.full((2, 60, 84), 255, np.uint8)
     screens[0] = shade
     live.on_step(
-        Observation(
+        TimeStep(
             screens,
             np.array([reward, 7], np.float32),
             np.array([over, True]),

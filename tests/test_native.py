@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from simple_dqn.networks.layers import ARCHITECTURES
-from simple_dqn.networks.native import Convolution, Kernels, compile_kernels
+from simple_dqn.networks.layers import ARCHITECTURES, Convolution
+from simple_dqn.networks.native import Kernels, compile_kernels
 
 NATURE = ARCHITECTURES["nature"].convolutions
 NIPS = ARCHITECTURES["nips"].convolutions

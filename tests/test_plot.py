@@ -7,6 +7,7 @@ import os
 import resource
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from simple_dqn.errors import UserError
-from simple_dqn.watch.curves import PHASE_COLOURS, group_runs, make_figure, plot_results, read_run
+from simple_dqn.watch.curves import PHASE_COLOURS, group_names, make_figure, plot_results, read_runs
 
 HEADER = (
     "epoch,phase,steps,nr_games,average_reward,min_game_reward,max_game_reward,"
@@ -58,7 +59,13 @@ def write_csv(
 
 
 def draw(*paths: Path, fields: Sequence[str] = ("average_reward",)) -> Figure:
-    return make_figure([read_run(path) for path in paths], fields=fields)
+    return make_figure(read_runs(paths, fields), fields=fields)
+
+
+def phases(path: Path) -> list[str]:
+    """Return the phase and the epoch of each row that is read."""
+    runs = read_runs([path], ())
+    return [f"{phase} {epoch}" for phase, epoch in zip(runs["phase"], runs["epoch"], strict=True)]
 
 
 def lines(axes: Axes, phase: str) -> list[Line2D]:
@@ -234,17 +241,11 @@ def test_file_in_the_middle_of_a_row(csv_2015: Path, caplog: pytest.LogCaptureFi
     whole = csv_2015.read_bytes()
     for cut in (b"3,tr", b"3", b"3,train,250000,2\r\n", b"3,train,250000,2\n"):
         csv_2015.write_bytes(whole + cut)
-        assert list(read_run(csv_2015).rows) == [
-            ("random", 0),
-            ("train", 1),
-            ("test", 1),
-            ("train", 2),
-            ("test", 2),
-        ]
+        assert phases(csv_2015) == ["random 0", "train 1", "test 1", "train 2", "test 2"]
     assert caplog.record_tuples[0] == (
         "simple_dqn.watch.curves",
         logging.WARNING,
-        f"{csv_2015}: row 6 is not whole and is left out",
+        f"{csv_2015}: rows that are not whole are left out: 1",
     )
 
 
@@ -260,7 +261,17 @@ def test_broken_row_within_the_file_is_left_out(csv_2015: Path) -> None:
     rows = list(LINES_2015)
     rows[3] = "1,test,125000,1,0,9223" + rows[4]  # a run that died and was resumed
     csv_2015.write_text("\n".join(rows) + "\n")
-    assert list(read_run(csv_2015).rows) == [("random", 0), ("train", 1), ("train", 2), ("test", 2)]
+    assert phases(csv_2015) == ["random 0", "train 1", "train 2", "test 2"]
+
+
+def test_rows_behind_an_open_quote_are_not_lost_silently(
+    csv_2015: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = list(LINES_2015)
+    rows[4] = '2,train,"250000' + rows[4]
+    csv_2015.write_text("\n".join(rows) + "\n")
+    assert phases(csv_2015) == ["random 0", "train 1", "test 1"]
+    assert "rows that are not whole are left out: 2" in caplog.text
 
 
 def test_epoch_that_was_run_again_counts_once(tmp_path: Path) -> None:
@@ -273,7 +284,8 @@ def test_epoch_that_was_run_again_counts_once(tmp_path: Path) -> None:
 def test_byte_order_mark_blank_lines_and_foreign_phases_do_no_harm(tmp_path: Path) -> None:
     path = tmp_path / "pong.csv"
     path.write_bytes(b"\xef\xbb\xbfepoch,phase,meanq\r\n\r\n1.0,test,5\r\n1,play,6\r\n")
-    assert read_run(path).values("meanq", "test") == {1: 5}
+    (axes,) = draw(path, fields=("meanq",)).axes
+    assert points(lines(axes, "test")[0]) == [(1, 5)]
 
 
 # Several files.
@@ -312,8 +324,7 @@ def test_seeds_become_a_mean_and_a_band(tmp_path: Path) -> None:
 def test_file_names_tell_the_seeds(
     tmp_path: Path, names: list[str], groups: dict[str, int]
 ) -> None:
-    runs = [read_run(write_csv(tmp_path / f"{name}.csv", [1], [2])) for name in names]
-    assert {group.name: len(group.runs) for group in group_runs(runs)} == groups
+    assert Counter(group_names([tmp_path / f"{name}.csv" for name in names])) == groups
 
 
 def test_other_files_are_laid_over_one_another(tmp_path: Path) -> None:
@@ -388,7 +399,7 @@ def test_unknown_field_lists_the_columns_and_the_nearest(csv_2015: Path) -> None
 
 
 def test_text_is_no_field(csv_2015: Path) -> None:
-    with pytest.raises(UserError, match=r"pong\.csv: 'random' in column 'phase'.*not a number"):
+    with pytest.raises(UserError, match=r"pong\.csv: 'random' in column 'phase', row 1, is not"):
         draw(csv_2015, fields=("phase",))
 
 
@@ -399,15 +410,15 @@ def test_text_is_no_field(csv_2015: Path) -> None:
         (b"\n\n", "is empty"),
         (bytes(range(256)), "is not a CSV file"),
         (b"\x00" * 64, "has no columns 'epoch' and 'phase'"),
-        (b"epoch,phase,note\n1,test," + b"x" * 200_000 + b"\n", "is not a CSV file"),
+        (b"epoch,phase,note\n1,test," + b"x" * 200_000 + b"\n", "nothing to plot yet"),
         (b"date,open,close\n2015-02-26,1,2\n", "has no columns 'epoch' and 'phase'"),
         (b"epoch,average_reward\n1,2\n", "has no columns 'epoch' and 'phase'"),
         (HEADER.encode() + b"\n", "nothing to plot yet"),
         (HEADER.encode(), "nothing to plot yet"),
         (HEADER.encode() + b"\n0,rand", "nothing to plot yet"),
         (b"epoch,phase,average_reward\n1,play,2\n", "nothing to plot yet"),
-        (b"epoch,phase,average_reward\none,test,2\n", "'one' in row 1 is no epoch"),
-        (b"epoch,phase,average_reward\ninf,test,2\n", "'inf' in row 1 is no epoch"),
+        (b"epoch,phase,average_reward\none,test,2\n", "'one' in column 'epoch', row 1, is not"),
+        (b"epoch,phase,average_reward\ninf,test,2\n", "'inf' in column 'epoch', row 1, is not"),
         (b"epoch,phase,average_reward\n1,test,much\n", "'much' in column 'average_reward'"),
     ],
 )

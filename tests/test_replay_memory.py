@@ -7,10 +7,12 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 import pytest
+from helpers import make_memory
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from simple_dqn.errors import UserError
+from simple_dqn.memory.prioritized import PrioritizedReplayMemory
 from simple_dqn.replay_memory import Minibatch, ReplayMemory
 
 SCREEN_SHAPE = (1, 3)
@@ -24,9 +26,9 @@ ENDS = {"on": (False, False), "life": (True, False), "end": (True, True), "limit
 class Transition(NamedTuple):
     prestate: list[Screen]
     action: int
-    rewards: list[float]  # up to the end; those after it belong to another game
+    returned: float  # discounted rewards up to the end; later ones belong to another game
+    discount: float
     poststate: list[Screen]
-    terminals: list[bool]
 
 
 class Step(NamedTuple):
@@ -109,37 +111,19 @@ class Twin:
         history = [BLANK] * self.history_length
         history += [paint(game, step.number) for step in steps[: index + 1]]
         prestate = history[-self.history_length :]
-        passed = steps[index : index + self.n_step]
+        returned, discount = 0.0, 1.0
+        for step in steps[index : index + self.n_step]:
+            returned += discount * reward_of(game, step.number)
+            discount *= 0.0 if step.terminal else 0.5
         following = [paint(game, step.number) for step in steps[index + 1 :][: self.n_step]]
         following += [BLANK] * (self.n_step - len(following))
-        terminals = [step.terminal for step in passed]
         return Transition(
             prestate,
             action_of(game, steps[index].number),
-            [reward_of(game, step.number) for step in passed],
+            returned,
+            discount,
             [*prestate, *following][-self.history_length :],
-            terminals + [True] * (self.n_step - len(terminals)),
         )
-
-
-def make_memory(
-    *,
-    lane_size: int,
-    num_games: int = 1,
-    history_length: int = 4,
-    n_step: int = 1,
-    batch_size: int | None = None,
-    screen_shape: tuple[int, int] = SCREEN_SHAPE,
-) -> ReplayMemory:
-    size = lane_size * num_games
-    return ReplayMemory(
-        size=size,
-        num_games=num_games,
-        history_length=history_length,
-        screen_shape=screen_shape,
-        batch_size=size if batch_size is None else batch_size,
-        n_step=n_step,
-    )
 
 
 def add(memory: ReplayMemory, number: int, kinds: list[str]) -> None:
@@ -161,16 +145,15 @@ def screens_of(state: npt.NDArray[np.uint8]) -> list[Screen]:
 def read(minibatch: Minibatch) -> list[tuple[tuple[int, int], Transition]]:
     """Game, step number and transition of each row."""
     rows = []
-    for prestate, action, rewards, poststate, terminals in zip(*minibatch[:5], strict=True):
+    for prestate, action, returned, discount, poststate in zip(*minibatch[:5], strict=True):
         prestate_screens = screens_of(prestate)
         game, high, low = prestate_screens[-1]
-        steps = min(len(terminals), 1 + np.count_nonzero(~terminals))
         transition = Transition(
             prestate_screens,
             int(action),
-            rewards[:steps].tolist(),
+            float(returned),
+            float(discount),
             screens_of(poststate),
-            terminals.tolist(),
         )
         rows.append(((game - 1, 256 * high + low), transition))
     return rows
@@ -189,7 +172,7 @@ def check_against(memory: ReplayMemory, twin: Twin, draws_per_transition: int = 
     rng = np.random.default_rng(0)
     seen = set()
     for _ in range(draws_per_transition):
-        for key, transition in read(memory.get_minibatches(rng, 1)[0]):
+        for key, transition in read(memory.get_minibatch(rng, 0)):
             assert key in legal
             assert transition == legal[key]
             seen.add(key)
@@ -259,7 +242,7 @@ def states_after(kinds: list[str], history_length: int = 3) -> dict[int, tuple[l
     rng = np.random.default_rng(0)
     states = {}
     for _ in range(30):
-        for (_, number), transition in read(memory.get_minibatches(rng, 1)[0]):
+        for (_, number), transition in read(memory.get_minibatch(rng, 0)):
             states[number] = tuple(
                 [screen[2] for screen in state]
                 for state in (transition.prestate, transition.poststate)
@@ -308,7 +291,7 @@ def test_sampling_is_uniform() -> None:
     rng = np.random.default_rng(1)
     minibatches = 600
     for _ in range(minibatches):
-        for key, _ in read(memory.get_minibatches(rng, 1)[0]):
+        for key, _ in read(memory.get_minibatch(rng, 0)):
             counts[key] += 1
     observed = np.array(list(counts.values()))
     expected = minibatches * 30 / len(counts)
@@ -320,47 +303,49 @@ def test_sampling_is_uniform() -> None:
 
 def test_the_rng_alone_decides_what_is_drawn() -> None:
     memory, other = filled()[0], filled()[0]
-    first = read(memory.get_minibatches(np.random.default_rng(5), 1)[0])
-    assert read(memory.get_minibatches(np.random.default_rng(5), 1)[0]) == first
-    assert read(other.get_minibatches(np.random.default_rng(5), 1)[0]) == first
-    assert read(memory.get_minibatches(np.random.default_rng(6), 1)[0]) != first
+    first = read(memory.get_minibatch(np.random.default_rng(5), 0))
+    assert read(memory.get_minibatch(np.random.default_rng(5), 0)) == first
+    assert read(other.get_minibatch(np.random.default_rng(5), 0)) == first
+    assert read(memory.get_minibatch(np.random.default_rng(6), 0)) != first
 
 
 def test_drawing_changes_nothing() -> None:
     memory, twin = filled()
     for seed in range(50):
-        memory.get_minibatches(np.random.default_rng(seed), 3)
+        memory.get_minibatch(np.random.default_rng(seed), 0)
     check_against(memory, twin, draws_per_transition=40)
 
 
 def test_shapes_and_types() -> None:
-    minibatch = filled()[0].get_minibatches(np.random.default_rng(0), 1)[0]
+    minibatch = filled()[0].get_minibatch(np.random.default_rng(0), 0)
     for states in (minibatch.prestates, minibatch.poststates):
         assert (states.shape, states.dtype) == ((30, 4, *SCREEN_SHAPE), np.uint8)
     for field, shape, dtype in (
         (minibatch.actions, (30,), np.int64),
-        (minibatch.rewards, (30, 1), np.float32),
-        (minibatch.terminals, (30, 1), np.bool_),
+        (minibatch.returns, (30,), np.float64),
+        (minibatch.discounts, (30,), np.float64),
+        (minibatch.weights, (30,), np.float32),
+        (minibatch.indexes, (30,), np.int64),
     ):
         assert (field.shape, field.dtype) == (shape, dtype)
 
 
 def test_states_are_views_that_the_next_minibatch_overwrites() -> None:
     memory, _ = filled()
-    minibatch = memory.get_minibatches(np.random.default_rng(0), 1)[0]
+    minibatch = memory.get_minibatch(np.random.default_rng(0), 0)
     assert np.shares_memory(minibatch.prestates, minibatch.poststates)
     copies = [field.copy() for field in minibatch[:5]]
-    following = memory.get_minibatches(np.random.default_rng(1), 1)[0]
+    following = memory.get_minibatch(np.random.default_rng(1), 0)
     assert np.shares_memory(minibatch.prestates, following.prestates)
     assert not np.array_equal(minibatch.prestates, copies[0])
     # The small fields are the receiver's own.
-    for index in (1, 2, 4):
+    for index in (1, 2, 3):
         np.testing.assert_array_equal(minibatch[index], copies[index])
 
 
 def test_later_steps_do_not_change_a_minibatch() -> None:
     memory, twin = filled()
-    minibatch = memory.get_minibatches(np.random.default_rng(0), 1)[0]
+    minibatch = memory.get_minibatch(np.random.default_rng(0), 0)
     copies = [field.copy() for field in minibatch[:5]]
     for number in range(twin.total, twin.total + 2 * twin.lane_size):
         add(memory, number, ["end"] * 3)
@@ -380,12 +365,12 @@ def test_memory_keeps_its_own_copy_of_a_step() -> None:
     actions.fill(1)
     rewards.fill(1)
     ends.fill(True)
-    minibatch = memory.get_minibatches(np.random.default_rng(0), 1)[0]
+    minibatch = memory.get_minibatch(np.random.default_rng(0), 0)
     assert (minibatch.prestates == 9).all()
     assert (minibatch.poststates == 9).all()
     assert minibatch.actions.tolist() == [3] * 6
-    assert minibatch.rewards[:, 0].tolist() == [0.5] * 6
-    assert not minibatch.terminals.any()
+    assert minibatch.returns.tolist() == [0.5] * 6
+    assert minibatch.discounts.tolist() == [0.5] * 6
 
 
 def test_cut_of_an_empty_memory_does_nothing() -> None:
@@ -408,17 +393,12 @@ def test_cutting_twice_is_cutting_once() -> None:
     assert not memory.can_sample()
     add(memory, 5, ["on"])
     assert memory.can_sample()
-    numbers = {
-        number for (_, number), _ in read(memory.get_minibatches(np.random.default_rng(0), 1)[0])
-    }
+    numbers = {number for (_, number), _ in read(memory.get_minibatch(np.random.default_rng(0), 0))}
     assert numbers == {4}
 
 
 def test_size_is_that_of_all_games_together() -> None:
-    memory = ReplayMemory(
-        size=23, num_games=3, history_length=2, screen_shape=SCREEN_SHAPE, batch_size=4
-    )
-    assert memory.lane_size == 7
+    memory = make_memory(lane_size=7, num_games=3, history_length=2)
     for number in range(9):
         assert len(memory) == 3 * min(number, 7)
         add(memory, number, ["on"] * 3)
@@ -426,13 +406,13 @@ def test_size_is_that_of_all_games_together() -> None:
 
 
 def test_a_transition_takes_little_more_than_its_screen() -> None:
-    memory = make_memory(lane_size=2_500, num_games=4, batch_size=1, screen_shape=(84, 84))
+    memory = make_memory(lane_size=2_500, num_games=4, batch_size=1, observation_shape=(84, 84))
     assert memory.nbytes == 10_000 * (84 * 84 + 6)
 
 
 def test_too_large_a_memory_is_refused_before_it_is_allocated() -> None:
     with pytest.raises(UserError, match=r"takes 7062000\.00 GB") as error:
-        make_memory(lane_size=10**12, batch_size=32, screen_shape=(84, 84))
+        make_memory(lane_size=10**12, batch_size=32, observation_shape=(84, 84))
     advice = re.search(r"--replay_size (\d+) fits", str(error.value))
     assert advice is not None
     assert 0 < int(advice[1]) * 7_062 < psutil.virtual_memory().total
@@ -443,24 +423,53 @@ def test_advised_size_fits(monkeypatch: pytest.MonkeyPatch) -> None:
         available: int = 100 * (84 * 84 + 6)
 
     monkeypatch.setattr(psutil, "virtual_memory", Free)
-    make_memory(lane_size=100, batch_size=32, screen_shape=(84, 84))
+    make_memory(lane_size=100, batch_size=32, observation_shape=(84, 84))
     with pytest.raises(UserError, match="--replay_size 90 fits"):
-        make_memory(lane_size=101, batch_size=32, screen_shape=(84, 84))
+        make_memory(lane_size=101, batch_size=32, observation_shape=(84, 84))
 
 
 @pytest.mark.parametrize(
-    ("size", "num_games", "batch_size"),
-    [(4, 1, 1), (14, 3, 1), (0, 1, 1), (2, 3, 1), (31, 1, 32)],
+    ("lane_size", "num_games", "batch_size"),
+    [(4, 1, 1), (4, 3, 1), (0, 1, 1), (0, 3, 1), (31, 1, 32)],
 )
-def test_too_small_a_memory_is_refused(size: int, num_games: int, batch_size: int) -> None:
-    with pytest.raises(UserError, match=f"--replay_size {size} is too small"):
-        ReplayMemory(
-            size=size,
-            num_games=num_games,
-            history_length=4,
-            screen_shape=SCREEN_SHAPE,
-            batch_size=batch_size,
+def test_too_small_a_memory_is_refused(lane_size: int, num_games: int, batch_size: int) -> None:
+    with pytest.raises(UserError, match=f"too small with {lane_size} steps for each of"):
+        make_memory(lane_size=lane_size, num_games=num_games, batch_size=batch_size)
+
+
+def test_rewards_are_clipped_before_they_are_discounted_and_summed() -> None:
+    """1 + 0.5 * -0.25 + 0.25 * -1 of the rewards 7, -0.25 and -3; the last step ends the game."""
+    memory = make_memory(lane_size=8, history_length=1, n_step=3, min_reward=-1.0, max_reward=1.0)
+    for reward, ends in ((7.0, False), (-0.25, False), (-3.0, True), (0.0, False)):
+        memory.add(
+            np.zeros((1, 1, 3), np.uint8),
+            np.array([1]),
+            np.array([reward], np.float32),
+            np.array([ends]),
+            np.array([ends]),
         )
+    minibatch = memory.get_minibatch(np.random.default_rng(0), 0)
+    assert minibatch.returns.tolist() == [1 - 0.125 - 0.25] * 8
+    assert minibatch.discounts.tolist() == [0] * 8
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16])
+def test_observations_of_any_shape_and_type_are_kept(dtype: npt.DTypeLike) -> None:
+    """Vectors as CartPole's, not only screens; what lies before a game's start is zero."""
+    memory = make_memory(
+        lane_size=99, num_games=2, observation_shape=(2,), observation_dtype=dtype, history_length=2
+    )
+    vectors = np.array([[[10 * game + step, -step] for game in range(2)] for step in range(4)])
+    for step, observations in enumerate(vectors.astype(dtype)):
+        ends = np.array([step == 1, False])
+        memory.add(observations, np.zeros(2, np.int64), np.zeros(2, np.float32), ends, ends)
+    minibatch = memory.get_minibatch(np.random.default_rng(0), 0)
+    assert (minibatch.prestates.shape, minibatch.prestates.dtype) == ((198, 2, 2), dtype)
+    seen = {tuple(state.ravel().tolist()) for state in minibatch.prestates}
+    assert seen == {
+        *[(0, 0, 0, 0), (0, 0, 1, -1), (0, 0, 2, -2)],
+        *[(0, 0, 10, 0), (10, 0, 11, -1), (11, -1, 12, -2)],
+    }
 
 
 @pytest.mark.parametrize("num_games", [1, 3])
@@ -475,20 +484,6 @@ def test_smallest_memory_works(num_games: int) -> None:
     assert len(twin.transitions()) == num_games
 
 
-def prioritized_memory(
-    *, lane_size: int, num_games: int, history_length: int, n_step: int, batch_size: int
-) -> ReplayMemory:
-    return ReplayMemory(
-        size=lane_size * num_games,
-        num_games=num_games,
-        history_length=history_length,
-        screen_shape=SCREEN_SHAPE,
-        batch_size=batch_size,
-        n_step=n_step,
-        prioritized=True,
-    )
-
-
 @settings(max_examples=100, deadline=None)
 @given(histories())
 @example((5, 2, 4, 1, [["on", "on"]] * 12))  # wraps
@@ -498,13 +493,15 @@ def test_by_priority_the_legal_transitions_are_drawn(
 ) -> None:
     """All of them and no others, right to the byte, as the lanes wrap and priorities change."""
     lane_size, num_games, history_length, n_step, operations = history
-    memory = prioritized_memory(
+    memory = make_memory(
         lane_size=lane_size,
         num_games=num_games,
         history_length=history_length,
         n_step=n_step,
         batch_size=1,
+        prioritized=True,
     )
+    assert isinstance(memory, PrioritizedReplayMemory)
     twin = Twin(lane_size, num_games, history_length, n_step)
     rng = np.random.default_rng(0)
     for operation in operations:
@@ -516,11 +513,12 @@ def test_by_priority_the_legal_transitions_are_drawn(
         twin.add(operation)
         legal = twin.transitions()
         if memory.can_sample():
-            for minibatch in memory.get_minibatches(rng, 3, 0.5):
+            for _ in range(3):
+                minibatch = memory.get_minibatch(rng, 0)
                 [(key, transition)] = read(minibatch)
                 assert transition == legal[key]
-                memory.set_priorities(minibatch, rng.normal(size=1).astype(np.float32))
-    assert memory._priorities is not None
+                errors = rng.normal(size=1).astype(np.float32)
+                memory.update_priorities(minibatch, lambda errors=errors: errors)  # type: ignore[misc]
     drawable = np.flatnonzero(memory._priorities[np.arange(lane_size * num_games)])
     legal = twin.transitions()
     assert set(drawable) == {game * lane_size + step % lane_size for game, step in legal}
@@ -528,24 +526,24 @@ def test_by_priority_the_legal_transitions_are_drawn(
 
 def test_priorities_decide_how_often() -> None:
     """Error 3 to error 0.5 at exponent 0.6: 6^0.6 = 2.93 times as often; weights by hand."""
-    memory = prioritized_memory(
-        lane_size=60, num_games=2, history_length=4, n_step=1, batch_size=40
-    )
+    memory = make_memory(lane_size=60, num_games=2, batch_size=40, prioritized=True)
     for number in range(60):
         add(memory, number, ["on", "on"])
     rng = np.random.default_rng(3)
-    first = memory.get_minibatches(rng, 1, 0.4)[0]
-    assert first.weights is not None
+    first = memory.get_minibatch(rng, 0)
     np.testing.assert_array_equal(first.weights, 1)  # never drawn: all alike
-    for minibatch in memory.get_minibatches(rng, 60, 0.4):
+    # NB! The priorities change between minibatches; 200 meet each of 112 transitions for sure.
+    for _ in range(200):
+        minibatch = memory.get_minibatch(rng, 0)
         steps = np.array([key[1] for key, _ in read(minibatch)])
-        memory.set_priorities(minibatch, np.where(steps % 2, 3.0, -0.5).astype(np.float32))
+        errors = np.where(steps % 2, 3.0, -0.5).astype(np.float32)
+        memory.update_priorities(minibatch, lambda errors=errors: errors)  # type: ignore[misc]
     often = seldom = 0
-    for minibatch in memory.get_minibatches(rng, 500, 0.4):
+    for _ in range(500):
+        minibatch = memory.get_minibatch(rng, 0)
         odd = np.array([key[1] % 2 == 1 for key, _ in read(minibatch)])
         often, seldom = often + odd.sum(), seldom + (~odd).sum()
         ratio = (3.001 / 0.501) ** 0.6
-        assert minibatch.weights is not None
         np.testing.assert_allclose(minibatch.weights, np.where(odd, ratio**-0.4, 1), rtol=1e-5)
         assert minibatch.weights.dtype == np.float32
     # 56 even and 56 odd steps' transitions are legal; 20,000 draws: standard error below 0.06.

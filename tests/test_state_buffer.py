@@ -3,10 +3,10 @@
 import numpy as np
 import numpy.typing as npt
 import pytest
+from helpers import make_memory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simple_dqn.replay_memory import ReplayMemory
 from simple_dqn.state_buffer import StateBuffer
 
 SCREEN_SHAPE = (1, 3)
@@ -17,7 +17,10 @@ ENDS = {"on": (False, False), "life": (True, False), "end": (True, True), "limit
 
 def make_buffer(num_games: int = 1, history_length: int = 3) -> StateBuffer:
     return StateBuffer(
-        num_games=num_games, history_length=history_length, screen_shape=SCREEN_SHAPE
+        num_games=num_games,
+        history_length=history_length,
+        observation_shape=SCREEN_SHAPE,
+        observation_dtype=np.uint8,
     )
 
 
@@ -101,13 +104,11 @@ def test_acting_state_is_the_sampled_state(history_length: int, data: st.DataObj
         st.lists(st.lists(kind, min_size=num_games, max_size=num_games), min_size=6, max_size=40)
     )
     buffer = make_buffer(num_games, history_length)
-    size = num_games * data.draw(st.integers(history_length + 1, 20), "lane")
-    memory = ReplayMemory(
-        size=size,
+    memory = make_memory(
+        lane_size=data.draw(st.integers(history_length + 1, 20), "lane"),
         num_games=num_games,
+        observation_shape=SCREEN_SHAPE,
         history_length=history_length,
-        screen_shape=SCREEN_SHAPE,
-        batch_size=size,
     )
 
     def screens_at(number: int) -> npt.NDArray[np.uint8]:
@@ -130,11 +131,11 @@ def test_acting_state_is_the_sampled_state(history_length: int, data: st.DataObj
         return
     rng = np.random.default_rng(0)
     for _ in range(5):
-        minibatch = memory.get_minibatches(rng, 1)[0]
-        for prestate, poststate, terminal in zip(
-            minibatch.prestates, minibatch.poststates, minibatch.terminals, strict=True
+        minibatch = memory.get_minibatch(rng, 0)
+        for prestate, poststate, discount in zip(
+            minibatch.prestates, minibatch.poststates, minibatch.discounts, strict=True
         ):
             game, number, _ = prestate[-1, 0].tolist()
             np.testing.assert_array_equal(prestate, acting[number][game - 1])
-            if not terminal:
+            if discount:
                 np.testing.assert_array_equal(poststate, acting[number + 1][game - 1])

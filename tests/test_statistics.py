@@ -5,7 +5,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from simple_dqn.environment import Observation
+from simple_dqn.environment import TimeStep
+from simple_dqn.replay_memory import Minibatch
 from simple_dqn.run.csv_file import CsvWriter
 from simple_dqn.statistics import Row, Statistics, summary
 
@@ -31,6 +32,15 @@ class StubNetwork:
     def reset_cost(self) -> None:
         self.cost = 0.5
 
+    def train(self, minibatch: Minibatch) -> None:  # noqa: ARG002
+        raise AssertionError("statistics only look")
+
+    def errors(self) -> npt.NDArray[np.float32]:
+        raise AssertionError("statistics only look")
+
+    def update_target_network(self) -> None:
+        raise AssertionError("statistics only look")
+
 
 def make_statistics(csv_file: Path | None, num_games: int = 2) -> Statistics:
     held_out = np.zeros((2, 4, 2, 2), np.uint8)
@@ -48,8 +58,8 @@ def make_statistics(csv_file: Path | None, num_games: int = 2) -> Statistics:
     )
 
 
-def observation(rewards: list[float], terminals: list[bool], game_overs: list[bool]) -> Observation:
-    return Observation(
+def observation(rewards: list[float], terminals: list[bool], game_overs: list[bool]) -> TimeStep:
+    return TimeStep(
         np.zeros((len(rewards), 2, 2), np.uint8),
         np.array(rewards, np.float32),
         np.array(terminals),

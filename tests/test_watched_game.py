@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import ale_py
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -9,10 +10,11 @@ import pytest
 from simple_dqn.environment import Environment
 from simple_dqn.environments.atari import NO_LIMIT, ALEEnvironment
 from simple_dqn.environments.console import Console, ConsoleEnvironment
-from simple_dqn.environments.roms import find_game
 from simple_dqn.replay_memory import Minibatch
 from simple_dqn.state_buffer import StateBuffer
 from simple_dqn.watch.watched_game import SAMPLES_PER_FRAME, Step, WatchedGame, widen
+
+ROMS = Path(ale_py.__file__).parent / "roms"
 
 
 class Script:
@@ -38,7 +40,7 @@ class Script:
 
 def make_console(game: str, *, color_averaging: bool = False) -> Console:
     return Console(
-        rom_path=find_game(game, Path("roms")).rom_path,
+        rom_path=ROMS / f"{game}.bin",
         repeat_action_probability=0.0,
         minimal_action_set=True,
         color_averaging=color_averaging,
@@ -70,7 +72,7 @@ def make_game(
 
 def make_environment(game: str, *, color_averaging: bool, frame_skip: int) -> Environment:
     settings = {
-        "rom_path": find_game(game, Path("roms")).rom_path,
+        "rom_path": ROMS / f"{game}.bin",
         "num_games": 1,
         "screen_shape": (84, 84),
         "frame_skip": frame_skip,
@@ -106,7 +108,12 @@ def test_the_network_sees_what_it_sees_in_training(
     network = Script(actions, num_actions)
     game = make_game(console, network, frame_skip=frame_skip)
     assert game.action_meanings == list(environment.action_meanings)
-    buffer = StateBuffer(num_games=1, history_length=4, screen_shape=(84, 84))
+    buffer = StateBuffer(
+        num_games=1,
+        history_length=4,
+        observation_shape=(84, 84),
+        observation_dtype=np.uint8,
+    )
     buffer.add(environment.restart(1))
     num_games, num_terminals = 0, 0
     for index, action in enumerate(actions):
@@ -121,7 +128,7 @@ def test_the_network_sees_what_it_sees_in_training(
         assert frame.step.reward == observation.rewards[0]
         assert frame.step.terminal == observation.terminals[0]
         assert frame.game_over == observation.game_overs[0]
-        buffer.add(observation.screens, observation.game_overs)  # in tests lives do not blank
+        buffer.add(observation.observations, observation.game_overs)  # in tests lives do not blank
         num_games += frame.game_over
         num_terminals += frame.step.terminal
         if frame.game_over:

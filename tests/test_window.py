@@ -20,9 +20,8 @@ import pytest
 from simple_dqn.errors import UserError
 from simple_dqn.watch.window import Window
 
-REPOSITORY = Path(__file__).parent.parent
 SECONDS = 60.0  # after which a test gives up
-SNAPSHOT = next((REPOSITORY / "snapshots").glob("pong_*.safetensors"))
+SNAPSHOT = Path(__file__).parent.parent / "snapshots" / "pong_s1_11.safetensors"
 Picture = npt.NDArray[np.uint8]
 
 
@@ -123,6 +122,7 @@ class Desktop:
     """A virtual X display, its pixels and its keyboard."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         read, write = os.pipe()
         self._server = subprocess.Popen(
             ["Xvfb", "-displayfd", str(write), "-screen", "0", "1280x1000x24", "-fbdir", folder],
@@ -179,7 +179,7 @@ def play(desktop: Desktop, *arguments: str) -> subprocess.Popen[str]:
     """Start the command and wait for its window."""
     process = subprocess.Popen(
         [sys.executable, "-m", "simple_dqn", "play", *arguments],
-        cwd=REPOSITORY,
+        cwd=desktop.folder,
         env=desktop.environment,
         stderr=subprocess.PIPE,
         text=True,

@@ -26,11 +26,12 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from simple_dqn.agent import Agent
-from simple_dqn.deep_q_network import NUM_ATOMS, DeepQNetwork
+from simple_dqn.deep_q_network import DeepQNetwork
 from simple_dqn.environment import Environment
 from simple_dqn.environments.roms import Game
 from simple_dqn.errors import UserError
-from simple_dqn.networks.layers import ARCHITECTURES, QNetwork
+from simple_dqn.networks.layers import QNetwork
+from simple_dqn.networks.native import NativeQNetwork
 from simple_dqn.replay_memory import ReplayMemory
 from simple_dqn.run import parts
 from simple_dqn.run.options import Settings
@@ -85,8 +86,10 @@ def run_benchmark(settings: Settings, game: Game, *, seconds: float, peers: bool
     threads = parts.choose_threads(settings)
     peer = {PEER: _peer_training(settings, game, threads)} if peers else {}
     environment = parts.make_environment(settings, game, threads, training=True)
-    small = parts.make_memory(settings, min(SMALL_MEMORY, settings.replay_size), threads)
-    full = parts.make_memory(settings, settings.replay_size, threads)
+    small = parts.make_memory(
+        settings, min(SMALL_MEMORY, settings.replay_size), environment, threads
+    )
+    full = parts.make_memory(settings, settings.replay_size, environment, threads)
     rates = measure(_own_works(settings, threads, environment, small, full) | peer, seconds)
     sys.stdout.write(
         f"{_machine(threads)}\n{game.name}: {settings.num_games} game(s) on {threads.environment} "
@@ -193,14 +196,7 @@ def _network_without_numbers(settings: Settings, num_actions: int) -> QNetwork:
     """The network for counting: nothing is computed."""
     shape = (settings.screen_height, settings.screen_width)
     with torch.device("meta"):
-        return QNetwork(
-            ARCHITECTURES[settings.network],
-            num_actions,
-            settings.history_length,
-            shape,
-            num_atoms=NUM_ATOMS if settings.distributional == "c51" else 1,
-            dueling=settings.dueling,
-        )
+        return parts.make_layers(settings, num_actions, shape)
 
 
 def _own_works(
@@ -214,10 +210,11 @@ def _own_works(
     seed = settings.random_seed or 0
     rng = np.random.default_rng(seed)
     games = settings.num_games
-    network = parts.make_network(settings, environment.num_actions, threads)
+    seen = environment.num_actions, environment.observation_shape
+    network = parts.make_network(settings, *seen, threads, seed)
     agent = parts.make_agent(settings, environment, environment, small, network, seed)
     agent.play_random(max(FILL_STEPS, 10 * games))
-    (minibatch,) = small.get_minibatches(rng, 1)
+    minibatch = small.get_minibatch(rng, 0)
     states = rng.integers(0, 256, (max(32, games), *minibatch.prestates.shape[1:]), np.uint8)
 
     def update(network: DeepQNetwork, number: int) -> None:
@@ -236,9 +233,9 @@ def _own_works(
 
     works["memory copy"] = _repeated(copy, 2 * numbers.nbytes)
     works["update"] = Work(partial(update, network))
-    if network.has_kernels:
+    if isinstance(network._network, NativeQNetwork):
         plain = dataclasses.replace(settings, native_kernels=False)
-        torchs = parts.make_network(plain, environment.num_actions, threads)
+        torchs = parts.make_network(plain, *seen, threads, seed)
         works["update, torch's"] = Work(partial(update, torchs))
     for number in sorted({1, 8, 32, games}):
         works[f"predict {number}"] = _repeated(partial(network.predict, states[:number]))
@@ -257,14 +254,14 @@ def _own_works(
 
     works["bare engine"] = _repeated(play, games)
     works["random play"] = _repeated(partial(agent._step, environment, 1.0, remember=True), games)
-    works["sample"] = _repeated(partial(small.get_minibatches, rng, 1))
+    works["sample"] = _repeated(partial(small.get_minibatch, rng, 0))
     works["training"] = _repeated(partial(train, agent), settings.train_frequency * games)
     zeros = np.zeros(games, np.int64)
     while full.count < full.lane_size:  # what never was written would be read in no time
         full.add(states[:games, 0], zeros, zeros.astype(np.float32), zeros > 0, zeros > 0)
     other = parts.make_agent(settings, environment, environment, full, network, seed)
     other.play_random(games)
-    works["sample, full"] = _repeated(partial(full.get_minibatches, rng, 1))
+    works["sample, full"] = _repeated(partial(full.get_minibatch, rng, 0))
     works["training, full"] = _repeated(partial(train, other), settings.train_frequency * games)
     return works
 

@@ -39,7 +39,7 @@ def nvis(
     path = visualization_file or root() / "results" / f"{name}.html"
     check_output(path, "--visualization_file", overwrite=settings.overwrite)
     network = load_network(settings, snapshot)
-    guided = look_inside(network)
+    guided = look_inside(settings, snapshot)
     if not guided.num_layers:
         raise UserError(f"the network {settings.network} of {snapshot.path} has no filters to show")
     watched = parts.make_watched_game(

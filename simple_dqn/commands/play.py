@@ -51,7 +51,9 @@ def play(
     with contextlib.closing(_open(display, f"simple_dqn: {game.name}")) as shown:
         network = load_network(settings, snapshot) if snapshot is not None else None
         watched = parts.make_watched_game(settings, game, network, random_seed=seed)
-        mind = Mind(watched, network, look_inside(network)) if network is not None else None
+        mind = None
+        if network is not None and snapshot is not None:
+            mind = Mind(watched, network, look_inside(settings, snapshot))
         session = Play(
             watched,
             shown,

@@ -67,7 +67,7 @@ def record(
         random_seed=settings.random_seed or 0,
         max_frames=parts.TEST_FRAMES,
     )
-    draw = Mind(watched, network, look_inside(network)).beside if show_mind else widen
+    draw = Mind(watched, network, look_inside(settings, snapshot)).beside if show_mind else widen
     with contextlib.ExitStack() as stack:
         check_interrupt = stack.enter_context(_interrupts_held())
         film = stack.enter_context(

@@ -11,7 +11,7 @@ import ale_py
 import numpy as np
 import numpy.typing as npt
 
-from simple_dqn.environment import Environment, Observation
+from simple_dqn.environment import Environment, TimeStep
 
 NO_LIMIT = 2**31 - 2  # frames; the engine adds 1 to it in 32 bits
 
@@ -55,7 +55,8 @@ class ALEEnvironment(Environment):
             max_frames: a game is cut after so many frames, NO_LIMIT for never.
         """
         self.num_games = num_games
-        self.screen_shape = screen_shape
+        self.observation_shape = screen_shape
+        self.observation_dtype = np.dtype(np.uint8)
         self._lost_life_is_terminal = lost_life_is_terminal
         self._engine = ale_py.ALEVectorInterface(
             rom_path=rom_path,
@@ -95,7 +96,11 @@ class ALEEnvironment(Environment):
         """Hand the actions to the emulator threads and return at once."""
         self._engine.send(actions, self._full_paddle)
 
-    def observe(self) -> Observation:
+    def close(self) -> None:
+        """Stop the emulator threads; see the base class."""
+        del self._engine
+
+    def observe(self) -> TimeStep:
         """Wait for the emulators; see the base class."""
         screens, rewards, terminals, cuts, info = self._engine.recv()
         game_overs = terminals | cuts
@@ -103,4 +108,4 @@ class ALEEnvironment(Environment):
         if self._lost_life_is_terminal:
             terminals |= (lives < self._lives) & ~game_overs
         self._lives = lives
-        return Observation(screens[:, 0], rewards.astype(np.float32), terminals, game_overs)
+        return TimeStep(screens[:, 0], rewards.astype(np.float32), terminals, game_overs)

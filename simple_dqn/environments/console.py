@@ -6,7 +6,7 @@ import ale_py
 import numpy as np
 import numpy.typing as npt
 
-from simple_dqn.environment import Environment, Observation
+from simple_dqn.environment import Environment, TimeStep
 from simple_dqn.environments.screens import to_screen
 
 
@@ -98,7 +98,8 @@ class ConsoleEnvironment(Environment):
     ) -> None:
         """See `ALEEnvironment` and, for `color_averaging`, `Console`."""
         self.num_games = num_games
-        self.screen_shape = screen_shape
+        self.observation_shape = self._screen_shape = screen_shape
+        self.observation_dtype = np.dtype(np.uint8)
         self._settings = {
             "rom_path": rom_path,
             "repeat_action_probability": repeat_action_probability,
@@ -123,9 +124,9 @@ class ConsoleEnvironment(Environment):
         """Remember the actions; see the base class."""
         self._actions[:] = actions
 
-    def observe(self) -> Observation:
+    def observe(self) -> TimeStep:
         """Play the step, game after game; see the base class."""
-        screens = np.empty((self.num_games, *self.screen_shape), np.uint8)
+        screens = np.empty((self.num_games, *self._screen_shape), np.uint8)
         rewards = np.zeros(self.num_games, np.float32)
         terminals = np.zeros(self.num_games, np.bool_)
         game_overs = np.zeros(self.num_games, np.bool_)
@@ -142,9 +143,13 @@ class ConsoleEnvironment(Environment):
             screens[i] = (
                 self._start(i)
                 if game_overs[i]
-                else to_screen(console.luminance(frames), self.screen_shape)
+                else to_screen(console.luminance(frames), self._screen_shape)
             )
-        return Observation(screens, rewards, terminals, game_overs)
+        return TimeStep(screens, rewards, terminals, game_overs)
+
+    def close(self) -> None:
+        """Switch the consoles off; see the base class."""
+        self._consoles.clear()
 
     def _switch_on(self, seed: int) -> None:
         seeds = np.random.SeedSequence(seed).generate_state(self.num_games) >> 1  # 31 bits
@@ -156,4 +161,4 @@ class ConsoleEnvironment(Environment):
 
     def _start(self, game: int) -> npt.NDArray[np.uint8]:
         noops = int(self._rngs[game].integers(self._random_starts + 1))
-        return to_screen(self._consoles[game].start_game(noops), self.screen_shape)
+        return to_screen(self._consoles[game].start_game(noops), self._screen_shape)

@@ -4,7 +4,6 @@ Guided backpropagation (Springenberg et al. 2015, Striving for simplicity, secti
 back a gradient passes a ReLU only where it is positive and where the ReLU let something through.
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from simple_dqn.networks.heads import Head
 from simple_dqn.networks.layers import QNetwork
 
 _STATES_AT_ONCE = 128
@@ -49,16 +49,16 @@ class GuidedNetwork:
         num_layers: convolutional layers.
     """
 
-    def __init__(self, network: QNetwork, values: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, network: QNetwork, head: Head) -> None:
         """Take over a network.
 
         Args:
             network: a copy, since its ReLUs are replaced; without kernels.
-            values: Q-values (n, num_actions) of its outputs.
+            head: what the network's outputs mean.
         """
         self._network = _with_guided_relus(network)
-        self._values = values
-        self._convolutions = [layer for layer in network if isinstance(layer, nn.Conv2d)]
+        self._head = head
+        self._convolutions = network.convolutions()
         self.num_layers = len(self._convolutions)
 
     def strongest(self, states: npt.NDArray[np.uint8]) -> list[Strongest]:
@@ -116,7 +116,8 @@ class GuidedNetwork:
             float32 (history, height, width).
         """
         pixels = self._pixels(state[None]).requires_grad_()
-        values = self._values(self._network.of_pixels(pixels))
+        outputs = self._network.of_inputs(pixels)
+        values = self._head.values(self._head.predictions(outputs))
         (gradients,) = torch.autograd.grad(values[0, action], pixels)
         return _to_numpy(gradients[0])
 

@@ -1,57 +1,122 @@
-"""Returns as distributions: the arithmetic of C51 (Bellemare, Dabney and Munos 2017)."""
+"""Heads: what a network's outputs mean, the targets they learn, and the loss.
+
+`Values` is DQN's: an output is a Q-value. `C51` is distributional: the outputs of an action are
+the distribution of its return.
+"""
+
+from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 
-class ValueDistribution:
-    """Probabilities of the returns z_0 ... z_(N-1), evenly spaced over [-limit, limit].
+class Head(Protocol):
+    """The meaning of a network's outputs, (n, num_actions) or (n, num_actions, num_atoms)."""
 
-    A network gives the logits of the probabilities; section 4 of the paper.
+    def predictions(self, outputs: Tensor) -> Tensor:
+        """Return what the outputs predict of the return of each action, the outputs' shape."""
+
+    def values(self, predictions: Tensor) -> Tensor:
+        """Return the Q-values of predictions, (n, num_actions)."""
+
+    def targets(self, predictions: Tensor, returns: Tensor, discounts: Tensor) -> Tensor:
+        """Return what is to be learned: the return, plus the discounted prediction of s'.
+
+        Args:
+            predictions: of the next state, (batch,) or (batch, num_atoms).
+            returns: (batch,).
+            discounts: (batch,), 0 where there is no next state.
+        """
+
+    def losses(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return each transition's loss and its error, both (batch,); the error has no gradient.
+
+        Args:
+            outputs: of the actions taken, (batch,) or (batch, num_atoms).
+            targets: see `targets`.
+        """
+
+
+class Values:
+    """Outputs are Q-values, learned by the squared error, clipped (Mnih et al. 2015, Methods)."""
+
+    def __init__(self, clip_error: float) -> None:
+        """Clip errors to +-clip_error in the gradient; infinity: never."""
+        self._clip_error = clip_error
+
+    def predictions(self, outputs: Tensor) -> Tensor:
+        """Return the outputs; see `Head`."""
+        return outputs
+
+    def values(self, predictions: Tensor) -> Tensor:
+        """Return the predictions; see `Head`."""
+        return predictions
+
+    def targets(self, predictions: Tensor, returns: Tensor, discounts: Tensor) -> Tensor:
+        """Return t = r + discount Q(s', a'), (batch,); see `Head`."""
+        return returns + discounts * predictions.to(returns.dtype)
+
+    def losses(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (t - Q)^2 / 2 up to an error of clip_error, linear beyond; and t - Q."""
+        outputs = outputs.to(targets.dtype)
+        losses = functional.huber_loss(outputs, targets, reduction="none", delta=self._clip_error)
+        return losses, (targets - outputs).detach()
+
+
+class C51:
+    """Outputs are logits of the probabilities of returns z_0 ... z_(N-1), evenly spaced.
+
+    Bellemare, Dabney and Munos 2017 (A distributional perspective on reinforcement learning),
+    section 4; the returns lie in [-limit, limit].
     """
 
     def __init__(
         self, num_atoms: int, limit: float, device: torch.device, dtype: torch.dtype
     ) -> None:
-        """Place the atoms z."""
+        """Place the atoms z, `num_atoms` of them."""
         self._atoms = torch.linspace(-limit, limit, num_atoms, device=device, dtype=dtype)
         self._indexes = torch.arange(num_atoms, device=device, dtype=dtype)
         self._limit = limit
         self._spacing = 2 * limit / (num_atoms - 1)
 
-    def means(self, logits: Tensor) -> Tensor:
-        """Q = sum_i z_i p_i, (n, num_actions), of logits (n, num_actions, num_atoms)."""
-        return self.probabilities(logits) @ self._atoms
+    def predictions(self, outputs: Tensor) -> Tensor:
+        """Return the probabilities p of the returns, (..., num_atoms); see `Head`."""
+        return outputs.to(self._atoms.dtype).softmax(-1)
 
-    def probabilities(self, logits: Tensor) -> Tensor:
-        """The p of logits (..., num_atoms), same shape."""
-        return logits.to(self._atoms.dtype).softmax(-1)
+    def values(self, predictions: Tensor) -> Tensor:
+        """Return Q = sum_i z_i p_i, (n, num_actions); see `Head`."""
+        return predictions @ self._atoms
 
-    def targets(self, probabilities: Tensor, rewards: Tensor, discounts: Tensor) -> Tensor:
-        """Probabilities of reward + discount z', spread over the two nearest atoms each.
+    def targets(self, predictions: Tensor, returns: Tensor, discounts: Tensor) -> Tensor:
+        """Return the probabilities of r + discount z', spread over the two nearest atoms each.
 
             m_i = sum_j p_j [1 - |clip(r + discount z_j, -limit, limit) - z_i| / spacing] >= 0
 
-        Equation 7.
-
-        Args:
-            probabilities: p, (batch, num_atoms), of the next state's action.
-            rewards: (batch,).
-            discounts: (batch,), 0 where there is no next state.
-
-        Returns:
-            (batch, num_atoms).
+        Equation 7 of the paper; (batch, num_atoms), see `Head`.
         """
-        returns = rewards[:, None] + discounts[:, None] * self._atoms  # (batch, num_atoms)
+        returns = returns[:, None] + discounts[:, None] * self._atoms  # (batch, num_atoms)
         places = (returns.clamp(-self._limit, self._limit) + self._limit) / self._spacing
         # (batch, num_atoms of m, num_atoms of p)
         shares = (1 - (places[:, None, :] - self._indexes[:, None]).abs()).clamp(min=0)
-        return (shares @ probabilities[..., None])[..., 0]
+        return (shares @ predictions[..., None])[..., 0]
 
-    def costs(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Kullback-Leibler divergence from the targets, (batch,), of logits (batch, num_atoms).
+    def losses(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the Kullback-Leibler divergence from the targets as loss and as error.
 
-        Its gradient is the cross entropy's (section 4.2), and it is 0 where they agree.
+        Its gradient is that of the cross entropy (section 4.2), and it is 0 where both agree.
         """
-        log_probabilities = logits.to(self._atoms.dtype).log_softmax(-1)
-        return (torch.xlogy(targets, targets) - targets * log_probabilities).sum(-1)
+        log_probabilities = outputs.to(self._atoms.dtype).log_softmax(-1)
+        losses = (torch.xlogy(targets, targets) - targets * log_probabilities).sum(-1)
+        return losses, losses.detach()
+
+
+def taken(predictions: Tensor, actions: Tensor) -> Tensor:
+    """Return the predictions (batch, ...) for the actions taken.
+
+    Args:
+        predictions: for all actions, (batch, num_actions, ...).
+        actions: int64 (batch,).
+    """
+    index = actions.view(-1, *[1] * (predictions.dim() - 1)).expand(-1, 1, *predictions.shape[2:])
+    return predictions.gather(1, index)[:, 0]

@@ -1,14 +1,20 @@
-"""The layers between a state and its Q-values."""
+"""The layers between a state and the outputs for each action."""
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
 from simple_dqn.errors import UserError
-from simple_dqn.networks.native import Convolution, Kernels
+
+
+class Convolution(NamedTuple):
+    """A convolutional layer: number of filters, their side and their distance in pixels."""
+
+    filters: int
+    size: int
+    stride: int
 
 
 class Architecture(NamedTuple):
@@ -25,7 +31,7 @@ ARCHITECTURES = {
     ),
     # Mnih et al. 2013, section 4.1.
     "nips": Architecture((Convolution(16, 8, 4), Convolution(32, 4, 2)), hidden=(256,)),
-    # No convolutions: two layers of 24, which are enough for the simplest games.
+    # No convolutions: two layers of 24 units, which are enough for the simplest games.
     "mlp": Architecture((), hidden=(24, 24)),
 }
 
@@ -40,8 +46,7 @@ class QNetwork(nn.Sequential):
         linear 512, ReLU
         linear num_actions
 
-    Attributes:
-        kernels: do the convolutions where they are given (see `native`), else torch does.
+    Only this class knows that observations of bytes are scaled; others are taken as they are.
     """
 
     def __init__(
@@ -49,50 +54,43 @@ class QNetwork(nn.Sequential):
         architecture: Architecture,
         num_actions: int,
         history_length: int,
-        screen_shape: tuple[int, int],
+        observation_shape: tuple[int, ...],
         *,
-        num_atoms: int = 1,
-        dueling: bool = False,
-        batch_norm: bool = False,
-        pixel_mean: float = 0.0,
+        num_atoms: int,
+        dueling: bool,
+        batch_norm: bool,
+        pixel_mean: float,
     ) -> None:
         """Make the layers; their weights are torch's until `init_weights`.
 
         Args:
-            architecture: the layers but the last.
-            num_actions: outputs.
-            history_length: screens in a state.
-            screen_shape: (height, width).
-            num_atoms: outputs per action.
-            dueling: two fully connected streams; see `Dueling`.
-            batch_norm: normalise each hidden layer over the minibatch.
-            pixel_mean: subtracted from the scaled pixels.
+            architecture: all layers but the last.
+            num_actions: number of actions, each of which has an output.
+            history_length: observations in a state.
+            observation_shape: (height, width) for convolutions, else any shape.
+            num_atoms: outputs per action; 1 is a Q-value.
+            dueling: whether two fully connected streams make the outputs, see `Dueling`.
+            batch_norm: whether each hidden layer is normalised over the minibatch.
+            pixel_mean: subtracted from bytes after they were scaled to [0, 1].
 
         Raises:
-            UserError: the screens leave no pixel to the last convolution.
+            UserError: the observations are no pictures, or too small ones for the convolutions.
         """
-        height, width = screen_shape
-        least = 1
-        for _, size, stride in reversed(architecture.convolutions):
-            least = (least - 1) * stride + size
-        if min(height, width) < least:
-            raise UserError(
-                f"screens of {width}x{height} are too small; the network needs {least}x{least}"
-            )
-        convolutions: list[nn.Module] = []
-        channels = history_length
+        if architecture.convolutions:
+            _check_pictures(architecture, observation_shape)
+        channels, *shape = history_length, *observation_shape
+        layers: list[nn.Module] = []
         for filters, size, stride in architecture.convolutions:
-            convolutions.append(nn.Conv2d(channels, filters, size, stride))
+            layers.append(nn.Conv2d(channels, filters, size, stride))
             if batch_norm:
-                convolutions.append(nn.BatchNorm2d(filters))
-            convolutions.append(nn.ReLU(inplace=True))
-            channels = filters
-            height, width = (height - size) // stride + 1, (width - size) // stride + 1
-        convolutions.append(nn.Flatten())
+                layers.append(nn.BatchNorm2d(filters))
+            layers.append(nn.ReLU(inplace=True))
+            channels, shape = filters, [(side - size) // stride + 1 for side in shape]
+        convolutions = [*layers, nn.Flatten()]
 
         def stream(outputs: int) -> list[nn.Module]:
             layers: list[nn.Module] = []
-            inputs = channels * height * width
+            inputs = channels * math.prod(shape)
             for hidden in architecture.hidden:
                 layers.append(FullyConnected(inputs, hidden))
                 if batch_norm:
@@ -105,65 +103,52 @@ class QNetwork(nn.Sequential):
         if dueling:
             fully_connected = [Dueling(stream(num_atoms), fully_connected, num_atoms)]
         super().__init__(*convolutions, *fully_connected)
-        self._fully_connected = fully_connected
-        self._filters = [p for layer in convolutions for p in layer.parameters()]
+        self._num_convolutional = len(convolutions)
         self._has_modes = batch_norm
         self._num_atoms = num_atoms
         self._pixel_mean = pixel_mean
-        self.kernels: Kernels | None = None
 
     def forward(self, states: Tensor) -> Tensor:
-        """Outputs (n, num_actions), or (n, num_actions, num_atoms) where there are several.
+        """Return outputs (n, num_actions), or (n, num_actions, num_atoms) if there are several.
 
         Args:
-            states: uint8 (n, history, height, width).
+            states: (n, history, *observation_shape).
         """
-        if self.kernels is None:
-            return self.of_pixels(self.scale(states))
-        layer = self.kernels.features(states, self._with_mean_in_bias(self._filters))
-        for module in self._fully_connected:
-            layer = module(layer)
-        return self._by_atoms(layer)
+        return self.of_inputs(self.scale(states))
 
-    def of_pixels(self, pixels: Tensor) -> Tensor:
-        """`forward` of what `scale` gave."""
+    def of_inputs(self, inputs: Tensor) -> Tensor:
+        """Return the outputs for scaled states, see `forward` and `scale`."""
         for module in self:
-            pixels = module(pixels)
-        return self._by_atoms(pixels)
+            inputs = module(inputs)
+        return self._by_atoms(inputs)
+
+    def scale(self, states: Tensor) -> Tensor:
+        """Return states as the first layer sees them, of the weights' type."""
+        inputs = states.to(next(self.parameters()).dtype)
+        if states.dtype != torch.uint8:
+            return inputs
+        inputs = inputs.mul_(1 / 255)
+        return inputs.sub_(self._pixel_mean) if self._pixel_mean else inputs
 
     def _by_atoms(self, outputs: Tensor) -> Tensor:
         return outputs if self._num_atoms == 1 else outputs.view(len(outputs), -1, self._num_atoms)
-
-    def scale(self, states: Tensor) -> Tensor:
-        """States as the first layer sees them, of the weights' type."""
-        pixels = states.to(next(self.parameters()).dtype).mul_(1 / 255)
-        return pixels.sub_(self._pixel_mean) if self._pixel_mean else pixels
-
-    def _with_mean_in_bias(self, filters: Sequence[Tensor]) -> Sequence[Tensor]:
-        """The kernels read bytes, so the mean goes into the first bias: w(x - m) = wx - m sum w."""
-        if not self._pixel_mean:
-            return filters
-        weight, bias, *others = filters
-        return [weight, bias - self._pixel_mean * weight.sum((1, 2, 3)), *others]
 
     def train(self, mode: bool = True) -> Self:
         """Normalise over the minibatch (or, if not `mode`, by what was seen in training)."""
         return super().train(mode) if self._has_modes else self
 
-    def place(self, device: torch.device, dtype: torch.dtype, kernels: Kernels | None) -> None:
-        """Move to a device and type; `kernels`, if any, do the convolutions from now on."""
+    def place(self, device: torch.device, dtype: torch.dtype) -> Self:
+        """Move to a device and a type, filters in the order in which convolutions are fastest."""
         self.to(device, dtype)
-        self.kernels = kernels
-        convolutions = [layer for layer in self if isinstance(layer, nn.Conv2d)]
-        for index, layer in enumerate(convolutions):
-            weight = layer.weight.data
-            layer.weight.data = (
-                weight.contiguous(memory_format=torch.channels_last)
-                if kernels is None
-                else kernels.place(index, weight)
-            )
+        for layer in self.convolutions():
+            layer.weight.data = layer.weight.data.contiguous(memory_format=torch.channels_last)
+        return self
 
-    def init_weights(self, random_seed: int) -> None:
+    def convolutions(self) -> list[nn.Conv2d]:
+        """Return the convolutional layers."""
+        return [layer for layer in self if isinstance(layer, nn.Conv2d)]
+
+    def init_weights(self, random_seed: int) -> Self:
         """Draw weights and biases uniformly from +-1/sqrt(fan-in), Torch7's initialisation."""
         generator = torch.Generator().manual_seed(random_seed)
         with torch.no_grad():
@@ -173,6 +158,28 @@ class QNetwork(nn.Sequential):
                     for parameter in layer.parameters():
                         draw = torch.rand(parameter.shape, generator=generator, dtype=torch.float64)
                         parameter.copy_((2 * draw - 1) / math.sqrt(fan_in))
+        return self
+
+
+def _check_pictures(architecture: Architecture, observation_shape: tuple[int, ...]) -> None:
+    """Check that convolutions can be laid over the observations.
+
+    Raises:
+        UserError: the observations are no pictures, or too small ones.
+    """
+    if len(observation_shape) != 2:
+        raise UserError(
+            f"observations of shape {observation_shape} are no pictures, so convolutions cannot "
+            "see them; give --network mlp"
+        )
+    least = 1
+    for _, size, stride in reversed(architecture.convolutions):
+        least = (least - 1) * stride + size
+    height, width = observation_shape
+    if min(height, width) < least:
+        raise UserError(
+            f"screens of {width}x{height} are too small; the network needs {least}x{least}"
+        )
 
 
 class Dueling(nn.Module):
@@ -182,14 +189,14 @@ class Dueling(nn.Module):
     """
 
     def __init__(self, value: list[nn.Module], advantages: list[nn.Module], num_atoms: int) -> None:
-        """Take over the streams; of their outputs num_atoms belong together."""
+        """Take over the streams, whose outputs are num_atoms in a row for each action."""
         super().__init__()
         self.value = nn.Sequential(*value)
         self.advantages = nn.Sequential(*advantages)
         self._num_atoms = num_atoms
 
     def forward(self, features: Tensor) -> Tensor:
-        """Outputs (n, num_actions * num_atoms) of features (n, num_features)."""
+        """Return outputs (n, num_actions * num_atoms) of features (n, num_features)."""
         value: Tensor = self.value(features)[:, None]  # (n, 1, num_atoms)
         advantages = self.advantages(features).view(len(features), -1, self._num_atoms)
         outputs: Tensor = value + advantages - advantages.mean(1, keepdim=True)
@@ -200,5 +207,5 @@ class FullyConnected(nn.Linear):
     """`nn.Linear` with the states as columns: on a CPU, half the time for small batches."""
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Outputs (n, out_features) of inputs (n, in_features)."""
+        """Return outputs (n, out_features) of inputs (n, in_features)."""
         return torch.addmm(self.bias[:, None], self.weight, rows.t()).t()

@@ -15,13 +15,15 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from simple_dqn.errors import UserError
 from simple_dqn.files import write_atomically
+from simple_dqn.networks.layers import Convolution, QNetwork
+from simple_dqn.networks.optimizers import GravesRMSProp
 
 logger = logging.getLogger(__name__)
 
@@ -39,14 +41,6 @@ _FLAGS = [
     "-shared",
     "-fPIC",
 ]
-
-
-class Convolution(NamedTuple):
-    """A layer: how many filters, of what size, how far apart in pixels."""
-
-    filters: int
-    size: int
-    stride: int
 
 
 class Kernels:
@@ -150,6 +144,54 @@ class Kernels:
         )
         threads = self._num_threads if sum(sizes) > 200_000 else 1
         self._library.rmsprop(threads, *arguments)
+
+
+class NativeQNetwork(QNetwork):
+    """A `QNetwork` whose convolutions are done by kernels."""
+
+    def __init__(self, *args: Any, kernels: Kernels, **settings: Any) -> None:
+        """Make the layers; the arguments are those of `QNetwork`, the kernels made for them."""
+        super().__init__(*args, **settings)
+        self._kernels = kernels
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Return the outputs for states of bytes; see `QNetwork`."""
+        parameters: list[Tensor] = [p for layer in self.convolutions() for p in layer.parameters()]
+        if self._pixel_mean:
+            # The kernels read bytes, so the mean goes into the first bias: w(x - m) = wx - m sum w.
+            parameters[1] = parameters[1] - self._pixel_mean * parameters[0].sum((1, 2, 3))
+        outputs = self._kernels.features(states, parameters)
+        for module in list(self)[self._num_convolutional :]:
+            outputs = module(outputs)
+        return self._by_atoms(outputs)
+
+    def place(self, device: torch.device, dtype: torch.dtype) -> Self:
+        """Move to a device and a type, filters in the order that the kernels want."""
+        self.to(device, dtype)
+        for index, layer in enumerate(self.convolutions()):
+            layer.weight.data = self._kernels.place(index, layer.weight.data)
+        return self
+
+
+class NativeRMSProp(GravesRMSProp):
+    """`GravesRMSProp` with its arithmetic done by kernels."""
+
+    def __init__(self, *args: Any, kernels: Kernels, **settings: Any) -> None:
+        """Take the arguments of `GravesRMSProp`, and the kernels."""
+        super().__init__(*args, **settings)
+        self._kernels = kernels
+
+    def update(
+        self,
+        parameters: list[Tensor],
+        dw: list[Tensor],
+        g: list[Tensor],
+        n: list[Tensor],
+        learning_rate: float,
+    ) -> None:
+        """Update the parameters in place; see the base class."""
+        constants = (self._decay_rate, learning_rate, self._min_squared_gradient)
+        self._kernels.rmsprop(parameters, dw, g, n, *constants)
 
 
 class _Features(torch.autograd.Function):

@@ -6,8 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from simple_dqn.networks.native import Kernels
-
 
 class GravesRMSProp(torch.optim.Optimizer):
     """RMSProp as DeepMind used it: centred, without momentum, the constant inside the root.
@@ -29,10 +27,8 @@ class GravesRMSProp(torch.optim.Optimizer):
         learning_rate: float,
         decay_rate: float,
         min_squared_gradient: float,
-        kernels: Kernels | None = None,
     ) -> None:
         super().__init__(params, {"lr": learning_rate})
-        self._kernels = kernels
         self._decay_rate = decay_rate
         self._min_squared_gradient = min_squared_gradient
         for parameter in self._parameters():
@@ -45,17 +41,22 @@ class GravesRMSProp(torch.optim.Optimizer):
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """Update the parameters from their gradients."""
         assert closure is None
-        decay, learning_rate = self._decay_rate, self.param_groups[0]["lr"]
         parameters = self._parameters()
         dw = [parameter.grad for parameter in parameters if parameter.grad is not None]
         g = [self.state[parameter]["mean_gradient"] for parameter in parameters]
         n = [self.state[parameter]["mean_squared_gradient"] for parameter in parameters]
-        if self._kernels is not None:
-            self._kernels.rmsprop(
-                *(parameters, dw, g, n),
-                *(decay, learning_rate, self._min_squared_gradient),
-            )
-            return
+        self.update(parameters, dw, g, n, self.param_groups[0]["lr"])
+
+    def update(
+        self,
+        parameters: list[Tensor],
+        dw: list[Tensor],
+        g: list[Tensor],
+        n: list[Tensor],
+        learning_rate: float,
+    ) -> None:
+        """Apply the class's three formulas in place; the lists hold one tensor per parameter."""
+        decay = self._decay_rate
         torch._foreach_lerp_(g, dw, 1 - decay)
         torch._foreach_mul_(n, decay)
         torch._foreach_addcmul_(n, dw, dw, 1 - decay)
@@ -76,33 +77,28 @@ def make_optimizer(
     decay_rate: float,
     epsilon: float,
     batch_size: int,
-    kernels: Kernels | None = None,
+    rmsprop: Callable[..., GravesRMSProp] = GravesRMSProp,
 ) -> torch.optim.Optimizer:
     """Make the optimizer `rmsprop`, `adam` or `adadelta`.
 
     Args:
-        name: of the optimizer.
-        params: what it updates.
+        name: name of the optimizer.
+        params: parameters that the optimizer updates.
         learning_rate: step size; for adadelta a factor on its own step size.
-        decay_rate: of the running averages; adam has its own (0.9 and 0.999).
+        decay_rate: decay rate of the running averages; adam has its own rates (0.9 and 0.999).
         epsilon: added to the root of adam's mean squared gradient, the gradient being the mean
             over the minibatch.
-        batch_size: transitions whose gradients are summed.
-        kernels: do rmsprop's arithmetic, if given.
+        batch_size: number of transitions whose gradients are summed.
+        rmsprop: makes the optimizer `rmsprop`, with the arguments of `GravesRMSProp`.
     """
     params = list(params)
     if name == "rmsprop":
-        return GravesRMSProp(
-            params,
-            learning_rate=learning_rate,
-            decay_rate=decay_rate,
-            min_squared_gradient=0.01,
-            kernels=kernels,
-        )
-    # capturable: as part of a CUDA graph.
+        settings = {"decay_rate": decay_rate, "min_squared_gradient": 0.01}
+        return rmsprop(params, learning_rate=learning_rate, **settings)
+    # capturable: an update can be part of a CUDA graph.
     kwargs: dict[str, Any] = {"lr": learning_rate, "capturable": params[0].is_cuda}
     if name == "adam":
-        # Ours are sums over the minibatch.
+        # Our gradients are sums over the minibatch, so epsilon is scaled likewise.
         return torch.optim.Adam(params, eps=epsilon * batch_size, fused=True, **kwargs)
     assert name == "adadelta", name
     return torch.optim.Adadelta(params, rho=decay_rate, **kwargs)

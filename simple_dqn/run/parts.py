@@ -1,23 +1,41 @@
-"""From options to parts: each function makes one part of a run out of the options that it needs."""
+"""From options to parts: each function makes one part of a run out of the options it needs."""
 
+import math
 import os
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
-from simple_dqn.agent import Agent, LinearSchedule, Rate
+from simple_dqn.agent import Agent, Network, Rate
+from simple_dqn.deep_q_network import DeepQNetwork, Function
 from simple_dqn.environment import Environment
 from simple_dqn.environments import roms as games
+from simple_dqn.environments.atari import NO_LIMIT, ALEEnvironment
+from simple_dqn.environments.console import Console, ConsoleEnvironment
+from simple_dqn.environments.gym import GymEnvironment
 from simple_dqn.errors import UserError
-from simple_dqn.replay_memory import ReplayMemory, Screens, ScreenStore
+from simple_dqn.memory.device_observations import ObservationsOnDevice, free_bytes
+from simple_dqn.memory.observations import ObservationsInMemory, observation_bytes
+from simple_dqn.memory.prioritized import PrioritizedReplayMemory
+from simple_dqn.memory.returns import NStepReturn
+from simple_dqn.networks.cuda_graph import CudaGraph
+from simple_dqn.networks.device import find_device, prepare
+from simple_dqn.networks.guided_backpropagation import GuidedNetwork
+from simple_dqn.networks.heads import C51, Head, Values
+from simple_dqn.networks.layers import ARCHITECTURES, QNetwork
+from simple_dqn.networks.native import Kernels, NativeQNetwork, NativeRMSProp, compile_kernels
+from simple_dqn.networks.next_values import DoubleValue, ExpectedValue, MaximumValue, NextValue
+from simple_dqn.networks.optimizers import GravesRMSProp, make_optimizer
+from simple_dqn.networks.weights import Arrays, to_tensors
+from simple_dqn.replay_memory import ObservationStore, ReplayMemory
 from simple_dqn.run.options import Settings
+from simple_dqn.run.schedules import LinearSchedule
+from simple_dqn.watch.watched_game import WatchedGame
 
-if TYPE_CHECKING:
-    from simple_dqn.deep_q_network import DeepQNetwork
-    from simple_dqn.watch.watched_game import WatchedGame
-
+NUM_ATOMS, _LARGEST_RETURN = 51, 10.0  # of C51; Bellemare et al. 2017, section 5
 TEST_FRAMES = 18_000  # 5 minutes; Mnih et al. 2015, Methods, Evaluation procedure
 
 
@@ -36,8 +54,6 @@ def choose_threads(args: Settings) -> Threads:
     the work, but no more than a minibatch keeps busy; the emulators get half as many: they run
     while the network learns, and more of them slow it down.
     """
-    from simple_dqn.deep_q_network import find_device
-
     device = find_device(args.backend, args.device_id)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     cores = cores or 1
@@ -53,14 +69,9 @@ def make_environment(
     """Make the training or the test environment."""
     screen_shape = (args.screen_height, args.screen_width)
     if args.environment == "gym":
-        from simple_dqn.environments.gym import GymEnvironment
-
         return GymEnvironment(
             environment_id=args.game, num_games=args.num_games, screen_shape=screen_shape
         )
-    from simple_dqn.environments.atari import NO_LIMIT, ALEEnvironment
-    from simple_dqn.environments.console import ConsoleEnvironment
-
     settings: dict[str, Any] = {
         "rom_path": game.rom_path,
         "num_games": args.num_games,
@@ -80,19 +91,16 @@ def make_environment(
 def make_watched_game(
     args: Settings,
     game: games.Game,
-    network: "DeepQNetwork | None",
+    network: Network | None,
     *,
     random_seed: int,
     max_frames: int | None = None,
-) -> "WatchedGame":
+) -> WatchedGame:
     """Make a game that a person sees, with test's rules; None: it may last for ever.
 
     Raises:
         UserError: it is no Atari game.
     """
-    from simple_dqn.environments.console import Console
-    from simple_dqn.watch.watched_game import WatchedGame
-
     if args.environment == "gym":
         raise UserError(f"{args.game} is no Atari game: only those can be played, filmed and shown")
     seeds = np.random.SeedSequence(random_seed).generate_state(2) >> 1  # 31 bits
@@ -117,67 +125,187 @@ def make_watched_game(
     )
 
 
-def make_memory(args: Settings, size: int, threads: Threads) -> ReplayMemory:
-    """Make the replay memory; its screens go where `--replay_device` says.
+def make_memory(
+    args: Settings, size: int, environment: Environment, threads: Threads
+) -> ReplayMemory:
+    """Make the replay memory; `--replay_device` says where its observations are kept.
+
+    Args:
+        args: options.
+        size: steps of all games together; rounded down to a multiple of the games.
+        environment: what the memory remembers.
+        threads: who computes where.
 
     Raises:
-        UserError: they were to go to a GPU that the network does not use.
+        UserError: no reward is allowed, the memory is too small or too large, or the observations
+            were to go to a GPU that the network does not use.
     """
-    screen_shape = (args.screen_height, args.screen_width)
-    store: Callable[[int, int, tuple[int, int]], ScreenStore] = Screens
+    if args.min_reward > args.max_reward:
+        raise UserError(
+            f"--min_reward {args.min_reward:g} is above --max_reward {args.max_reward:g}; swap them"
+        )
+    shape, dtype = environment.observation_shape, environment.observation_dtype
+    make_store: Callable[..., ObservationStore] = ObservationsInMemory
     if threads.device == "cpu":
         if args.replay_device == "gpu":
             raise UserError("--replay_device gpu needs --backend gpu")
     elif args.replay_device != "cpu":
-        from simple_dqn.memory.device_screens import DeviceScreens, free_bytes
-
-        fits = size * screen_shape[0] * screen_shape[1] < free_bytes(threads.device)
+        fits = size * observation_bytes(shape, dtype) < free_bytes(threads.device)
         if fits or args.replay_device == "gpu":
-            store = partial(DeviceScreens, threads.device)
-    return ReplayMemory(
-        size=size,
-        num_games=args.num_games,
-        history_length=args.history_length,
-        screen_shape=screen_shape,
-        batch_size=args.batch_size,
-        n_step=args.n_step,
-        prioritized=args.prioritized,
+            make_store = partial(ObservationsOnDevice, threads.device)
+    settings: dict[str, Any] = {
+        "observations": make_store(args.num_games, size // args.num_games, shape, dtype),
+        "history_length": args.history_length,
+        "batch_size": args.batch_size,
+        "n_step_return": NStepReturn(
+            args.n_step, args.discount_rate, args.min_reward, args.max_reward
+        ),
+    }
+    if not args.prioritized:
+        return ReplayMemory(**settings)
+    importance = LinearSchedule(args.importance_exponent, 1.0, args.epochs * args.train_steps)
+    return PrioritizedReplayMemory(
         priority_exponent=args.priority_exponent,
-        store=store,
+        importance_exponent=lambda step: float(importance(step)),
+        **settings,
     )
 
 
-def make_network(args: Settings, num_actions: int, threads: Threads) -> "DeepQNetwork":
-    """Make the Q-network."""
-    from simple_dqn.deep_q_network import DeepQNetwork
+def make_network(
+    args: Settings,
+    num_actions: int,
+    observation_shape: tuple[int, ...],
+    threads: Threads,
+    random_seed: int,
+) -> DeepQNetwork:
+    """Make the Q-network with random weights.
 
+    Args:
+        args: options.
+        num_actions: number of actions in the game.
+        observation_shape: shape of what the game shows.
+        threads: who computes where.
+        random_seed: seed of the initial weights.
+
+    Raises:
+        UserError: some options do not go together.
+    """
+    if args.double_q and not args.target_steps:
+        raise UserError("--double_q needs a target network; give --target_steps above 0")
+    device = prepare(threads.device, threads.network)
+    dtype: torch.dtype = getattr(torch, args.datatype)
+    kernels = _compile_kernels(args, observation_shape, threads)
+
+    def make() -> QNetwork:
+        return make_layers(args, num_actions, observation_shape, kernels).place(device, dtype)
+
+    network = make().init_weights(random_seed)
+    target_network = make().eval() if args.target_steps else network
+    head = make_head(args, device, dtype)
     return DeepQNetwork(
-        network=args.network,
-        num_actions=num_actions,
-        history_length=args.history_length,
-        screen_shape=(args.screen_height, args.screen_width),
+        network=network,
+        target_network=target_network,
+        head=head,
+        next_value=_make_next_value(args, network, target_network, head),
+        optimizer=make_optimizer(
+            args.optimizer,
+            network.parameters(),
+            learning_rate=args.learning_rate,
+            decay_rate=args.decay_rate,
+            epsilon=args.adam_epsilon,
+            batch_size=args.batch_size,
+            rmsprop=partial(NativeRMSProp, kernels=kernels) if kernels else GravesRMSProp,
+        ),
+        as_graph=CudaGraph if device.type == "cuda" else _as_it_is,
+    )
+
+
+def make_layers(
+    args: Settings,
+    num_actions: int,
+    observation_shape: tuple[int, ...],
+    kernels: Kernels | None = None,
+) -> QNetwork:
+    """Make the network's layers; kernels, if any, do the convolutions."""
+    make = partial(NativeQNetwork, kernels=kernels) if kernels else QNetwork
+    return make(
+        ARCHITECTURES[args.network],
+        num_actions,
+        args.history_length,
+        observation_shape,
+        num_atoms=NUM_ATOMS if args.distributional == "c51" else 1,
+        dueling=args.dueling,
         batch_norm=args.batch_norm,
         pixel_mean=args.pixel_mean,
-        learning_rate=args.learning_rate,
-        discount_rate=args.discount_rate,
-        double_q=args.double_q,
-        target_exploration_rate=args.target_exploration_rate,
-        dueling=args.dueling,
-        distributional=args.distributional,
-        batch_size=args.batch_size,
-        optimizer=args.optimizer,
-        decay_rate=args.decay_rate,
-        adam_epsilon=args.adam_epsilon,
-        clip_error=args.clip_error,
-        min_reward=args.min_reward,
-        max_reward=args.max_reward,
-        target_network=args.target_steps > 0,
-        device=threads.device,
-        datatype=args.datatype,
-        native_kernels=args.native_kernels,
-        random_seed=args.random_seed or 0,
-        num_threads=threads.network,
     )
+
+
+def make_guided_network(
+    args: Settings,
+    num_actions: int,
+    observation_shape: tuple[int, ...],
+    weights: Arrays,
+    device: str,
+) -> GuidedNetwork:
+    """Make a copy of a network for looking inside: float32, every layer torch's own.
+
+    Args:
+        args: options that the network was trained with.
+        num_actions: number of actions in the game.
+        observation_shape: shape of what the game shows.
+        weights: the network's, see `DeepQNetwork.get_weights`.
+        device: `cpu` or `cuda:0`.
+    """
+    layers = make_layers(args, num_actions, observation_shape)
+    layers.load_state_dict(to_tensors(weights))
+    place = torch.device(device)
+    layers.place(place, torch.float32).eval()
+    return GuidedNetwork(layers, make_head(args, place, torch.float32))
+
+
+def make_head(args: Settings, device: torch.device, dtype: torch.dtype) -> Head:
+    """Make what the outputs mean.
+
+    Raises:
+        UserError: rewards may be larger than the largest return of C51.
+    """
+    if args.distributional == "none":
+        return Values(args.clip_error or math.inf)
+    if max(abs(args.min_reward), abs(args.max_reward)) > _LARGEST_RETURN:
+        raise UserError(
+            f"--distributional c51 knows returns of +-{_LARGEST_RETURN:g} only; "
+            "bring --min_reward and --max_reward within"
+        )
+    return C51(NUM_ATOMS, _LARGEST_RETURN, device, torch.promote_types(dtype, torch.float32))
+
+
+def _make_next_value(
+    args: Settings, network: QNetwork, target_network: QNetwork, head: Head
+) -> NextValue:
+    best = (
+        DoubleValue(target_network, head, network)
+        if args.double_q
+        else MaximumValue(target_network, head)
+    )
+    if args.target_exploration_rate:
+        return ExpectedValue(best, args.target_exploration_rate)
+    return best
+
+
+def _compile_kernels(
+    args: Settings, observation_shape: tuple[int, ...], threads: Threads
+) -> Kernels | None:
+    """Compile kernels for this CPU where they can do the network's work."""
+    convolutions = ARCHITECTURES[args.network].convolutions
+    able = threads.device == "cpu" and args.datatype == "float32" and not args.batch_norm
+    if not (args.native_kernels and able and convolutions and len(observation_shape) == 2):
+        return None
+    height, width = observation_shape
+    return compile_kernels(convolutions, args.history_length, (height, width), threads.network)
+
+
+def _as_it_is(function: Function) -> Function:
+    return function
 
 
 def make_agent(
@@ -185,7 +313,7 @@ def make_agent(
     environment: Environment,
     test_environment: Environment,
     memory: ReplayMemory,
-    network: "DeepQNetwork",
+    network: Network,
     random_seed: int,
 ) -> Agent:
     """Make the agent; a range of exploration rates is spread evenly over the games."""
@@ -200,11 +328,10 @@ def make_agent(
         memory=memory,
         network=network,
         history_length=args.history_length,
-        exploration=LinearSchedule(
+        exploration_rate=LinearSchedule(
             args.exploration_rate_start, exploration_rate_end, args.exploration_decay_steps
         ),
         exploration_rate_test=args.exploration_rate_test,
-        importance=LinearSchedule(args.importance_exponent, 1.0, args.epochs * args.train_steps),
         train_frequency=args.train_frequency,
         train_repeat=args.train_repeat,
         target_steps=args.target_steps,

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from simple_dqn.environment import Observation
+from simple_dqn.environment import TimeStep
 
 logger = logging.getLogger(__name__)
 
@@ -53,9 +53,9 @@ class Progress:
         self._title, self._total, self._unit, self._done = title, total, unit, 0
         self._next_refresh = time.perf_counter() + self._interval
 
-    def on_step(self, observation: Observation, steps: int, exploration_rate: float) -> None:
+    def on_step(self, time_step: TimeStep, steps: int, exploration_rate: float) -> None:
         """Move the bar on."""
-        done = steps if self._unit == "steps" else int(observation.game_overs.sum())
+        done = steps if self._unit == "steps" else int(time_step.game_overs.sum())
         self._done += done
         now = time.perf_counter()
         if now >= self._next_refresh:

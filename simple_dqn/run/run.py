@@ -15,8 +15,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from simple_dqn.agent import Agent
 from simple_dqn.deep_q_network import DeepQNetwork
 from simple_dqn.environment import Environment
@@ -139,33 +137,46 @@ def wired_parts(
             environment, size = make(training=True), settings.replay_size
         windows = []
         if settings.display_screen:
-            windows.append(
-                LiveWindow(f"simple_dqn: {game.name}", environment.screen_shape, np.uint8)
-            )
-            stack.callback(windows[0].close)
-        memory = parts.make_memory(settings, size, threads)
-        network = parts.make_network(settings, environment.num_actions, threads)
-        agent = parts.make_agent(settings, environment, test_environment, memory, network, seed)
-        agent.total_train_steps = settings.start_epoch * settings.train_steps
-        header = {}
-        if snapshot is not None:
-            header = snapshot.header
-            network.set_weights(snapshot.arrays)
-            network.weight_updates = header["weight_updates"]
-            agent.total_train_steps = header["total_train_steps"]
-        statistics = Statistics(
-            network=network,
-            memory=memory,
-            num_games=settings.num_games,
-            held_out_states=agent.held_out_states(HELD_OUT_STATES),
-            writers=[] if csv_file is None else [CsvWriter(csv_file)],
-            total_train_steps=agent.total_train_steps,
-            replay_memory_count=header.get("replay_memory_count", 0),
-            total_time=header.get("total_time", 0.0),
+            seen = environment.observation_shape, environment.observation_dtype
+            window = LiveWindow(f"simple_dqn: {game.name}", *seen)
+            windows.append(stack.enter_context(contextlib.closing(window)))
+        memory = parts.make_memory(settings, size, environment, threads)
+        network = parts.make_network(
+            settings, environment.num_actions, environment.observation_shape, threads, seed
         )
+        agent = parts.make_agent(settings, environment, test_environment, memory, network, seed)
+        statistics = _make_statistics(settings, snapshot, csv_file, memory, network, agent)
         progress = Progress(rewards=statistics.rewards, mean_cost=network.mean_cost)
         agent.callbacks += [progress, statistics, *windows]
         yield Wired(environment, memory, network, agent, statistics)
+
+
+def _make_statistics(
+    settings: Settings,
+    snapshot: Snapshot | None,
+    csv_file: Path | None,
+    memory: ReplayMemory,
+    network: DeepQNetwork,
+    agent: Agent,
+) -> Statistics:
+    """Set weights and counters to where the run stands, and go on counting from there."""
+    header = {}
+    agent.total_train_steps = settings.start_epoch * settings.train_steps
+    if snapshot is not None:
+        header = snapshot.header
+        network.set_weights(snapshot.arrays)
+        network.weight_updates = header["weight_updates"]
+        agent.total_train_steps = header["total_train_steps"]
+    return Statistics(
+        network=network,
+        memory=memory,
+        num_games=settings.num_games,
+        held_out_states=agent.held_out_states(HELD_OUT_STATES),
+        writers=[] if csv_file is None else [CsvWriter(csv_file)],
+        total_train_steps=agent.total_train_steps,
+        replay_memory_count=header.get("replay_memory_count", 0),
+        total_time=header.get("total_time", 0.0),
+    )
 
 
 def _log_start(settings: Settings, game: Game, threads: parts.Threads) -> None:

@@ -9,12 +9,20 @@ from simple_dqn.run.snapshot import Snapshot
 
 def load_network(settings: Settings, snapshot: Snapshot) -> DeepQNetwork:
     """Make the network of a snapshot."""
-    num_actions = len(snapshot.header["action_meanings"])
-    network = parts.make_network(settings, num_actions, parts.choose_threads(settings))
+    threads = parts.choose_threads(settings)
+    network = parts.make_network(settings, *_sizes(settings, snapshot), threads, 0)
     network.set_weights(snapshot.arrays)
     return network
 
 
-def look_inside(network: DeepQNetwork) -> GuidedNetwork:
-    """A copy of the network that tells what in a state speaks for something."""
-    return GuidedNetwork(network.copy_network(), network.values)
+def look_inside(settings: Settings, snapshot: Snapshot) -> GuidedNetwork:
+    """Make a copy of the network that tells what in a state speaks for an action."""
+    device = parts.choose_threads(settings).device
+    sizes = _sizes(settings, snapshot)
+    return parts.make_guided_network(settings, *sizes, snapshot.arrays, device)
+
+
+def _sizes(settings: Settings, snapshot: Snapshot) -> tuple[int, tuple[int, int]]:
+    """Number of actions, shape of a screen."""
+    num_actions = len(snapshot.header["action_meanings"])
+    return num_actions, (settings.screen_height, settings.screen_width)

@@ -6,7 +6,6 @@ lowest to the highest seed; other files are laid over one another. A file needs 
 columns `epoch` and `phase` and the one to show, so those of the original tool plot too.
 """
 
-import csv
 import difflib
 import io
 import itertools
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
+import pandas as pd
 from matplotlib import colormaps
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -64,6 +63,7 @@ PANELS = {
 }
 # The original's lowest and highest score of a phase in which no game ended: ±sys.maxint.
 NO_GAME = 2**31 - 1
+NO_VALUE = ("", "nan", "inf", "-inf")  # cells that leave a gap in the curve
 # What tells one seed's file from another's: pong_seed1, pong-s2, pong_3, seed4.
 SEED_SUFFIX = re.compile(r"(?:[_-]?seed[_-]?|(?:^|[_-])s|[_-])\d+$", re.IGNORECASE)
 
@@ -73,147 +73,114 @@ GROUP_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9
 MARKED_EPOCHS = 30  # up to here every point gets a marker
 
 Style = dict[str, dict[str, Any]]  # by phase, the keyword arguments of matplotlib's lines
+Groups = dict[str, pd.DataFrame]  # by name, the rows of the runs that share a curve
 
 
-class Run(NamedTuple):
-    """One CSV file: its columns, and the cells of each (phase, epoch) by column."""
+def read_runs(paths: Sequence[Path], fields: Sequence[str]) -> pd.DataFrame:
+    """Read the CSV files of runs into one table, one file below the other.
 
-    path: Path
-    columns: list[str]
-    rows: dict[tuple[str, int], dict[str, str]]
+    Args:
+        paths: At least one.
+        fields: Column names that each file must have.
 
-    def values(self, field: str, phase: str) -> dict[int, float]:
-        """Return a column's values in one phase by epoch; an empty cell is nan.
+    Returns:
+        One row for each phase of each epoch: the columns `phase` (text), `epoch` (int) and every
+        other column of the files (float; nan for an empty cell, text and infinity). The index
+        levels `group` and `path` say whose row it is; the seeds of one setting are one group.
 
-        Raises:
-            UserError: There is no such column, or it holds something else than numbers.
-        """
-        if field not in self.columns:
-            near = difflib.get_close_matches(field.lower(), self.columns, n=1)
-            hint = f" (did you mean '{near[0]}'?)" if near else ""
-            known = ", ".join(column for column in self.columns if column != "phase")
-            raise UserError(f"{self.path} has no column '{field}'{hint}; choose from {known}")
-        values = {}
-        for (row_phase, epoch), cells in self.rows.items():
-            try:
-                value = float(cells[field] or "nan")
-            except ValueError:
-                raise UserError(
-                    f"{self.path}: {cells[field][:30]!r} in column '{field}', epoch {epoch}, is "
-                    "not a number; choose another field or mend the file"
-                ) from None
-            if field in ("min_game_reward", "max_game_reward") and abs(value) >= NO_GAME:
-                value = math.nan
-            if row_phase == phase:
-                values[epoch] = value
-        return values
+    Raises:
+        UserError: A file cannot be read, is no CSV file of a run, has no row yet, lacks a field or
+            has text in it.
+    """
+    keys = list(zip(group_names(paths), map(str, paths), strict=True))
+    return pd.concat(
+        [_read_run(path, fields) for path in paths], keys=keys, names=["group", "path"]
+    )
 
 
-class Group(NamedTuple):
-    """The runs that share a curve: one, or the seeds of one setting."""
+def group_names(paths: Sequence[Path]) -> list[str]:
+    """Name each file's group: runs whose file names are equal but for the seed share one.
 
-    name: str
-    runs: list[Run]
-
-
-class Curve(NamedTuple):
-    """A column over its epochs, each array float64 (epochs,); nan where no run has a value."""
-
-    epochs: npt.NDArray[np.float64]
-    mean: npt.NDArray[np.float64]
-    low: npt.NDArray[np.float64]
-    high: npt.NDArray[np.float64]
+    A run on its own keeps its whole file name; a file called just `seed1.csv` goes by its folder.
+    """
+    names = [SEED_SUFFIX.sub("", path.stem) or path.resolve().parent.name for path in paths]
+    return [
+        name if names.count(name) > 1 or SEED_SUFFIX.fullmatch(path.stem) else path.stem
+        for name, path in zip(names, paths, strict=True)
+    ]
 
 
-def read_run(path: Path) -> Run:
+def _read_run(path: Path, fields: Sequence[str]) -> pd.DataFrame:
     """Read one CSV file, also while it is being written.
 
     A row that is not whole, as the last may be, is left out. Of a last row without its line end,
     the last number may be cut short and counts as missing. Of two rows for the same phase and
     epoch the later counts.
-
-    Raises:
-        UserError: The file cannot be read, is no CSV file of a run, or has no row yet.
     """
-    columns, *lines = _read_table(path)
-    if not {"epoch", "phase"} <= set(columns):
+    cells = _read_cells(path)
+    if not {"epoch", "phase"} <= set(cells.columns):
         raise UserError(f"{path} has no columns 'epoch' and 'phase'; give the CSV file of a run")
-    rows = {}
-    for number, line in enumerate(lines, start=1):
-        cells = dict(zip(columns, line, strict=False))
-        if len(line) != len(columns):
-            logger.warning("%s: row %d is not whole and is left out", path, number)
-        elif cells["phase"] in PHASES:
-            try:
-                rows[cells["phase"], int(float(cells["epoch"]))] = cells
-            except (ValueError, OverflowError):
-                raise UserError(
-                    f"{path}: {cells['epoch'][:30]!r} in row {number} is no epoch; mend the file"
-                ) from None
-    if not rows:
+    cells = cells[cells["phase"].isin(PHASES)]
+    if cells.empty:
         raise UserError(f"{path}: nothing to plot yet; wait for the end of the run's first phase")
-    return Run(path, columns, rows)
+    numbers: pd.DataFrame = cells.apply(pd.to_numeric, errors="coerce").astype(float)
+    numbers = numbers.where(np.isfinite(numbers))
+    for field in ("epoch", *fields):
+        if field not in cells.columns:
+            near = difflib.get_close_matches(field.lower(), cells.columns, n=1)
+            hint = f" (did you mean '{near[0]}'?)" if near else ""
+            known = ", ".join(column for column in cells.columns if column != "phase")
+            raise UserError(f"{path} has no column '{field}'{hint}; choose from {known}")
+        no_number = cells[field][numbers[field].isna()]
+        if field != "epoch":
+            no_number = no_number[~no_number.str.lower().isin(NO_VALUE)]
+        for row, cell in no_number.items():
+            raise UserError(
+                f"{path}: {cell[:30]!r} in column '{field}', row {row}, is not a number; choose "
+                "another field or mend the file"
+            )
+    for field in numbers.columns.intersection(["min_game_reward", "max_game_reward"]):
+        numbers[field] = numbers[field].where(numbers[field].abs() < NO_GAME)
+    table = numbers.assign(epoch=numbers["epoch"].astype(int), phase=cells["phase"])
+    return table.drop_duplicates(["phase", "epoch"], keep="last")
 
 
-def _read_table(path: Path) -> list[list[str]]:
-    """Return a CSV file's cells by line, the header first.
-
-    Without its line end the last cell may be cut short; it is emptied.
-    """
+def _read_cells(path: Path) -> pd.DataFrame:
+    """Return the text of a CSV file's cells; the rows that are whole, numbered from 1."""
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-        table = [cells for cells in csv.reader(io.StringIO(text, newline="")) if cells]
+        text = path.read_text(encoding="utf-8-sig")
+        last_whole_cell = max(text.rfind(","), text.rfind("\n")) + 1
+        # The header is read as a row: a longer first row would else be taken for an index.
+        table = pd.read_csv(
+            io.StringIO(text[:last_whole_cell] or text),
+            header=None,
+            dtype=str,
+            keep_default_na=False,
+            engine="python",  # it alone tells an empty cell, "", from one that is missing, nan
+            on_bad_lines="skip",
+        )
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; check its name") from error
-    except (UnicodeDecodeError, csv.Error) as error:
+    except pd.errors.EmptyDataError as error:
+        raise UserError(f"{path} is empty; give the CSV file of a run") from error
+    except ValueError as error:
         raise UserError(f"{path} is not a CSV file; give the CSV file of a run") from error
-    if not table:
-        raise UserError(f"{path} is empty; give the CSV file of a run")
-    if len(table) > 1 and not text.endswith(("\n", "\r")):
-        table[-1][-1] = ""
-    return table
+    cells = table.set_axis(table.iloc[0], axis="columns")[1:]
+    whole = cells.notna().all(axis="columns")
+    num_rows = sum(not line.isspace() for line in io.StringIO(text)) - 1
+    if num_broken := num_rows - whole.sum():
+        logger.warning("%s: rows that are not whole are left out: %d", path, num_broken)
+    return cells.loc[whole, ~cells.columns.duplicated(keep="last")]
 
 
-def group_runs(runs: Sequence[Run]) -> list[Group]:
-    """Put runs whose file names are equal but for the seed together, in order of appearance.
-
-    A run on its own keeps its whole file name; a file called just `seed1.csv` goes by its folder.
-    """
-    groups: dict[str, list[Run]] = {}
-    for run in runs:
-        name = SEED_SUFFIX.sub("", run.path.stem) or run.path.resolve().parent.name
-        groups.setdefault(name, []).append(run)
-    named = []
-    for name, group in groups.items():
-        stem = group[0].path.stem
-        named.append(Group(name if len(group) > 1 or SEED_SUFFIX.fullmatch(stem) else stem, group))
-    return named
-
-
-def average(runs: Sequence[Run], field: str, phase: str) -> Curve:
-    """Average a column over runs, at each epoch over those that have a finite value there."""
-    curves = [run.values(field, phase) for run in runs]
-    epochs = sorted({epoch for curve in curves for epoch in curve})
-    points = []
-    for epoch in epochs:
-        values = [v for curve in curves if math.isfinite(v := curve.get(epoch, math.nan))]
-        mean = sum(values) / len(values) if values else math.nan
-        points.append((mean, min(values, default=math.nan), max(values, default=math.nan)))
-    mean_low_high = np.array(points, dtype=np.float64).reshape(-1, 3).T
-    return Curve(np.array(epochs, dtype=np.float64), *mean_low_high)
-
-
-def make_figure(runs: Sequence[Run], *, fields: Sequence[str]) -> Figure:
+def make_figure(runs: pd.DataFrame, *, fields: Sequence[str]) -> Figure:
     """Draw one panel per field, left to right, top to bottom.
 
     Args:
-        runs: At least one.
+        runs: What `read_runs` returned for these fields.
         fields: Column names, at least one.
-
-    Raises:
-        UserError: A run lacks a field, or has text in it.
     """
-    groups = group_runs(runs)
+    groups: Groups = {str(name): rows for name, rows in runs.groupby(level="group", sort=False)}
     styles = _styles(len(groups))
     num_columns = min(2, len(fields))
     num_rows = math.ceil(len(fields) / num_columns)
@@ -259,7 +226,7 @@ def plot_results(csv_paths: Sequence[Path], *, fields: Sequence[str], output: Pa
     paths = {path.resolve(): path for path in csv_paths}  # the same file twice is no second seed
     if output.resolve() in paths:
         raise UserError(f"{output} is the file to read; choose another name for the picture")
-    figure = make_figure([read_run(path) for path in paths.values()], fields=fields)
+    figure = make_figure(read_runs(list(paths.values()), fields), fields=fields)
     picture = io.BytesIO()
     figure.savefig(picture, format=suffix[1:])
     write_atomically(output, picture.getvalue())
@@ -284,16 +251,18 @@ def _styles(num_groups: int) -> list[Style]:
     return styles
 
 
-def _draw_panel(axes: Axes, field: str, groups: Sequence[Group], styles: Sequence[Style]) -> None:
+def _draw_panel(axes: Axes, field: str, groups: Groups, styles: Sequence[Style]) -> None:
     """Draw a column: each group's baseline and curves, titles, grid and ticks."""
     panel = PANELS.get(field, Panel(field, field))
-    for (_, runs), style in zip(groups, styles, strict=True):
+    for rows, style in zip(groups.values(), styles, strict=True):
         for phase in panel.phases:
-            _draw_phase(axes, phase, average(runs, field, phase), len(runs) > 1, style[phase])
-    rows = [row for _, runs in groups for run in runs for row in run.rows]
-    epochs = [epoch for phase, epoch in rows if phase != "random"] or [1]
-    margin = max(0.5, 0.02 * (max(epochs) - min(epochs)))
-    axes.set_xlim(min(epochs) - margin, max(epochs) + margin)
+            by_epoch = rows[rows["phase"] == phase].groupby("epoch")[field]
+            curve = by_epoch.agg(["mean", "min", "max"])  # over the runs that have a value there
+            _draw_phase(axes, phase, curve, _num_seeds(rows) > 1, style[phase])
+    epochs = pd.concat(rows["epoch"][rows["phase"] != "random"] for rows in groups.values())
+    first, last = (epochs.min(), epochs.max()) if len(epochs) else (1, 1)
+    margin = max(0.5, 0.02 * (last - first))
+    axes.set_xlim(first - margin, last + margin)
     axes.xaxis.set_major_locator(
         MaxNLocator(nbins=10, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1)
     )
@@ -308,52 +277,52 @@ def _draw_panel(axes: Axes, field: str, groups: Sequence[Group], styles: Sequenc
         axes.text(0.5, 0.5, "no values yet", transform=axes.transAxes, ha="center")
 
 
-def _draw_phase(axes: Axes, phase: str, curve: Curve, band: bool, style: dict[str, Any]) -> None:
+def _draw_phase(
+    axes: Axes, phase: str, curve: pd.DataFrame, band: bool, style: dict[str, Any]
+) -> None:
     """Draw one group's curve; of random play, which has the one epoch 0, a line right across."""
-    finite = np.isfinite(curve.mean)
+    mean = curve["mean"]
     if phase == "random":
-        for baseline in curve.mean[finite][-1:]:
+        for baseline in mean.dropna()[-1:]:
             axes.axhline(baseline, **style)
         return
-    beside = np.pad(finite, 1)
-    alone = finite & ~beside[:-2] & ~beside[2:]  # between gaps: no line would show these
-    marked = finite if finite.size <= MARKED_EPOCHS else alone
-    axes.plot(
-        curve.epochs, curve.mean, marker="o", markersize=4, markevery=marked.tolist(), **style
-    )
+    marked = mean.notna()
+    if len(mean) > MARKED_EPOCHS:  # only points between gaps, which no line would show
+        marked &= mean.shift(1).isna() & mean.shift(-1).isna()
+    axes.plot(mean.index, mean, marker="o", markersize=4, markevery=marked.tolist(), **style)
     if band:
         shade = {"color": style["color"], "alpha": 0.2 * style["alpha"], "linewidth": 0}
-        axes.fill_between(curve.epochs, curve.low, curve.high, **shade)
+        axes.fill_between(curve.index, curve["min"], curve["max"], **shade)
 
 
-def _title(groups: Sequence[Group]) -> str:
+def _title(groups: Groups) -> str:
     """Return the one group's summary, or what the names of several begin with."""
     if len(groups) == 1:
-        return _summary(groups[0])
-    words = zip(*(re.split("[_-]", group.name) for group in groups), strict=False)
+        return _summary(*next(iter(groups.items())))
+    words = zip(*(re.split("[_-]", name) for name in groups), strict=False)
     shared = [column[0] for column in itertools.takewhile(lambda word: len(set(word)) == 1, words)]
     return "_".join(shared) or f"{len(groups)} runs compared"
 
 
-def _summary(group: Group) -> str:
+def _summary(name: str, rows: pd.DataFrame) -> str:
     """Name a group, its seeds and its best test score: how well it went in one line."""
-    name, runs = group
     parts = [name if len(name) <= 40 else name[:39] + "…"]
-    if len(runs) > 1:
-        parts.append(f"mean of {len(runs)} seeds")
-    if all("average_reward" in run.columns for run in runs):
-        scores = [run.values("average_reward", "test") for run in runs]
-        reached = sorted(set(scores[0]).intersection(*scores[1:]))  # by every seed
-        means = {epoch: sum(score[epoch] for score in scores) / len(runs) for epoch in reached}
-        means = {epoch: mean for epoch, mean in means.items() if math.isfinite(mean)}
-        if means:
-            epoch = max(means, key=lambda epoch: means[epoch])
-            score = f"{means[epoch]:,.{2 if abs(means[epoch]) < 10 else 1}f}"
-            parts.append(f"best test score {score} (epoch {epoch})")
+    if _num_seeds(rows) > 1:
+        parts.append(f"mean of {_num_seeds(rows)} seeds")
+    if "average_reward" in rows:
+        by_epoch = rows[rows["phase"] == "test"].groupby("epoch")["average_reward"]
+        means = by_epoch.mean()[by_epoch.count() == _num_seeds(rows)]  # which every seed reached
+        if not means.empty:
+            score = f"{means.max():,.{2 if abs(means.max()) < 10 else 1}f}"
+            parts.append(f"best test score {score} (epoch {means.idxmax()})")
     return ", ".join(parts)
 
 
-def _legend(groups: Sequence[Group], styles: Sequence[Style]) -> tuple[list[Artist], int]:
+def _num_seeds(rows: pd.DataFrame) -> int:
+    return rows.index.get_level_values("path").nunique()
+
+
+def _legend(groups: Groups, styles: Sequence[Style]) -> tuple[list[Artist], int]:
     """Return the legend's entries and its number of columns.
 
     One group: the phases in a line. Several: a column of groups by colour, one of phases in black.
@@ -361,18 +330,18 @@ def _legend(groups: Sequence[Group], styles: Sequence[Style]) -> tuple[list[Arti
     style = styles[0]
     if len(groups) > 1:
         style = {phase: {**style[phase], "color": "black"} for phase in PHASES}
-    present = {phase for group in groups for run in group.runs for phase, _ in run.rows}
+    present = {phase for rows in groups.values() for phase in rows["phase"]}
     labels = {"random": "random play", "train": "train", "test": "test"}
     phases: list[Artist] = [
         Line2D([], [], label=labels[phase], **style[phase]) for phase in PHASES if phase in present
     ]
-    if any(len(group.runs) > 1 for group in groups):
+    if any(_num_seeds(rows) > 1 for rows in groups.values()):
         phases.append(Patch(color="#555555", alpha=0.25, label="lowest to highest seed"))
     if len(groups) == 1:
         return phases, len(phases)
     names: list[Artist] = [
-        Line2D([], [], label=_summary(group), **style["test"])
-        for group, style in zip(groups, styles, strict=True)
+        Line2D([], [], label=_summary(name, rows), **style["test"])
+        for (name, rows), style in zip(groups.items(), styles, strict=True)
     ]
     blank = Line2D([], [], linestyle="none", label=" ")  # matplotlib fills columns evenly
     short, long = sorted((names, phases), key=len)

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import numpy.typing as npt
 
-from simple_dqn.environment import Observation
+from simple_dqn.environment import Observations, TimeStep
 from simple_dqn.errors import UserError
 from simple_dqn.watch.window import Window
 
@@ -53,10 +53,10 @@ class LiveWindow:
         self._total, self._unit = total, unit
         self._steps, self._score = 0, 0.0
 
-    def on_step(self, observation: Observation, steps: int, exploration_rate: float) -> None:
+    def on_step(self, time_step: TimeStep, steps: int, exploration_rate: float) -> None:
         """Show the first game, at most 60 times a second."""
         self._steps += steps
-        self._score += float(observation.rewards[0])
+        self._score += float(time_step.rewards[0])
         now = time.perf_counter()
         if self._window is not None and now >= self._next_picture:
             self._next_picture = now + _SECONDS_BETWEEN_PICTURES
@@ -64,8 +64,8 @@ class LiveWindow:
             if {"close", "q", "escape"} & set(pressed):
                 self.close()
             else:
-                self._show(self._window, observation.screens[0], exploration_rate)
-        if observation.game_overs[0]:
+                self._show(self._window, time_step.observations[0], exploration_rate)
+        if time_step.game_overs[0]:
             self._score = 0.0
 
     def on_phase_end(self) -> None:
@@ -77,7 +77,7 @@ class LiveWindow:
             self._window.close()
             self._window = None
 
-    def _show(self, window: Window, screen: npt.NDArray[np.uint8], exploration_rate: float) -> None:
+    def _show(self, window: Window, screen: Observations, exploration_rate: float) -> None:
         of_all = f" of {self._total:,}" if self._unit == "steps" else ""
         lines = [
             f"{self._title}   step {self._steps:,}{of_all}   score {self._score:g}",

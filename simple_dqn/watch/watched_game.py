@@ -115,7 +115,10 @@ class WatchedGame:
         self._max_frames = max_frames
         self._rng = np.random.default_rng(random_seed)
         self._buffer = StateBuffer(
-            num_games=1, history_length=history_length, screen_shape=screen_shape
+            num_games=1,
+            history_length=history_length,
+            observation_shape=screen_shape,
+            observation_dtype=np.uint8,
         )
         self.state = self.seen = self._buffer.states[0]
         self.start()

@@ -1,9 +1,9 @@
-"""Deep Q-learning by hand: NumPy, float64, loops; nothing here knows torch or the package."""
+"""Deep Q-learning by hand: NumPy, float64, loops; nothing here uses torch or the package."""
 
 import numpy as np
 import numpy.typing as npt
+from helpers import Array, convolve
 
-Array = npt.NDArray[np.float64]
 CONVOLUTIONS = ((8, 4), (4, 2), (3, 1))  # size, stride
 
 
@@ -38,11 +38,9 @@ class NaiveDQN:
     def values(self, state: npt.NDArray[np.uint8], weights: list[Array]) -> list[Array]:
         """All layers' outputs for one state, input first, Q-values last."""
         layers = [state / 255.0 - self.pixel_mean]
-        for i, (size, stride) in enumerate(CONVOLUTIONS):
+        for i, (_, stride) in enumerate(CONVOLUTIONS):
             layers.append(
-                np.maximum(
-                    convolve(layers[-1], weights[2 * i], weights[2 * i + 1], size, stride), 0
-                )
+                np.maximum(convolve(layers[-1], weights[2 * i], weights[2 * i + 1], stride), 0)
             )
         hidden = weights[6] @ layers[-1].reshape(-1) + weights[7]
         layers.append(np.maximum(hidden, 0))
@@ -120,15 +118,3 @@ class NaiveDQN:
             root = np.sqrt(self.mean_square[i] - self.mean[i] ** 2 + 0.01)
             self.weights[i] = self.weights[i] - 0.00025 * dw / root
         return float(np.mean(costs))
-
-
-def convolve(layer: Array, kernel: Array, bias: Array, size: int, stride: int) -> Array:
-    """Valid cross-correlation of (channels, h, w) with (filters, channels, size, size)."""
-    height = (layer.shape[1] - size) // stride + 1
-    width = (layer.shape[2] - size) // stride + 1
-    result = np.empty((len(kernel), height, width))
-    for y in range(height):
-        for x in range(width):
-            patch = layer[:, y * stride : y * stride + size, x * stride : x * stride + size]
-            result[:, y, x] = np.tensordot(kernel, patch, 3) + bias
-    return result

@@ -1,0 +1,89 @@
+"""Where the replay memory keeps its observations in the computer's memory."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import psutil
+
+from simple_dqn.environment import Observations
+from simple_dqn.errors import UserError
+
+_OTHER_BYTES_PER_STEP = 6  # action, reward and ending
+
+
+class ObservationsInMemory:
+    """One array of observations, and a buffer for those that are read.
+
+    This is the replay memory's `ObservationStore` on the CPU. The operating system hands the
+    memory out as the array is filled.
+
+    Attributes:
+        num_games: number of lanes.
+        lane_size: steps in a lane.
+        nbytes: bytes of the whole array.
+    """
+
+    def __init__(
+        self,
+        num_games: int,
+        lane_size: int,
+        observation_shape: tuple[int, ...],
+        observation_dtype: np.dtype[Any],
+    ) -> None:
+        """Allocate the array.
+
+        Raises:
+            UserError: the free memory is too small.
+        """
+        check_size(
+            num_games * lane_size,
+            observation_bytes(observation_shape, observation_dtype),
+            psutil.virtual_memory().available,
+        )
+        self.num_games, self.lane_size = num_games, lane_size
+        self._array: npt.NDArray[Any] = np.empty(
+            (num_games, lane_size, *observation_shape), observation_dtype
+        )
+        self.nbytes = self._array.nbytes
+        self._read: npt.NDArray[Any] = np.empty((0, 0, *observation_shape), observation_dtype)
+
+    def write(self, position: int, observations: Observations) -> None:
+        """Store one observation of every game; see `ObservationStore`."""
+        self._array[:, position] = observations
+
+    def read(
+        self,
+        games: npt.NDArray[np.int64],
+        positions: npt.NDArray[np.int64],
+        blank: npt.NDArray[np.bool_],
+    ) -> npt.NDArray[Any]:
+        """Return observations, valid until the next `read`; see `ObservationStore`."""
+        if self._read.shape[: games.ndim] != games.shape:
+            self._read = np.empty((*games.shape, *self._array.shape[2:]), self._array.dtype)
+        observations = self._array.reshape(-1, *self._array.shape[2:])
+        np.take(
+            observations, games * self.lane_size + positions, axis=0, out=self._read, mode="clip"
+        )
+        self._read[np.nonzero(blank)] = 0
+        return self._read
+
+
+def observation_bytes(observation_shape: tuple[int, ...], observation_dtype: npt.DTypeLike) -> int:
+    """Bytes of one observation."""
+    return int(np.prod(observation_shape)) * np.dtype(observation_dtype).itemsize
+
+
+def check_size(size: int, bytes_per_observation: int, free: int) -> None:
+    """Check that a replay memory of `size` steps fits into `free` bytes.
+
+    Raises:
+        UserError: the memory does not fit; the message tells which size would.
+    """
+    bytes_per_step = bytes_per_observation + _OTHER_BYTES_PER_STEP
+    if size * bytes_per_step > free:
+        raise UserError(
+            f"a replay memory of {size:,} steps takes {size * bytes_per_step / 1e9:.2f} GB, "
+            f"but {free / 1e9:.2f} GB are free; "
+            f"--replay_size {int(free * 0.9) // bytes_per_step} fits"
+        )

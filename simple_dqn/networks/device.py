@@ -1,0 +1,43 @@
+"""Where the network computes: finding the device and setting torch up for it."""
+
+import torch
+
+from simple_dqn.errors import UserError
+
+
+def find_device(backend: str | None, device_id: int) -> str:
+    """Name the device to compute on, `cpu` or `cuda:0`.
+
+    Args:
+        backend: `cpu`, `gpu`, or None for the GPU where there is one.
+        device_id: number of the GPU.
+
+    Raises:
+        UserError: a GPU was asked for that is not there.
+    """
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if backend == "cpu" or (backend is None and not gpus):
+        return "cpu"
+    if device_id >= gpus:
+        raise UserError(
+            f"there is no CUDA GPU {device_id} that torch {torch.__version__} can use "
+            f"({gpus} found); use --backend cpu, or install a CUDA build of torch"
+        )
+    return f"cuda:{device_id}"
+
+
+def prepare(device: str, num_threads: int) -> torch.device:
+    """Set torch up for fast and repeatable arithmetic, for the whole process.
+
+    Args:
+        device: see `find_device`.
+        num_threads: threads that compute on the CPU.
+    """
+    torch.set_num_threads(num_threads)
+    # The running averages of a dead filter's gradients shrink to denormal numbers and stay there,
+    # and arithmetic with denormal numbers is many times slower. They count as zero.
+    torch.set_flush_denormal(True)
+    if device != "cpu":  # by default torch rounds to TF32 and sums in any order
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.deterministic = True
+    return torch.device(device)

@@ -1,0 +1,105 @@
+"""What several test files need: parts with small settings, and slow twins in NumPy."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from simple_dqn.deep_q_network import DeepQNetwork
+from simple_dqn.environment import Environment, Observations, TimeStep
+from simple_dqn.memory.observations import ObservationsInMemory
+from simple_dqn.memory.prioritized import PrioritizedReplayMemory
+from simple_dqn.memory.returns import NStepReturn
+from simple_dqn.replay_memory import ObservationStore, ReplayMemory
+from simple_dqn.run import parts
+from simple_dqn.run.options import Settings
+
+Array = npt.NDArray[np.float64]
+
+
+def make_settings(**changes: Any) -> Settings:
+    """The options' defaults, but for those named."""
+    return Settings(game="pong", **changes)
+
+
+def make_memory(
+    *,
+    lane_size: int,
+    num_games: int = 1,
+    observation_shape: tuple[int, ...] = (1, 3),
+    observation_dtype: npt.DTypeLike = np.uint8,
+    store: ObservationStore | None = None,
+    prioritized: bool = False,
+    n_step: int = 1,
+    min_reward: float = -math.inf,
+    max_reward: float = math.inf,
+    **changes: Any,
+) -> ReplayMemory:
+    """A memory whose minibatch is as large as itself; rewards are not clipped."""
+    if store is None:
+        dtype = np.dtype(observation_dtype)
+        store = ObservationsInMemory(num_games, lane_size, observation_shape, dtype)
+    settings: dict[str, Any] = {
+        "observations": store,
+        "history_length": 4,
+        "batch_size": lane_size * num_games,
+        "n_step_return": NStepReturn(n_step, 0.5, min_reward, max_reward),
+    }
+    if prioritized:
+        settings |= {"priority_exponent": 0.6, "importance_exponent": lambda _: 0.4}
+        return PrioritizedReplayMemory(**settings | changes)
+    return ReplayMemory(**settings | changes)
+
+
+def make_network(
+    *,
+    num_actions: int = 3,
+    observation_shape: tuple[int, ...] = (36, 40),
+    num_threads: int = 1,
+    device: str = "cpu",
+    random_seed: int = 5,
+    **changes: Any,
+) -> DeepQNetwork:
+    """A network with the options' defaults, torch's own convolutions and minibatches of 8."""
+    settings = make_settings(**{"batch_size": 8, "native_kernels": False} | changes)
+    threads = parts.Threads(device, num_threads, 1)
+    return parts.make_network(settings, num_actions, observation_shape, threads, random_seed)
+
+
+class Recording(NamedTuple):
+    """Games as played; the time is the leading axis."""
+
+    observations: npt.NDArray[Any]  # (steps + 1, num_games, *observation_shape)
+    rewards: npt.NDArray[np.float32]  # (steps, num_games)
+    terminals: npt.NDArray[np.bool_]  # (steps, num_games)
+    game_overs: npt.NDArray[np.bool_]  # (steps, num_games)
+
+
+def record(first: Observations, steps: Sequence[TimeStep]) -> Recording:
+    """Put first observations and what followed together."""
+    observations, *others = (np.stack(part) for part in zip(*steps, strict=True))
+    return Recording(np.concatenate([first[None], observations]), *others)
+
+
+def play(environment: Environment, actions: npt.NDArray[np.int64], seed: int = 0) -> Recording:
+    """Play new games with actions (steps, num_games)."""
+    first = environment.restart(seed).copy()
+    steps = []
+    for step in actions:
+        environment.act(step)
+        steps.append(TimeStep(*(array.copy() for array in environment.observe())))
+    return record(first, steps)
+
+
+def convolve(inputs: Array, weight: Array, bias: Array, stride: int) -> Array:
+    """Valid cross-correlation of (channels, h, w) with (filters, channels, size, size)."""
+    size = weight.shape[-1]
+    height, width = ((side - size) // stride + 1 for side in inputs.shape[1:])
+    outputs = np.empty((len(weight), height, width))
+    for y in range(height):
+        for x in range(width):
+            patch = inputs[:, y * stride : y * stride + size, x * stride : x * stride + size]
+            outputs[:, y, x] = np.tensordot(weight, patch, 3) + bias
+    return outputs
