@@ -54,11 +54,7 @@ def record(
     game = find_game(settings)
     check_game(snapshot, game)
     path = video_file or root() / "videos" / f"{snapshot.path.stem}.mp4"
-    check_output(path, "--video_file", overwrite=settings.overwrite)
-    if record_sound_filename is not None:
-        check_output(record_sound_filename, "--record_sound_filename", overwrite=settings.overwrite)
-    if record_screen_path is not None:
-        check_writable(record_screen_path, "--record_screen_path")
+    _check_outputs(settings, path, record_screen_path, record_sound_filename)
     network = load_network(settings, snapshot)
     watched = parts.make_watched_game(
         settings,
@@ -95,6 +91,16 @@ def record(
         film.frames / FRAMES_PER_SECOND / seconds,
     )
     sys.stdout.write(f"{path}\n")
+
+
+def _check_outputs(
+    settings: Settings, film: Path, screens: Path | None, sound: Path | None
+) -> None:
+    check_output(film, "--video_file", overwrite=settings.overwrite)
+    if sound is not None:
+        check_output(sound, "--record_sound_filename", overwrite=settings.overwrite)
+    if screens is not None:
+        check_writable(screens, "--record_screen_path")
 
 
 def _play(watched: WatchedGame, games: int, keep: Callable[[Frame], None]) -> list[float]:
