@@ -9,7 +9,7 @@ import pytest
 
 from simple_dqn.statistics import COLUMNS
 
-REPOSITORY = Path(__file__).parent.parent
+REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGE = REPOSITORY / "simple_dqn"
 README = (REPOSITORY / "README.md").read_text()
 DOCUMENTS = sorted([REPOSITORY / "README.md", *REPOSITORY.glob("*/README.md")])
