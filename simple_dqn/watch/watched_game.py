@@ -1,7 +1,7 @@
 """One game as a person sees it: every frame and its sound, network and person taking turns.
 
-The commands play, record and nvis all go through `WatchedGame.frame`. The screens that the network
-sees there equal the screens of its training, byte for byte.
+The commands play, record and nvis all go through `WatchedGame.frame`. A game's screens are there,
+byte for byte, what they are in training.
 """
 
 from collections.abc import Iterator
@@ -194,7 +194,7 @@ class WatchedGame:
         )
         self._first = False
         luminance = self.console.luminance(self.frame_skip)
-        # A lost life does not blank the history, as in tests.
+        # As in tests, a lost life does not blank the history.
         self._buffer.add(to_screen(luminance, self._screen_shape)[None], np.array([False]))
         self._begin_step()
         return step
