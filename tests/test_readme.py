@@ -120,6 +120,5 @@ def test_no_shipped_file_is_in_the_way_of_the_commands(shipped: set[str]) -> Non
     for name in re.findall(r"snapshots/(\w+)\.safetensors", README):
         assert f"snapshots/{name}.safetensors" in shipped
         assert not {f"videos/{name}.mp4", f"results/{name}.html"} & shipped
-    quick_start = section("Quick start")
-    for game, label in re.findall(r"train\.sh (\w+) (\w+)", quick_start):
-        assert not {name for name in shipped if f"/{game}_{label}" in name}
+    for game, label in re.findall(r"train\.sh ([a-z_]+) (\w+)", README):
+        assert not {name for name in shipped if re.search(rf"/{game}_{label}[_.]", name)}
