@@ -87,15 +87,7 @@ class DeepQNetwork:
             return self._head.values(self._head.predictions(outputs)).float().cpu().numpy()
 
     def train(self, minibatch: Minibatch) -> None:
-        """Take one gradient step on a minibatch of transitions <s, a, r, s'>.
-
-            target  t = r                                        if s' is terminal
-                    t = r + discount_rate max_a' Q_target(s', a')    otherwise
-            loss      = sum of (t - Q(s, a))^2 / 2, the error t - Q(s, a) clipped
-
-        Mnih et al. 2015, algorithm 1. The gradient is the sum over the minibatch and its error is
-        clipped to [-1, 1], as in NeuralQLearner.lua (that is the Huber loss's gradient).
-        """
+        """Take one gradient step on a minibatch: bring it to the device, see `_gradient_step`."""
         self._step(
             torch.as_tensor(minibatch.prestates, device=self._device),
             torch.as_tensor(minibatch.actions, device=self._device),
@@ -118,12 +110,23 @@ class DeepQNetwork:
         poststates: Tensor,
         weights: Tensor,
     ) -> None:
-        """`train` on tensors of the device; a CUDA graph there, so nothing here may wait for it."""
+        """Take one gradient step on transitions <s, a, r, s'>.
+
+            target  t = r                                            if s' is terminal
+                    t = r + discount_rate max_a' Q_target(s', a')    otherwise
+            loss      = sum of (t - Q(s, a))^2 / 2, the error t - Q(s, a) clipped
+
+        Mnih et al. 2015, algorithm 1. The gradient is the sum over the minibatch and its error is
+        clipped to [-1, 1], as in NeuralQLearner.lua (that is the Huber loss's gradient).
+
+        NB! On a GPU these lines are one CUDA graph, so nothing here may wait for the device.
+        """
         with torch.no_grad():
-            targets = self._head.targets(self._next_value(poststates), returns, discounts)
+            next_values = self._next_value(poststates)
+            targets = self._head.targets(next_values, returns, discounts)
         self._network.train()
-        outputs = self._network(prestates)
-        losses, errors = self._head.losses(taken(outputs, actions), targets)
+        predictions = taken(self._network(prestates), actions)
+        losses, errors = self._head.losses(predictions, targets)
         loss = (weights * losses).sum()
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

@@ -1,43 +1,124 @@
-"""README says what is so: its columns, files and commands."""
+"""README and the documents in the folders say what is so: their columns, files, methods, links."""
 
+import ast
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from simple_dqn.run.command_line import COMMANDS
 from simple_dqn.statistics import COLUMNS
 
-REPOSITORY = Path(__file__).parent.parent
+REPOSITORY = Path(__file__).resolve().parent.parent
+PACKAGE = REPOSITORY / "simple_dqn"
 README = (REPOSITORY / "README.md").read_text()
+DOCUMENTS = sorted([REPOSITORY / "README.md", *REPOSITORY.glob("*/README.md")])
+
+# `file.py: method`, as the table of the algorithm and that of the improvements name a place.
+PLACES = sorted(set(re.findall(r"`([\w/]+\.py): ([\w.]+)`", README)))
+
+
+def section(title: str, document: str = README) -> str:
+    """What stands under a heading of the second level."""
+    return document.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def names_in(path: Path) -> set[str]:
+    """The functions, classes and `Class.method`s that a file defines."""
+    names = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            methods = [child for child in node.body if isinstance(child, ast.FunctionDef)]
+            names |= {f"{node.name}.{method.name}" for method in methods}
+    return names
+
+
+def test_readme_is_short() -> None:
+    assert len(README.encode()) <= 12_000
+    lines = README.splitlines()
+    assert len(lines) <= 230
+    assert [line for line in lines if len(line) > 100 and not line.startswith("|")] == []
 
 
 def test_columns_are_all_explained() -> None:
-    table = README.split("## The CSV")[1].split("##")[0]
-    rows = "".join(re.findall(r"^\| (.*?) \|", table, re.MULTILINE))
-    assert re.findall(r"`(\w+)`", rows) == list(COLUMNS)
+    table = section("The CSV", (REPOSITORY / "results" / "README.md").read_text())
+    assert re.findall(r"^\| `(\w+)` \| .+ \|$", table, re.MULTILINE) == list(COLUMNS)
 
 
-def test_files_are_there_and_all_named() -> None:
-    named = set(re.findall(r"`(\w+\.(?:py|csv|c))`", README.split("## Reading the code")[1]))
-    package = REPOSITORY / "simple_dqn"
-    there = {path.name for path in (*package.rglob("*.py"), *package.rglob("*.c*"))}
-    assert there - named == {"__init__.py", "__main__.py"}
-    assert {name for name in named if not name.startswith("test_")} <= there
-    for link in re.findall(r"\]\((?!http)([^)#]+)\)", README):
-        assert (REPOSITORY / link).exists(), link
+def test_algorithm_is_told_whole() -> None:
+    """The pseudo-code's steps and target, in its order, each with a place."""
+    rows = re.findall(r"^\| (.+) \| `([\w/]+\.py): [\w.]+` \|$", section("The algorithm"), re.M)
+    beginnings = ["initialize replay memory", "initialize action-value function", "observe initial"]
+    beginnings += ["select an action", "with probability ε", "otherwise select", "carry out"]
+    beginnings += ["observe reward", "store experience", "sample random", "calculate target"]
+    beginnings += ["train the Q network", "s = s'", "until terminated"]
+    assert len(rows) >= len(beginnings)
+    for (line, _), beginning in zip(rows, beginnings, strict=False):
+        assert line.startswith(beginning)
+
+
+@pytest.mark.parametrize(("file", "name"), PLACES)
+def test_places_are_there(file: str, name: str) -> None:
+    assert name in names_in(PACKAGE / file)
+
+
+def test_tree_is_there_and_whole() -> None:
+    """Each file and folder of the tree exists, and each of the package stands in it."""
+    cells = re.findall(r"^\| (`.+?`) \| ", section("The code"), re.MULTILINE)
+    named = {name for cell in cells for name in re.findall(r"`([\w./]+)`", cell)}
+    files = {path.name for path in PACKAGE.glob("*.py") if not path.name.startswith("__")}
+    folders = {f"{path.parent.name}/" for path in PACKAGE.glob("*/__init__.py")}
+    assert named == files | folders
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_links_are_there(document: Path) -> None:
+    for link in re.findall(r"\]\((?!http)([^)#]+)\)", document.read_text()):
+        assert (document.parent / link).exists(), link
 
 
 def test_every_deviation_is_told() -> None:
     """As many tags in the code as lines in the list."""
-    code = "".join(path.read_text() for path in (REPOSITORY / "simple_dqn").rglob("*.py"))
-    told = README.split("From the paper and DeepMind's code:")[1].split("From the original")[0]
-    assert code.count("Deviates: ") == len(re.findall(r"^- ", told, re.MULTILINE)) > 3
+    code = "".join(path.read_text() for path in PACKAGE.rglob("*.py"))
+    told = re.findall(r"^- ", section("Known differences"), re.MULTILINE)
+    assert code.count("Deviates: ") == len(told) > 3
 
 
-@pytest.mark.parametrize("script", sorted(set(re.findall(r"scripts/(\w+\.sh)", README))))
-def test_scripts_are_there(script: str) -> None:
-    path = REPOSITORY / "scripts" / script
-    assert path.stat().st_mode & 0o111
-    command = path.stem
-    assert command in COMMANDS or command == "check" or command.startswith("profile")
+def test_scripts_are_there() -> None:
+    named = set(re.findall(r"scripts/(\w+\.sh)", README))
+    named |= set(re.findall(r"^\| `(\w+\.sh)", section("Commands"), re.MULTILINE))
+    assert len(named) > 6
+    for script in named:
+        assert (REPOSITORY / "scripts" / script).stat().st_mode & 0o111, script
+
+
+@pytest.fixture
+def shipped() -> set[str]:
+    """The files that belong to the repository; a user's own may lie beside them."""
+    if not (REPOSITORY / ".git").exists():
+        pytest.skip("not a clone")
+    command = ["git", "-C", str(REPOSITORY), "ls-files"]
+    listed = subprocess.run(command, check=True, capture_output=True, text=True)
+    return set(listed.stdout.splitlines())
+
+
+def test_pictures_are_shown_and_small(shipped: set[str]) -> None:
+    shown = {
+        str((document.parent / link).resolve().relative_to(REPOSITORY))
+        for document in DOCUMENTS
+        for link in re.findall(r"!\[.+?\]\((.+?)\)", document.read_text())
+    }
+    pictures = {name for name in shipped if name.endswith((".png", ".gif", ".webp"))}
+    assert pictures == shown
+    assert all((REPOSITORY / name).stat().st_size <= 2_000_000 for name in pictures)
+
+
+def test_no_shipped_file_is_in_the_way_of_the_commands(shipped: set[str]) -> None:
+    """`record.sh`, `nvis.sh` and `train.sh` refuse to replace a file."""
+    for name in re.findall(r"snapshots/(\w+)\.safetensors", README):
+        assert f"snapshots/{name}.safetensors" in shipped
+        assert not {f"videos/{name}.mp4", f"results/{name}.html"} & shipped
+    for game, label in re.findall(r"train\.sh ([a-z_]+) (\w+)", README):
+        assert not {name for name in shipped if re.search(rf"/{game}_{label}[_.]", name)}

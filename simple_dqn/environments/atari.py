@@ -1,6 +1,6 @@
 """Atari 2600 games through the Arcade Learning Environment's vector engine (C++ threads).
 
-frame t+3, t+4 of an action      luminance       resized
+last two frames of a step        luminance       resized
 160 x 210 colours, twice   ->  max of both  ->  84 x 84 uint8   (Mnih et al. 2015, Methods,
                                                                  Preprocessing)
 """
@@ -21,7 +21,8 @@ class ALEEnvironment(Environment):
 
     Deviates: the maximum of two frames is taken on luminance and resized by area; DeepMind's code
     took it on RGB and resized bilinearly.
-    Deviates: a game starts with 0 to `random_starts` no-op frames, evenly; DeepMind's with 1 to 30.
+    Deviates: a game starts with 0 to `random_starts` no-op frames, each number as
+    likely as another; DeepMind's games start with 1 to 30.
     Deviates: a lost life does not cut the repetition of the current action short.
     """
 
@@ -39,20 +40,20 @@ class ALEEnvironment(Environment):
         lost_life_is_terminal: bool,
         max_frames: int,
     ) -> None:
-        """Load the ROM, which must be one that ALE knows (`games.find_game`).
+        """Load the ROM, which must be one that ALE knows (`roms.find_game`).
 
         Args:
             rom_path: a checked ROM file.
-            num_games: emulators.
-            num_threads: threads that run them.
+            num_games: number of emulators.
+            num_threads: number of threads that run the emulators.
             screen_shape: (height, width) of a screen.
             frame_skip: frames for which an action is repeated; the last two make the screen.
-            repeat_action_probability: that the emulator ignores an action for a frame.
+            repeat_action_probability: probability per frame that the last action is repeated.
             minimal_action_set: offer only the game's own actions, not all 18.
-            random_starts: most no-op frames at a game's start.
+            random_starts: largest number of no-op frames at a game's start.
             lost_life_is_terminal: learning sees a lost life as terminal (training); the game
                 itself goes on.
-            max_frames: a game is cut after so many frames, NO_LIMIT for never.
+            max_frames: number of frames after which a game is cut off; NO_LIMIT: never.
         """
         self.num_games = num_games
         self.observation_shape = screen_shape
@@ -104,7 +105,7 @@ class ALEEnvironment(Environment):
         """Wait for the emulators; see the base class."""
         screens, rewards, terminals, cuts, info = self._engine.recv()
         game_overs = terminals | cuts
-        lives = info["lives"]  # where a game ended: the next game's
+        lives = info["lives"]  # where a game ended, the lives of the next game
         if self._lost_life_is_terminal:
             terminals |= (lives < self._lives) & ~game_overs
         self._lives = lives

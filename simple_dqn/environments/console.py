@@ -1,4 +1,7 @@
-"""Atari games frame by frame in Python: slower than `ale_environment`, every frame at hand."""
+"""Atari games frame by frame, in Python.
+
+This is slower than the vector engine of `atari.py`, but each frame can be seen and heard.
+"""
 
 from pathlib import Path
 
@@ -16,7 +19,7 @@ class Console:
     Attributes:
         ale: the emulator.
         actions: legal actions, by number.
-        frames: played in this game, idle ones at its start not counted.
+        frames: number of frames played in this game, without the no-op frames at its start.
     """
 
     def __init__(
@@ -29,15 +32,15 @@ class Console:
         seed: int,
         sound: bool = False,
     ) -> None:
-        """Switch on; see `ALEEnvironment` for the arguments.
+        """Switch the console on.
 
         Args:
             rom_path: a checked ROM file.
-            repeat_action_probability: per frame.
-            minimal_action_set: only the game's own actions.
+            repeat_action_probability: probability per frame that the last action is repeated.
+            minimal_action_set: offer only the game's own actions, not all 18.
             color_averaging: ALE blends each frame with the one before, favouring the brighter.
-            seed: of the emulator's randomness, 31 bits.
-            sound: each frame's sound can be had.
+            seed: seed of the emulator's randomness, 31 bits.
+            sound: whether `ale` makes the sound of each frame.
         """
         ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
         self.ale = ale_py.ALEInterface()
@@ -55,7 +58,7 @@ class Console:
         )
 
     def start_game(self, noops: int) -> npt.NDArray[np.uint8]:
-        """Start a game with so many idle frames; return its luminance, uint8 (210, 160)."""
+        """Start a game with `noops` no-op frames; return its luminance, uint8 (210, 160)."""
         self.ale.reset_game()
         for _ in range(noops):
             self.ale.act(ale_py.Action.NOOP)
@@ -73,7 +76,11 @@ class Console:
         return float(reward)
 
     def luminance(self, frames: int) -> npt.NDArray[np.uint8]:
-        """What a step of so many frames shows of its last ones, uint8 (210, 160)."""
+        """Return what a step of `frames` frames shows, uint8 (210, 160).
+
+        This is the maximum of its last two frames; it is the last frame alone if the step has one
+        frame or if ALE averages colours.
+        """
         if frames > 1 and not self._color_averaging:
             return np.maximum(self._before, self._now)
         return self._now
@@ -153,7 +160,7 @@ class ConsoleEnvironment(Environment):
 
     def _switch_on(self, seed: int) -> None:
         seeds = np.random.SeedSequence(seed).generate_state(self.num_games) >> 1  # 31 bits
-        self._rngs = [np.random.default_rng(s) for s in seeds]  # games do not touch each other
+        self._rngs = [np.random.default_rng(s) for s in seeds]  # no game touches another
         self._consoles = [
             Console(**self._settings, seed=int(s))  # type: ignore[arg-type]
             for s in seeds

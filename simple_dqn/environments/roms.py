@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from simple_dqn.errors import UserError
 
-_FOR_TWO_PLAYERS = {"combat", "joust", "maze_craze", "warlords"}  # ALE has the ROM, not the game
+# ALE knows the ROMs of these games, but cannot play them.
+_FOR_TWO_PLAYERS = {"combat", "joust", "maze_craze", "warlords"}
 _HINT = "give a game's name (pong) or a ROM file that can be read"
 
 
@@ -31,10 +32,10 @@ def find_game(text: str, roms_dir: Path) -> Game:
 
     Args:
         text: `pong`, `SpaceInvaders`, `space_invaders`, `roms/pong.bin` or `ALE/Pong-v5`.
-        roms_dir: the user's ROMs; a file there wins over the one that comes with ale-py.
+        roms_dir: folder of the user's ROMs, which are used instead of those of ale-py.
 
     Raises:
-        UserError: no such game or file, or not a ROM that ALE knows.
+        UserError: there is no such game or file, or ALE does not know the ROM.
     """
     path = Path(text)
     try:

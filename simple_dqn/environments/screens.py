@@ -1,4 +1,4 @@
-"""A game's picture becomes a screen: luminance, resized. Pure functions."""
+"""How the picture of a game becomes a screen: its luminance, resized."""
 
 import cv2
 import numpy as np

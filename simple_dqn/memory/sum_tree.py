@@ -1,4 +1,4 @@
-"""A tree of sums: draws from many numbers in proportion to them, while they change."""
+"""A tree of sums: numbers are drawn in proportion to their size, and may change meanwhile."""
 
 import numpy as np
 import numpy.typing as npt
@@ -33,26 +33,26 @@ class SumTree:
         return sum(level.nbytes for level in self._levels)
 
     def __getitem__(self, leaves: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        """The numbers at these leaves."""
+        """Return the numbers at the given leaves."""
         return self._levels[0].reshape(-1)[leaves]
 
     def __setitem__(
         self, leaves: npt.NDArray[np.int64], numbers: npt.NDArray[np.float64] | float
     ) -> None:
-        """Change leaves. NB! Sums are added up anew, so that no rounding errors gather in them."""
+        """Change leaves. NB! Sums are computed anew, so that no rounding errors add up."""
         self._levels[0].reshape(-1)[leaves] = numbers
         for level, above in zip(self._levels, self._levels[1:], strict=False):
             leaves = np.unique(leaves // _BRANCHES)
             above.reshape(-1)[leaves] = level[leaves].sum(axis=1)
 
     def find(self, sums: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-        """The leaves at which the running sum of all leaves first exceeds the given sums.
+        """Return the leaves at which the running sum over all leaves first exceeds the given sums.
 
         Args:
             sums: (n,), from 0 to below `total`, which is above 0.
 
         Returns:
-            int64 (n,); none of these leaves is 0.
+            int64 (n,), indexes of leaves whose numbers are above 0.
         """
         nodes = np.zeros(len(sums), np.int64)
         for level in reversed(self._levels):

@@ -9,11 +9,11 @@ _WARM_UPS = 3  # calls before the capture; libraries choose their kernels in the
 
 
 class CudaGraph:
-    """Calls `function`, which works in place on tensors of the GPU and returns nothing.
+    """Calls a function that works in place on tensors of the GPU and returns nothing.
 
-    The first calls run as usual; the next one is captured, and from then on the graph is replayed
-    on copies of the inputs. Shapes must stay as they are, and so must the tensors that `function`
-    holds itself. Nothing waits for the GPU.
+    The first calls run as usual, and the next call is captured as a graph. From then on the graph
+    is replayed on copies of the inputs. The shapes of the inputs must not change, and the tensors
+    that the function itself holds must not be replaced. Nothing waits for the GPU.
     """
 
     def __init__(self, function: Callable[..., None]) -> None:

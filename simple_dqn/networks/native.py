@@ -1,7 +1,9 @@
-"""The CPU's own kernels: `convolutions.c` compiled for one network, used from torch.
+"""Kernels for the CPU: `convolutions.c`, compiled for one network and called from torch.
 
-PyTorch's own convolutions do the same work on a GPU, in other types than float32 and where there
-is no C compiler; with these an update takes about 0.6 of the time (README, Speed).
+The kernels are a guest: `run/parts.py` chooses `NativeQNetwork` and `NativeRMSProp` where kernels
+can do the work, and no other module knows of them. Elsewhere (on a GPU, in other types than
+float32, without a C compiler) PyTorch's own convolutions do the same work. With the kernels an
+update takes about 0.6 of the time that it takes with PyTorch's (results/README.md, Speed).
 """
 
 import contextlib
@@ -27,7 +29,7 @@ from simple_dqn.networks.optimizers import GravesRMSProp
 
 logger = logging.getLogger(__name__)
 
-_STATES_AT_ONCE = 4  # whose gradients are summed by one thread
+_STATES_AT_ONCE = 4  # states whose gradients one thread sums up
 _SOURCE = Path(__file__).with_name("convolutions.c")
 # No -ffast-math: square roots and quotients are exact, sums run in the order written.
 _FLAGS = [
@@ -53,7 +55,7 @@ class Kernels:
     def __init__(
         self, library: ctypes.CDLL, shapes: list[dict[str, int]], num_threads: int
     ) -> None:
-        """Take over a library compiled for these shapes; see `compile_kernels`."""
+        """Take over a library that was compiled for these shapes, see `compile_kernels`."""
         self._library = library
         self._num_threads = num_threads
         outputs = [s["rows"] * s["columns"] * s["filters"] for s in shapes]
@@ -62,16 +64,16 @@ class Kernels:
         self._floats_of_scratch = sum(outputs)
 
     def place(self, layer: int, weight: Tensor) -> Tensor:
-        """The weight of a convolution stored as the kernels want it: filters side by side."""
+        """Return a convolution's weight in the order that the kernels read: filter last."""
         order = (1, 2, 3, 0) if layer == 0 else (2, 3, 1, 0)
         return weight.permute(order).contiguous().permute([order.index(axis) for axis in range(4)])
 
     def features(self, states: Tensor, parameters: Sequence[Tensor]) -> Tensor:
-        """What the convolutions make of states, differentiable by the parameters.
+        """Run states through all convolutions; gradients flow back to the parameters.
 
         Args:
             states: uint8 (n, history, height, width).
-            parameters: weight and bias of each convolution in turn; see `place`.
+            parameters: weight and bias of each convolution in turn, stored as `place` says.
 
         Returns:
             float32 (n, num_features), the last layer's outputs in the order (filter, row, column).
@@ -84,7 +86,7 @@ class Kernels:
     def forward(
         self, states: Tensor, parameters: Sequence[Tensor], *, keep: bool
     ) -> tuple[Tensor, Tensor]:
-        """Features and, kept for `backward`, the inputs and outputs of all layers."""
+        """Return the features, and the layers' inputs and outputs if `backward` will need them."""
         assert states[0].is_contiguous()
         number = len(states)
         features = torch.empty(number, self.num_features)
@@ -99,7 +101,7 @@ class Kernels:
     def backward(
         self, dfeatures: Tensor, parameters: Sequence[Tensor], kept: Tensor
     ) -> tuple[Tensor, ...]:
-        """The gradients of the parameters, given the gradient of the features."""
+        """Return the gradients of the parameters, given the gradient of the features."""
         dfeatures = dfeatures.contiguous()
         number = len(dfeatures)
         turned = [weight.permute(2, 3, 0, 1).contiguous() for weight in parameters[2::2]]
@@ -124,13 +126,15 @@ class Kernels:
         n: Sequence[Tensor],
         *constants: float,
     ) -> None:
-        """One step of `GravesRMSProp`; the four of a parameter must be stored in one order.
+        """Take one step of `GravesRMSProp`.
+
+        NB! A parameter and its three tensors must be stored in the same order.
 
         Args:
-            parameters: float32, changed in place.
-            dw: their gradients.
-            g: mean gradients, changed in place.
-            n: mean squared gradients, changed in place.
+            parameters: float32 tensors, changed in place.
+            dw: gradient of each parameter.
+            g: mean gradient of each parameter, changed in place.
+            n: mean squared gradient of each parameter, changed in place.
             constants: decay rate, learning rate, min. squared gradient.
         """
         groups = (parameters, dw, g, n)
@@ -215,9 +219,16 @@ def compile_kernels(
     screen_shape: tuple[int, int],
     num_threads: int,
 ) -> Kernels | None:
-    """Compile `convolutions.c` for a network, or find it compiled; None where that fails.
+    """Compile `convolutions.c` for a network, or load it from the cache; None if neither works.
 
-    The result is kept in `$XDG_CACHE_HOME/simple_dqn` (`~/.cache/simple_dqn`).
+    The compiled library is kept in `$XDG_CACHE_HOME/simple_dqn`, by default
+    `~/.cache/simple_dqn`.
+
+    Args:
+        convolutions: layers of the network.
+        history_length: screens in a state.
+        screen_shape: (height, width).
+        num_threads: threads that the kernels use.
     """
     shapes = _shapes(convolutions, history_length, screen_shape)
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
@@ -240,7 +251,7 @@ def compile_kernels(
 
 
 def _load(command: list[str]) -> ctypes.CDLL:
-    """Load what the command compiles, from the cache if it is there and whole."""
+    """Load the library that the command compiles; from the cache, if it is there and whole."""
     made_from = [*command, _SOURCE.read_text(), platform.node(), _processor()]
     digest = hashlib.sha256("\n".join(made_from).encode()).hexdigest()
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "simple_dqn"
@@ -256,9 +267,9 @@ def _load(command: list[str]) -> ctypes.CDLL:
 
 
 def _compile(command: list[str]) -> None:
-    """Compile for threads, those of the OpenMP library that torch has loaded, or else for one.
+    """Compile with OpenMP, so that the kernels run on torch's own threads; else for one thread.
 
-    With threads of their own, kernels and torch would wake and hinder each other at each layer.
+    With threads of their own, the kernels and torch would hinder each other at every layer.
     """
     try:
         subprocess.run([*command, "-fopenmp"], check=True, capture_output=True, text=True)
@@ -270,7 +281,7 @@ def _compile(command: list[str]) -> None:
 def _shapes(
     convolutions: Sequence[Convolution], history_length: int, screen_shape: tuple[int, int]
 ) -> list[dict[str, int]]:
-    """The fields of `Layer` in convolutions.c for each layer."""
+    """Return the fields of the C struct `Layer` for each layer."""
     shapes = []
     channels, (height, width) = history_length, screen_shape
     for index, (filters, size, stride) in enumerate(convolutions):
@@ -297,7 +308,7 @@ def _shapes(
 
 
 def _processor() -> str:
-    """What `-march=native` goes by: the processor's model and features."""
+    """Return the processor's model and features, which decide what `-march=native` compiles."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

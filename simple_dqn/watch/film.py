@@ -17,11 +17,11 @@ from simple_dqn.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-_AAC_RATE = 48_000  # AAC knows only certain rates
+_AAC_RATE = 48_000  # samples per second; AAC allows only certain rates
 
 
 class Facts(NamedTuple):
-    """What a film file says of itself when it is opened again."""
+    """What the file of a film tells when it is opened: frames, seconds, seconds of sound."""
 
     frames: int
     seconds: float
@@ -38,9 +38,9 @@ class Film:
         """Begin a film.
 
         Args:
-            path: of the finished file; until then `<name>.part` stands beside it.
-            frames_per_second: of the pictures.
-            sample_rate: of the sound, in samples per second.
+            path: file of the finished film; until then the film grows in `<name>.part` beside it.
+            frames_per_second: pictures per second.
+            sample_rate: samples of sound per second.
 
         Raises:
             UserError: the file cannot be written.
@@ -50,7 +50,7 @@ class Film:
         self._part = path.with_name(f"{path.name}.part")
         self._rate, self._sample_rate = frames_per_second, sample_rate
         self._samples = 0
-        self._video: Any = None  # its size comes with the first picture
+        self._video: Any = None  # made when the first picture tells its size
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._container = av.open(
@@ -65,7 +65,7 @@ class Film:
         """Append a frame.
 
         Args:
-            picture: uint8 (height, width, 3), RGB, even numbers of pixels.
+            picture: uint8 (height, width, 3), RGB; height and width are even.
             sound: uint8 (samples,), 128 is silence.
         """
         if self._video is None:
@@ -112,10 +112,10 @@ class Film:
             self._part.unlink(missing_ok=True)
 
     def _check(self) -> None:
-        """Open what was written.
+        """Open the written file and compare it with what was filmed.
 
         Raises:
-            UserError: frames or seconds are missing.
+            UserError: frames or seconds are missing in the file.
         """
         facts = read_facts(self._part)
         wrong = max(abs(facts.seconds - self._seconds), abs(facts.sound_seconds - self._seconds))
@@ -131,10 +131,10 @@ class Film:
 
 
 def read_facts(path: Path) -> Facts:
-    """Open a film and count what is in it.
+    """Open a film; return its numbers of frames and seconds.
 
     Raises:
-        UserError: it cannot be opened.
+        UserError: the film cannot be opened.
     """
     try:
         with av.open(str(path)) as container:
@@ -151,10 +151,10 @@ def read_facts(path: Path) -> Facts:
 
 
 def write_picture(path: Path, picture: npt.NDArray[np.uint8]) -> None:
-    """Write a PNG of uint8 (height, width, 3), RGB.
+    """Write a picture, uint8 (height, width, 3), RGB, as a PNG.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: the file cannot be written.
     """
     coded, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     assert coded

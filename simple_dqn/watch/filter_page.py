@@ -1,4 +1,4 @@
-"""The page of filters: for each the state that excites it most, and what in that state does."""
+"""The page of filters: the state that excites each filter most, and the pixels that do so."""
 
 import base64
 import html
@@ -16,11 +16,11 @@ class FilterView(NamedTuple):
     """A filter and what excites it.
 
     Attributes:
-        layer: from 0.
-        filter: within the layer, from 0.
-        activation: the highest, after the ReLU.
-        field: the pixels that it saw then.
-        state: uint8 (history, height, width).
+        layer: number of the convolution, from 0.
+        filter: number of the filter within the layer, from 0.
+        activation: the highest activation of the filter, after the ReLU.
+        field: the pixels that the filter sees where it has this activation.
+        state: uint8 (history, height, width), the state in which the filter has it.
         projection: float32 (history, height, width), the activation's guided gradient.
     """
 
@@ -35,12 +35,12 @@ class FilterView(NamedTuple):
 def view_filters(
     network: GuidedNetwork, states: npt.NDArray[np.uint8], filters_per_layer: int | None
 ) -> Iterator[FilterView]:
-    """Find what excites the filters, the most active of each layer first.
+    """Find what excites the filters, the most active filter of each layer first.
 
     Args:
-        network: to look into.
-        states: uint8 (n, history, height, width), to choose from.
-        filters_per_layer: so many of each layer; None: all.
+        network: the network whose filters are viewed.
+        states: uint8 (n, history, height, width), the states to choose from.
+        filters_per_layer: number of filters of each layer; None: all.
     """
     for layer, strongest in enumerate(network.strongest(states)):
         projections = network.project_filters(states, layer, strongest)
@@ -62,7 +62,7 @@ def time_colours(screens: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """The last three screens as red (oldest), green and blue; what did not move is grey.
 
     Args:
-        screens: uint8 (history, height, width); fewer than three: the first is repeated.
+        screens: uint8 (history, height, width); of fewer than three screens the first is repeated.
 
     Returns:
         uint8 (height, width, 3), RGB.
@@ -73,14 +73,14 @@ def time_colours(screens: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def gradient_picture(projection: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    """Time colours of a gradient: grey is 0, the largest size is black or full colour."""
+    """Show a gradient in time colours: 0 is grey, the largest values are black or full colour."""
     largest = np.abs(projection).max()
     scaled = projection / largest if largest > 0 else projection
     return time_colours((127.5 + 127.5 * scaled).round().astype(np.uint8))
 
 
 def write_page(title: str, subtitle: str, views: list[FilterView]) -> str:
-    """Make the page: one HTML text with all pictures in it."""
+    """Make the page: one HTML text that holds all pictures."""
     sections = []
     for layer in sorted({view.layer for view in views}):
         figures = "\n".join(_figure(view) for view in views if view.layer == layer)

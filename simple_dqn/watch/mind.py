@@ -1,4 +1,4 @@
-"""The network's mind as a picture: Q-values, their recent past, the state, what the choice saw."""
+"""The network's mind as a picture: its Q-values, their course, and what it sees and looks at."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 Picture = npt.NDArray[np.uint8]
 Saliency = npt.NDArray[np.float32]
 
-WIDTH, HEIGHT = 360, 420  # of the panel, pixels
-_SECONDS = 8  # of value shown
+WIDTH, HEIGHT = 360, 420  # pixels of the panel
+_SECONDS = 8  # length of the curve
 _BACK, _GRID, _TEXT = (24, 24, 28), (70, 70, 76), (222, 222, 222)
 _BAR, _CHOSEN = (92, 112, 140), (255, 158, 52)
 _HEAT = np.array([0, 220, 255], np.float32)
@@ -33,12 +33,12 @@ class Mind:
         network: "DeepQNetwork",
         guided: "GuidedNetwork",
     ) -> None:
-        """Look into the network.
+        """Prepare to look into a network.
 
         Args:
-            game: that it plays, or would.
-            network: knows the Q-values.
-            guided: the same network.
+            game: the game that the network plays, or would play if no person did.
+            network: the network that gives the Q-values.
+            guided: the same network, prepared for guided backpropagation.
         """
         self._game, self._network, self._guided = game, network, guided
         self._panel = MindPanel(game.action_meanings, FRAMES_PER_SECOND / game.frame_skip)
@@ -46,10 +46,10 @@ class Mind:
         self._saliency = np.zeros(game.state.shape, np.float32)
 
     def beside(self, picture: Picture) -> Picture:
-        """The game, what the choice looked at laid over it, and the panel at its right.
+        """Lay the pixels that speak for the action over the game, and put the panel at its right.
 
         Args:
-            picture: uint8 (210, 160, 3), the console's.
+            picture: uint8 (210, 160, 3), the picture of the console.
 
         Returns:
             uint8 (420, 1000, 3).
@@ -58,7 +58,7 @@ class Mind:
         if game.decisions != self._decision:
             self._decision = game.decisions
             values = self._network.predict(game.seen[None])[0]
-            # Beside a person's play: what the network would do.
+            # While a person plays, the panel shows what the network would do.
             action = int(values.argmax()) if game.person_plays else game.action
             self._saliency = np.abs(self._guided.project_action(game.seen, action))
             self._saliency /= max(float(self._saliency.max()), 1e-12)
@@ -71,7 +71,7 @@ class MindPanel:
     """Draws the panel beside a game; one `update` per step of the network."""
 
     def __init__(self, action_meanings: Sequence[str], steps_per_second: float) -> None:
-        """Prepare for these actions."""
+        """Prepare to draw a game with these actions."""
         self._names = list(action_meanings)
         self._values: deque[float] = deque(maxlen=int(_SECONDS * steps_per_second))
         self._lowest, self._highest = np.inf, -np.inf
@@ -88,12 +88,13 @@ class MindPanel:
 
         Args:
             values: float32 (num_actions,), Q-values.
-            action: the one chosen.
+            action: number of the chosen action.
             state: uint8 (history, height, width).
-            saliency: float32 (history, height, width), 0 to 1, of the chosen action.
+            saliency: float32 (history, height, width), 0 to 1: how much each pixel speaks for the
+                chosen action.
         """
         self._values.append(float(values.max()))
-        # The scale only widens, so that bars of one moment compare with another's.
+        # The scale only widens, so that bars of different moments can be compared.
         self._lowest = min(self._lowest, float(values.min()))
         self._highest = max(self._highest, float(values.max()))
         self.picture = np.full((HEIGHT, WIDTH, 3), _BACK, np.uint8)
@@ -104,7 +105,7 @@ class MindPanel:
     def _draw_values(
         self, values: npt.NDArray[np.float32], action: int, top: int, bottom: int
     ) -> None:
-        """A bar for each action from the lowest value seen to its own; the chosen one shines."""
+        """Draw a bar for each action, from the lowest value so far; the chosen action is orange."""
         row = min(30.0, (bottom - top) / len(values))
         span = max(self._highest - self._lowest, 1e-6)
         left, right = 118, WIDTH - 58
@@ -119,7 +120,7 @@ class MindPanel:
             self._write(f"{float(value):.2f}", right + 6, high - int((row - 14) / 2), size)
 
     def _draw_past(self, top: int, bottom: int) -> None:
-        """The best value over the last seconds, newest right."""
+        """Draw the highest Q-value over the last seconds, the newest at the right."""
         left, right = 8, WIDTH - 8
         cv2.rectangle(self.picture, (left, top), (right, bottom), _GRID, 1)
         if len(self._values) > 1:
@@ -134,7 +135,7 @@ class MindPanel:
             self._write(text, left, bottom + 14, 0.36)
 
     def _draw_state(self, state: Picture, saliency: Saliency, top: int) -> None:
-        """The screens that the network sees, oldest left, with what the choice looked at."""
+        """Draw the screens of the state, the oldest at the left, each with its saliency."""
         number = len(state)
         side = min(84, (WIDTH - 16) // number - 4)
         for index in range(number):
@@ -153,7 +154,7 @@ def lay_over(picture: Picture, saliency: Saliency) -> Picture:
 
     Args:
         picture: uint8 (height, width, 3), RGB.
-        saliency: float32, 0 to 1, of any size; resized to the picture's.
+        saliency: float32 (h, w), 0 to 1; it is resized to the size of the picture.
 
     Returns:
         uint8 (height, width, 3).

@@ -1,4 +1,4 @@
-"""Playing: what keys do, whoever shows the pictures."""
+"""A person plays: what the keys do, in a window and in a terminal alike."""
 
 import time
 from collections.abc import Callable, Collection
@@ -12,20 +12,20 @@ from simple_dqn.watch.watched_game import FRAMES_PER_SECOND, Frame, Step, Watche
 
 SPEEDS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 _DIRECTIONS = ("UP", "DOWN", "RIGHT", "LEFT", "FIRE")  # in the order of ALE's names: UPRIGHTFIRE
-_LATEST = 0.1  # seconds; who is later than this does not hurry to catch up
+_LATEST = 0.1  # seconds; after a longer delay the game does not hurry to catch up
 
 
 class Display(Protocol):
     """Where a game is shown and keys are pressed: `Window` or `Terminal`."""
 
     def poll(self) -> tuple[list[str], Collection[str]]:
-        """Keys pressed since the last call, and which of `_DIRECTIONS` are held down now."""
+        """Return the keys pressed since the last call, and the `_DIRECTIONS` held down now."""
 
     def show(self, picture: npt.NDArray[np.uint8], lines: Collection[str]) -> None:
         """Show a picture, uint8 (height, width, 3), and lines of text below it."""
 
     def sound(self, samples: npt.NDArray[np.uint8], volume: float) -> None:
-        """Let a frame's sound be heard, at a volume from 0 to 1."""
+        """Play the sound of a frame, at a volume from 0 to 1."""
 
 
 class Play:
@@ -43,12 +43,12 @@ class Play:
         """Prepare to play a game that has started.
 
         Args:
-            game: on its console.
-            display: shows it.
-            beside: puts the network's mind beside a picture (`Mind.beside`); None: there is no
-                network to give the game back to.
-            show_mind: from the start.
-            on_step: told of each step.
+            game: the game that is played.
+            display: where the game is shown.
+            beside: function that puts the network's mind beside a picture (`Mind.beside`); None:
+                there is no network, and the person always plays.
+            show_mind: whether the mind is shown from the start.
+            on_step: function that is given each step.
         """
         self._game = game
         self._display = display
@@ -92,7 +92,7 @@ class Play:
             time.sleep(max(0.0, due - time.perf_counter()))
 
     def press(self, key: str) -> None:
-        """Do what a key says; others do nothing.
+        """Do what a key stands for; a key without a meaning does nothing.
 
         While the person plays, w, a, s and d steer, so that only - and + change the speed.
         """
@@ -145,7 +145,7 @@ class Play:
         return frame
 
     def _lines(self) -> list[str]:
-        """Who plays and how it goes; which keys there are."""
+        """Return two lines: who plays and how the game stands; which keys there are."""
         game = self._game
         lives = game.console.ale.lives()
         status = [
@@ -171,13 +171,14 @@ class Play:
 
 
 def action_of(held: Collection[str], action_meanings: list[str]) -> int:
-    """The action that fits the held directions best.
+    """Choose the action that fits the held directions best.
 
-    A game without up and down takes them as right and left, as Pong's paddle moves.
+    In a game without up and down, up counts as right and down as left: in Pong, RIGHT moves the
+    paddle up.
 
     Args:
-        held: of `_DIRECTIONS`.
-        action_meanings: ALE's names of the actions that there are.
+        held: directions held down, out of `_DIRECTIONS`.
+        action_meanings: ALE's names of the game's actions, by number.
 
     Returns:
         The action's number.

@@ -26,7 +26,7 @@ else:
 _KEY = re.compile(r"\x1b[\[O][0-9;]*[A-Za-z~]|.", re.DOTALL)  # an escape sequence or a character
 _ARROWS = {"A": "UP", "B": "DOWN", "C": "RIGHT", "D": "LEFT"}
 _LETTERS = {"w": "UP", "a": "LEFT", "s": "DOWN", "d": "RIGHT", " ": "FIRE"}
-_HELD_SECONDS = 0.15  # a terminal tells of presses alone; repeats come more often than this
+_HELD_SECONDS = 0.15  # a terminal reports presses only; a held key repeats within this time
 _SECONDS_BETWEEN_PICTURES = 1 / 30
 
 
@@ -37,7 +37,7 @@ class Terminal:
         """Take over the terminal.
 
         Raises:
-            UserError: standard input or output is none.
+            UserError: standard input or output is no terminal.
         """
         if not HAS_TERMINALS:
             raise UserError("--display terminal needs a POSIX terminal; leave the option out")
@@ -54,7 +54,7 @@ class Terminal:
         self._write("\x1b[?1049h\x1b[?25l")  # the other screen, without a cursor
 
     def poll(self) -> tuple[list[str], Collection[str]]:
-        """Keys pressed since the last call, and directions pressed lately."""
+        """Return the keys pressed since the last call, and the directions pressed lately."""
         pressed: list[str] = []
         now = time.perf_counter()
         if select.select([sys.stdin], [], [], 0)[0]:
@@ -68,7 +68,7 @@ class Terminal:
         return pressed, set(self._held)
 
     def show(self, picture: npt.NDArray[np.uint8], lines: Collection[str]) -> None:
-        """Draw a picture as large as fits with lines of text below."""
+        """Draw a picture as large as the terminal allows, with lines of text below."""
         now = time.perf_counter()
         if now < self._next_picture:
             return
@@ -79,7 +79,7 @@ class Terminal:
         self._write(f"\x1b[H{drawn}{text}\x1b[J")
 
     def sound(self, samples: npt.NDArray[np.uint8], volume: float) -> None:
-        """Terminals are silent."""
+        """Do nothing: terminals are silent."""
 
     def close(self) -> None:
         """Give the terminal back as it was."""
@@ -93,13 +93,13 @@ class Terminal:
 
 
 def draw(picture: npt.NDArray[np.uint8], columns: int, rows: int, *, true_colour: bool) -> str:
-    """A picture as half-block characters.
+    """Turn a picture into half-block characters.
 
     Args:
         picture: uint8 (height, width, 3), RGB.
-        columns: of the terminal; each is one pixel.
-        rows: of the terminal; each is two pixels.
-        true_colour: 16 million colours, else xterm's 256.
+        columns: columns of the terminal; each shows one pixel.
+        rows: rows of the terminal; each shows two pixels.
+        true_colour: use 16 million colours; if False, xterm's 256 colours.
     """
     height, width = picture.shape[:2]
     scale = min(columns / width, 2 * max(rows, 1) / height)

@@ -1,7 +1,7 @@
 """One game as a person sees it: every frame and its sound, network and person taking turns.
 
-Playing, filming and visualising all go through `WatchedGame.frame`; what the network sees meanwhile
-is byte for byte what it was trained on.
+The commands play, record and nvis all go through `WatchedGame.frame`. A game's screens are there,
+byte for byte, what they are in training.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from simple_dqn.environments.screens import to_screen
 from simple_dqn.state_buffer import StateBuffer
 
 FRAMES_PER_SECOND = 60
-SAMPLES_PER_FRAME = 512  # of sound, 8 bits, mono
+SAMPLES_PER_FRAME = 512  # samples of sound, 8 bits each, mono
 SAMPLE_RATE = FRAMES_PER_SECOND * SAMPLES_PER_FRAME
 
 
@@ -31,19 +31,19 @@ def widen(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         uint8 (2 * height, 4 * width, 3).
     """
     height, width = picture.shape[:2]
-    # Exact repetition of pixels.
+    # INTER_NEAREST repeats the pixels exactly.
     return cv2.resize(picture, (4 * width, 2 * height), interpolation=cv2.INTER_NEAREST)  # type: ignore[return-value]
 
 
 class Step(NamedTuple):
     """What the replay memory keeps of a step, and who played it."""
 
-    first: bool  # of its game
-    screen: npt.NDArray[np.uint8]  # (height, width), seen before acting
-    action: int  # in most of its frames
+    first: bool  # the first step of its game
+    screen: npt.NDArray[np.uint8]  # (height, width), the latest one before the action
+    action: int  # the action of most of the step's frames
     reward: float
     terminal: bool  # a life was lost or the game ended
-    by_person: bool
+    by_person: bool  # a person chose the action
 
 
 class Frame(NamedTuple):
@@ -52,8 +52,8 @@ class Frame(NamedTuple):
     Attributes:
         picture: uint8 (210, 160, 3), RGB.
         sound: uint8 (512,), 128 is silence.
-        step: the step that ended with this frame, if one did.
-        game_over: the game ended; `start` begins the next.
+        step: the step that ended with this frame; None: a step is under way.
+        game_over: whether the game ended; `start` begins the next one.
     """
 
     picture: npt.NDArray[np.uint8]
@@ -67,14 +67,14 @@ class WatchedGame:
 
     Attributes:
         console: the emulator.
-        action_meanings: names of the actions.
-        frame_skip: frames of a step.
+        action_meanings: names of the actions, by number.
+        frame_skip: frames in a step.
         state: uint8 (history, height, width), what the network sees now.
-        seen: likewise, what it saw when the step under way began.
-        action: of the step under way.
-        score: of the game so far.
-        person_plays: whether the next step is the person's.
-        decisions: steps begun.
+        seen: uint8 (history, height, width), what it saw when the current step began.
+        action: number of the current step's action.
+        score: sum of the current game's rewards so far.
+        person_plays: whether a person plays the next step.
+        decisions: number of steps begun, in all games together.
     """
 
     def __init__(
@@ -93,15 +93,15 @@ class WatchedGame:
         """Start the first game.
 
         Args:
-            console: with sound.
-            network: chooses actions while no person plays; None: the person always does.
+            console: an emulator that makes sound.
+            network: chooses the actions while no person plays; None: a person always plays.
             history_length: screens in a state.
             screen_shape: (height, width) of a screen.
-            frame_skip: frames of a step.
-            exploration_rate: of the network.
-            random_starts: most idle frames at a game's start.
-            max_frames: the game is cut off after so many; None: never.
-            random_seed: of idle frames and exploration.
+            frame_skip: frames in a step.
+            exploration_rate: probability that a step of the network is random.
+            random_starts: largest number of no-op frames at a game's start.
+            max_frames: number of frames after which a game is cut off; None: never.
+            random_seed: seed of the no-op frames and of the exploration.
         """
         self.console = console
         self.action_meanings = [action.name for action in console.actions]
@@ -135,7 +135,7 @@ class WatchedGame:
         """Play a frame.
 
         Args:
-            action: of the person; without meaning while the network plays.
+            action: number of the person's action; it has no effect while the network plays.
         """
         ale = self.console.ale
         if self._frames == 0:
@@ -156,7 +156,7 @@ class WatchedGame:
         return Frame(ale.getScreenRGB(), ale.getAudio(), step, bool(game_over))
 
     def frames(self) -> Iterator[Frame]:
-        """The network's frames to the end of the game."""
+        """Yield the frames of the network's play until the game ends."""
         while True:
             frame = self.frame(0)
             yield frame
@@ -181,7 +181,7 @@ class WatchedGame:
         self._lives = self.console.ale.lives()
 
     def _end_step(self) -> Step:
-        """Keep the step and let the network see its last screen."""
+        """Return the step that ends now, and add its screen to the state."""
         ale = self.console.ale
         terminal = ale.game_over() or ale.lives() < self._lives
         step = Step(
@@ -194,7 +194,7 @@ class WatchedGame:
         )
         self._first = False
         luminance = self.console.luminance(self.frame_skip)
-        # In tests, as here, a lost life does not blank the history.
+        # As in tests, a lost life does not blank the history.
         self._buffer.add(to_screen(luminance, self._screen_shape)[None], np.array([False]))
         self._begin_step()
         return step

@@ -30,7 +30,7 @@ _STEERING = {
     pygame.K_s: "DOWN",
     pygame.K_d: "RIGHT",
 }
-# SDL's drivers without a screen; it takes one where it finds nothing better, unless asked for.
+# SDL's drivers without a screen. SDL takes one of them by itself where it finds no screen.
 _UNSEEN = {"dummy", "offscreen"}
 _TEXT, _DIM, _BACK = (230, 230, 230), (150, 150, 155), (16, 16, 18)
 _BAR = 46  # pixels below the picture for two lines of text
@@ -68,11 +68,11 @@ class Window:
         except pygame.error as error:
             raise UserError(f"no display for a window ({error}): {instead}") from error
         if pygame.display.get_driver() == "x11":
-            # With its renderer SDL makes a new window for each size; keys pressed then are lost.
+            # With its own renderer SDL makes a new window for each new size, and loses keys then.
             os.environ.setdefault("SDL_FRAMEBUFFER_ACCELERATION", "0")
         pygame.font.init()
         self._shape: tuple[int, ...] = (height, width)
-        self._sizes: dict[tuple[int, ...], tuple[int, int]] = {}  # of the window, by shape
+        self._sizes: dict[tuple[int, ...], tuple[int, int]] = {}  # the window's, by picture
         desktop_width, desktop_height = pygame.display.get_desktop_sizes()[0]
         scale = max(1.0, min(0.8 * desktop_width / width, 0.8 * desktop_height / height, 2.0))
         pygame.display.set_caption(title)
@@ -84,7 +84,7 @@ class Window:
         self._samples: list[npt.NDArray[np.uint8]] = []
 
     def poll(self) -> tuple[list[str], Collection[str]]:
-        """Keys pressed since the last call, and directions held now."""
+        """Return the keys pressed since the last call, and the directions held now."""
         pressed = []
         for event in pygame.event.get():
             if event.type == pygame.QUIT:
@@ -97,7 +97,7 @@ class Window:
         return pressed, {direction for key, direction in _STEERING.items() if keys[key]}
 
     def show(self, picture: npt.NDArray[np.uint8], lines: Collection[str]) -> None:
-        """Show a picture as large as fits, and two lines of text below it."""
+        """Show a picture as large as the window allows, and two lines of text below it."""
         self._follow(picture.shape[:2])
         width, height = self._surface.get_size()
         room = max(1, height - _BAR)
@@ -115,7 +115,7 @@ class Window:
         pygame.display.flip()
 
     def sound(self, samples: npt.NDArray[np.uint8], volume: float) -> None:
-        """Let a frame's sound be heard; what comes too late is dropped."""
+        """Play the sound of a frame; sound that comes too late is dropped."""
         if self._channel is None:
             return
         self._samples.append(samples)
@@ -132,7 +132,7 @@ class Window:
         pygame.quit()
 
     def _follow(self, shape: tuple[int, ...]) -> None:
-        """Make the window wider when the picture becomes so, and give it its old size back."""
+        """Make the window wider for a wider picture; a narrow one gets the old size back."""
         if shape != self._shape:
             width, height = self._sizes[self._shape] = self._surface.get_size()
             widest = int(0.95 * pygame.display.get_desktop_sizes()[0][0])
@@ -153,7 +153,7 @@ class Window:
 
 @contextlib.contextmanager
 def _libraries_silent() -> Iterator[None]:
-    """Keep what C libraries complain of off stderr: SDL's own error says it in a line."""
+    """Keep complaints of C libraries off stderr: SDL's own error tells the same in one line."""
     sys.stderr.flush()
     kept = os.dup(2)
     with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
@@ -166,10 +166,10 @@ def _libraries_silent() -> Iterator[None]:
 
 
 def _check_screen() -> None:
-    """Spare SDL the search, and the person its complaints, where there can be no screen.
+    """Stop where there can be no screen, before SDL searches for one and complains.
 
     Raises:
-        pygame.error: so it is.
+        pygame.error: no environment variable names a screen.
     """
     named = ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")
     if sys.platform == "linux" and not any(os.environ.get(name) for name in named):
