@@ -689,7 +689,7 @@ def test_every_emulator_plays_its_share_of_the_games(games: int) -> None:
         memory=parts.memory,
         num_games=4,
         held_out_states=np.zeros((1, HISTORY_LENGTH, 2, 2), np.uint8),
-        csv_file=None,
+        writers=[],
         total_train_steps=0,
         replay_memory_count=0,
         total_time=0,

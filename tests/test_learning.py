@@ -60,7 +60,7 @@ def run(
         memory=memory,
         num_games=num_games,
         held_out_states=agent.held_out_states(50),
-        csv_file=None,
+        writers=[],
         total_train_steps=0,
         replay_memory_count=0,
         total_time=0,
