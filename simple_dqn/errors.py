@@ -1,9 +1,17 @@
-"""The one exception class for people's mistakes."""
+"""The exception classes for people's mistakes."""
 
 
 class UserError(Exception):
     """Something the user can mend; its text says what is wrong and what to do.
 
-    `main` prints it as one line on stderr and exits with status 1. Everything else that is raised
+    `main` prints it as one line on stderr and exits with `status`. Everything else that is raised
     is our bug and keeps its traceback.
     """
+
+    status = 1
+
+
+class OptionError(UserError):
+    """An option has a value that it cannot have."""
+
+    status = 2

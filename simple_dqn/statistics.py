@@ -1,23 +1,18 @@
-"""Statistics: one CSV row for every phase of a run.
+"""Statistics: one row for every phase of a run, handed to writers.
 
 The columns up to `steps_per_second` are those of the original tool, in its order; ours follow.
 """
 
-import csv
-import io
 import logging
 import time
 from collections import deque
-from collections.abc import Sized
-from pathlib import Path
+from collections.abc import Sequence, Sized
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from simple_dqn.agent import Network, States
 from simple_dqn.environment import TimeStep
-from simple_dqn.errors import UserError
-from simple_dqn.files import write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -43,23 +38,15 @@ COLUMNS = (
 Row = dict[str, str | int | float]
 
 
-class Network(Protocol):
-    """What statistics ask of the Q-network."""
+class Writer(Protocol):
+    """Who keeps rows: a CSV file (`run.csv_file.CsvWriter`), for example."""
 
-    weight_updates: int
-
-    def predict(self, states: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Q-values of states."""
-
-    def mean_cost(self) -> float:
-        """Mean cost since `reset_cost`."""
-
-    def reset_cost(self) -> None:
-        """Begin a new mean."""
+    def write(self, row: Row) -> None:
+        """Keep a row; the next one comes after the next phase."""
 
 
 class Statistics:
-    """Counts what happens in a phase and writes it down at its end.
+    """Counts what happens in a phase and hands a row to the writers at its end.
 
     A game is a whole game in every phase; the original counted lives in training. Rewards are
     the game's own, unclipped.
@@ -76,20 +63,20 @@ class Statistics:
         network: Network,
         memory: Sized,
         num_games: int,
-        held_out_states: npt.NDArray[np.uint8],
-        csv_file: Path | None,
+        held_out_states: States,
+        writers: Sequence[Writer],
         total_train_steps: int,
         replay_memory_count: int,
         total_time: float,
     ) -> None:
-        """Prepare to write.
+        """Prepare to count.
 
         Args:
             network: whose costs and Q-values are reported.
             memory: whose length is reported.
             num_games: games played in step.
-            held_out_states: uint8 (n, history, height, width), for `meanq`.
-            csv_file: where a row per phase is added; None: nowhere.
+            held_out_states: (n, history, *observation_shape), for `meanq`.
+            writers: get each phase's row.
             total_train_steps: trained before this run began (a resumed run).
             replay_memory_count: steps in the memory before; a test reports what training left.
             total_time: seconds that the run took before.
@@ -101,7 +88,7 @@ class Statistics:
         self._memory = memory
         self._replay_memory_count = replay_memory_count
         self._held_out_states = held_out_states
-        self._csv_file = csv_file
+        self._writers = writers
         self._time_origin = time.perf_counter() - total_time
         self._running_rewards = np.zeros(num_games, np.float64)
         self._game_rewards: list[float] = []
@@ -132,7 +119,7 @@ class Statistics:
             self._running_rewards[time_step.game_overs] = 0
 
     def on_phase_end(self) -> None:
-        """Make the phase's row and write it."""
+        """Make the phase's row and hand it to the writers; a refilled memory is no row of a run."""
         now = time.perf_counter()
         seconds = now - self._phase_start
         rewards = np.array(self._game_rewards or [np.nan])
@@ -161,8 +148,8 @@ class Statistics:
             column: value if isinstance(value, str | int) else round(float(value), 6)
             for column, value in zip(COLUMNS, values, strict=True)
         }
-        if self._csv_file is not None and self._phase != "refill":
-            append_row(self._csv_file, self.row)
+        for writer in self._writers if self._phase != "refill" else ():
+            writer.write(self.row)
         logger.info("%s", summary(self.row))
 
 
@@ -178,61 +165,3 @@ def summary(row: Row) -> str:
         f"mean Q {row['meanq']:.3f}, loss {row['meancost']:.5f}, "
         f"{row['epoch_time']:.0f} s, {row['steps_per_second']:.0f} steps/s"
     )
-
-
-def append_row(csv_file: Path, row: Row) -> None:
-    """Add a row, after the header in a new file; it is on disk when this returns.
-
-    Raises:
-        UserError: the file cannot be written.
-    """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    try:
-        if not csv_file.exists() or csv_file.stat().st_size == 0:
-            writer.writeheader()
-        writer.writerow(row)
-        with csv_file.open("a") as file:
-            file.write(text.getvalue())
-    except OSError as error:
-        raise UserError(f"cannot write {csv_file}: {error.strerror}") from error
-
-
-def check_csv(csv_file: Path) -> None:
-    """Check that rows can be added to a file: it is missing, empty or begins with our header.
-
-    Raises:
-        UserError: it is something else.
-    """
-    try:
-        with csv_file.open() as file:
-            header = file.readline()
-    except FileNotFoundError:
-        return
-    except (OSError, UnicodeError):
-        header = "unreadable"
-    if header not in ("", ",".join(COLUMNS) + "\n"):
-        raise UserError(f"{csv_file} is no CSV of this version; move it away or give --csv_file")
-
-
-def keep_rows(csv_file: Path, last_epoch: int) -> set[str]:
-    """Drop the rows after an epoch and a broken last one, to go on from there.
-
-    Returns:
-        The phases of `last_epoch` that the file has.
-    """
-    if not csv_file.exists():
-        return set()
-    lines = csv_file.read_text().splitlines(keepends=True)
-    kept = lines[:1]
-    phases = set()
-    for line in lines[1:]:
-        cells = line.split(",")
-        if len(cells) == len(COLUMNS) and line.endswith("\n") and int(cells[0]) <= last_epoch:
-            kept.append(line)
-            if int(cells[0]) == last_epoch:
-                phases.add(cells[1])
-    if kept != lines:
-        logger.info("%s: dropped the rows after epoch %d", csv_file, last_epoch)
-        write_atomically(csv_file, "".join(kept).encode())
-    return phases

@@ -1,7 +1,6 @@
 """What several test files need: parts with small settings, and slow twins in NumPy."""
 
 import math
-from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -15,16 +14,14 @@ from simple_dqn.memory.prioritized import PrioritizedReplayMemory
 from simple_dqn.memory.returns import NStepReturn
 from simple_dqn.replay_memory import ObservationStore, ReplayMemory
 from simple_dqn.run import parts
-from simple_dqn.run.options import add_run_options
+from simple_dqn.run.options import Settings
 
 Array = npt.NDArray[np.float64]
 
 
-def make_settings(**changes: Any) -> Namespace:
+def make_settings(**changes: Any) -> Settings:
     """The options' defaults, but for those named."""
-    parser = ArgumentParser()
-    add_run_options(parser)
-    return Namespace(**vars(parser.parse_args([])) | changes)
+    return Settings(game="pong", **changes)
 
 
 def make_memory(

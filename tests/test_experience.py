@@ -1,6 +1,5 @@
 """A person's steps: kept, read again, and given to the replay memory."""
 
-import argparse
 import io
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from simple_dqn.memory.experience import (
     read_experience,
     write_experience,
 )
+from simple_dqn.run.options import Settings
 from simple_dqn.watch.watched_game import Step
 
 SHAPE = (3, 2)
@@ -101,16 +101,10 @@ def test_what_is_no_experience_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_settings_are_what_the_meaning_of_steps_depends_on() -> None:
-    args: dict[str, Any] = {
-        "frame_skip": 4,
-        "screen_width": 84,
-        "screen_height": 84,
-        "color_averaging": False,
-    }
     game = Game("pong", Path("pong.bin"), "md5")
 
     def make(**changes: Any) -> dict[str, Any]:
-        return experience_settings(argparse.Namespace(**args | changes), game, ["NOOP", "UP"])
+        return experience_settings(Settings(game="pong", **changes), game, ["NOOP", "UP"])
 
     assert make() == make()
     for name, value in (("frame_skip", 1), ("screen_width", 42), ("color_averaging", True)):

@@ -25,11 +25,14 @@ HEAVY = {
         ("run.schedules", set()),
         ("memory.prioritized", set()),
         ("memory.observations", set()),
-        ("main", {"safetensors", "torch", "ale_py", "gymnasium", "cv2"}),
-        ("run.command_line", {"safetensors"}),
+        ("main", set()),
+        ("run.command_line", set()),
+        ("run.merge", {"safetensors"}),
+        ("run.csv_file", set()),
+        ("run.reference", set()),
         ("memory.experience", set()),
         ("watch.watched_game", {"ale_py", "cv2", "gymnasium"}),
-        ("commands.watching", {"ale_py", "cv2", "gymnasium", "safetensors", "torch"}),
+        ("commands.plot", {"matplotlib", "pandas"}),
         ("watch.window", {"ale_py", "cv2", "gymnasium", "pygame"}),
         ("watch.terminal", {"cv2"}),
         ("watch.film", {"av", "cv2"}),
@@ -40,6 +43,7 @@ HEAVY = {
         ("watch.curves", {"matplotlib", "pandas"}),
         ("deep_q_network", {"torch"}),
         ("commands.benchmark", {"torch", "ale_py", "gymnasium", "safetensors", "cv2"}),
+        ("watch.sound_file", set()),
     ],
 )
 def test_a_module_imports_no_more_than_it_needs(module: str, allowed: set[str]) -> None:
@@ -51,3 +55,18 @@ def test_a_module_imports_no_more_than_it_needs(module: str, allowed: set[str]) 
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert set(result.stdout.split()) <= allowed
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["train", "pong", "--no"]])
+def test_help_and_mistakes_come_at_once(arguments: list[str]) -> None:
+    """Without NumPy even: what is not imported takes no time."""
+    program = (
+        "import sys\nfrom simple_dqn.main import main\n"
+        f"try: main({arguments!r})\nexcept SystemExit: pass\n"
+        f"print(*({HEAVY | {'numpy', 'tqdm'}!r} & {{name.split('.')[0] for name in sys.modules}}))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.splitlines()[-1] == ""
+    assert "simple-dqn" in result.stdout + result.stderr

@@ -1,13 +1,10 @@
 """The shell scripts, called as a person would, from a folder with spaces in its path."""
 
-import csv
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,37 +62,6 @@ def test_train_test_resume_plot(project: Path, tmp_path: Path) -> None:
     _, errors = run(project, "train.sh", "pong", "my-label", *TINY, cwd=tmp_path, status=1)
     assert len(errors.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_game_is_solved_in_slices(project: Path, tmp_path: Path) -> None:
-    """A second call goes on; the best test's snapshot is tested anew, and all is in one file."""
-    options = [*TINY, "--test_steps", "0", "--test_games", "2", "--num_games", "2"]
-    options += ["--network", "mlp", "--exploration_rate_test", "1"]
-    for epochs in ("1", "2"):
-        output, _ = run(
-            project, "solve.sh", "5", "breakout", "s", *options, "--epochs", epochs, cwd=tmp_path
-        )
-        assert re.search(r"games +30\n", output)
-    rows = list(csv.DictReader((project / "results" / "breakout_s.csv").read_text().splitlines()))
-    tests = {row["epoch"]: float(row["average_reward"]) for row in rows if row["phase"] == "test"}
-    assert list(tests) == ["1", "2"]
-    best = max(tests, key=lambda epoch: (tests[epoch], int(epoch)))
-    tested = list(
-        csv.DictReader((project / "results" / "breakout_s_test.csv").read_text().splitlines())
-    )
-    assert [row["nr_games"] for row in tested] == ["30", "30"]
-    assert tested[1]["epoch"] == best
-    with tarfile.open(project / "results" / "breakout_s.tar") as packed:
-        assert set(packed.getnames()) == {
-            "results/breakout_s.csv",
-            "results/breakout_s.png",
-            "results/breakout_s_test.csv",
-            f"snapshots/breakout_s_{best}.safetensors",
-            "snapshots/breakout_s_2.safetensors",
-            "snapshots/breakout_s_2.training.safetensors",
-        }
-    _, errors = run(project, "solve.sh", "breakout", "s", cwd=tmp_path, status=1)
-    assert errors.startswith("usage:")
 
 
 SHORT = {

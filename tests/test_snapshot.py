@@ -23,7 +23,8 @@ HEADER = {"game": "pong", "epoch": 3, "options": {"batch_size": 32}, "label": No
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     path = tmp_path / "pong_3.safetensors"
     snapshot.write_snapshot(path, HEADER, ARRAYS)
-    header, arrays = snapshot.read_snapshot(path)
+    header, arrays, where = snapshot.read_snapshot(path)
+    assert where == path
     assert header == {"format_version": 1, **HEADER}
     assert arrays.keys() == ARRAYS.keys()
     for name, array in ARRAYS.items():

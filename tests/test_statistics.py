@@ -6,8 +6,9 @@ import numpy.typing as npt
 import pytest
 
 from simple_dqn.environment import TimeStep
-from simple_dqn.errors import UserError
-from simple_dqn.statistics import COLUMNS, Statistics, append_row, check_csv, keep_rows, summary
+from simple_dqn.replay_memory import Minibatch
+from simple_dqn.run.csv_file import CsvWriter
+from simple_dqn.statistics import Row, Statistics, summary
 
 ORIGINAL_COLUMNS = (
     "epoch,phase,steps,nr_games,average_reward,min_game_reward,max_game_reward,"
@@ -31,6 +32,15 @@ class StubNetwork:
     def reset_cost(self) -> None:
         self.cost = 0.5
 
+    def train(self, minibatch: Minibatch) -> None:  # noqa: ARG002
+        raise AssertionError("statistics only look")
+
+    def errors(self) -> npt.NDArray[np.float32]:
+        raise AssertionError("statistics only look")
+
+    def update_target_network(self) -> None:
+        raise AssertionError("statistics only look")
+
 
 def make_statistics(csv_file: Path | None, num_games: int = 2) -> Statistics:
     held_out = np.zeros((2, 4, 2, 2), np.uint8)
@@ -41,7 +51,7 @@ def make_statistics(csv_file: Path | None, num_games: int = 2) -> Statistics:
         memory=range(1234),
         num_games=num_games,
         held_out_states=held_out,
-        csv_file=csv_file,
+        writers=[] if csv_file is None else [CsvWriter(csv_file)],
         total_train_steps=100,
         replay_memory_count=77,
         total_time=1000.0,
@@ -137,54 +147,19 @@ def test_refill_is_no_row_and_no_file_is_no_row(tmp_path: Path) -> None:
     assert statistics.row["nr_games"] == 2
 
 
-def test_rows_are_on_disk_at_once_and_the_header_only_first(tmp_path: Path) -> None:
-    csv_file = tmp_path / "pong.csv"
-    statistics = make_statistics(csv_file)
-    for number in (1, 2, 3):
-        play(statistics)
-        lines = csv_file.read_text().splitlines()
-        assert len(lines) == 1 + number
-        assert lines[0] == ",".join(COLUMNS)
+def test_every_writer_gets_every_row() -> None:
+    class Rows:
+        def __init__(self) -> None:
+            self.rows: list[Row] = []
 
+        def write(self, row: Row) -> None:
+            self.rows.append(row)
 
-def test_unwritable_file_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="cannot write"):
-        append_row(tmp_path / "missing" / "pong.csv", dict.fromkeys(COLUMNS, 0))
-
-
-def rows(csv_file: Path) -> list[tuple[str, str]]:
-    lines = csv_file.read_text().splitlines()
-    return [(row["epoch"], row["phase"]) for row in csv.DictReader(lines)]
-
-
-def test_keep_rows_goes_back_to_an_epoch(tmp_path: Path) -> None:
-    csv_file = tmp_path / "pong.csv"
-    for epoch, phase in ((0, "random"), (1, "train"), (1, "test"), (2, "train"), (2, "test")):
-        append_row(csv_file, {**dict.fromkeys(COLUMNS, 0), "epoch": epoch, "phase": phase})
-    whole = csv_file.read_bytes()
-    assert keep_rows(csv_file, 2) == {"train", "test"}
-    assert csv_file.read_bytes() == whole
-    assert keep_rows(csv_file, 1) == {"train", "test"}
-    assert rows(csv_file) == [("0", "random"), ("1", "train"), ("1", "test")]
-    csv_file.write_bytes(csv_file.read_bytes() + b"2,train,17")  # broken off
-    assert keep_rows(csv_file, 2) == set()
-    assert rows(csv_file)[-1] == ("1", "test")
-    assert keep_rows(tmp_path / "missing.csv", 1) == set()
-
-
-@pytest.mark.parametrize("content", [b"a,b\nhello,world\n", b"\xff\xfe\x00", b"one\ntwo\n"])
-def test_foreign_files_are_not_continued(tmp_path: Path, content: bytes) -> None:
-    csv_file = tmp_path / "foreign.csv"
-    csv_file.write_bytes(content)
-    with pytest.raises(UserError, match="no CSV of this version"):
-        check_csv(csv_file)
-
-
-def test_own_empty_and_missing_files_are_continued(tmp_path: Path) -> None:
-    csv_file = tmp_path / "pong.csv"
-    check_csv(csv_file)
-    csv_file.touch()
-    check_csv(csv_file)
-    append_row(csv_file, dict.fromkeys(COLUMNS, 0))
-    check_csv(csv_file)
-    assert len(csv_file.read_text().splitlines()) == 2
+    one, two = Rows(), Rows()
+    statistics = make_statistics(None)
+    statistics._writers = [one, two]
+    for phase in ("random", "refill", "train"):
+        play(statistics, phase)
+    assert [row["phase"] for row in one.rows] == ["random", "train"]
+    assert one.rows == two.rows
+    assert one.rows[-1] is statistics.row

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import wave
 from pathlib import Path
 
 import av
@@ -33,7 +34,7 @@ def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SIMPLE_DQN_ROOT", str(root))
-        patch.setattr("simple_dqn.main.HELD_OUT_STATES", 3)
+        patch.setattr("simple_dqn.run.run.HELD_OUT_STATES", 3)
         assert main(["train", "breakout", *TINY]) == 0
     return root / "snapshots" / "breakout_1.safetensors"
 
@@ -71,6 +72,33 @@ def test_a_game_is_filmed(root: Path, snapshot: Path, capsys: pytest.CaptureFixt
     before = path.read_bytes()
     assert "is there already" in refused(capsys, 1, *arguments)
     assert path.read_bytes() == before
+
+
+def test_the_sound_is_kept_too(
+    root: Path, snapshot: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As long as the film, sample for sample the emulator's; never over another file."""
+    sound = root / "sounds" / "breakout.wav"
+    arguments = ["record", str(snapshot), "--random_seed", "1"]
+    arguments += ["--record_sound_filename", str(sound)]
+    assert main(arguments) == 0
+    match = re.search(r"wrote .*mp4: (\d+) frames", capsys.readouterr().err)
+    assert match
+    with wave.open(str(sound)) as file:
+        assert (file.getnchannels(), file.getsampwidth()) == (1, 1)
+        assert file.getframerate() == 60 * 512
+        assert file.getnframes() == 512 * int(match[1])
+        samples = np.frombuffer(file.readframes(file.getnframes()), np.uint8)
+    assert np.ptp(samples) > 10  # the ball is heard
+    (root / "videos" / "breakout_1.mp4").unlink()
+    before = sound.read_bytes()
+    line = refused(capsys, 1, *arguments)
+    assert "is there already" in line
+    assert "--record_sound_filename" in line
+    assert sound.read_bytes() == before
+    assert not (root / "videos" / "breakout_1.mp4").exists()
+    assert main([*arguments, "--overwrite", "true"]) == 0
+    assert sound.read_bytes() == before
 
 
 def test_the_mind_is_filmed_beside(root: Path, snapshot: Path) -> None:

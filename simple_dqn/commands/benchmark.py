@@ -4,14 +4,15 @@ Speeds change from minute to minute on most machines, so the works take turns an
 each one's turns counts: the ratios in a table hold even where its speeds do not.
 """
 
+import dataclasses
 import itertools
+import logging
 import math
 import os
 import platform
 import re
 import sys
 import time
-from argparse import Namespace
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -33,6 +34,10 @@ from simple_dqn.networks.layers import QNetwork
 from simple_dqn.networks.native import NativeQNetwork
 from simple_dqn.replay_memory import ReplayMemory
 from simple_dqn.run import parts
+from simple_dqn.run.options import Settings
+from simple_dqn.run.places import find_game
+
+logger = logging.getLogger(__name__)
 
 TURNS = 5
 EXPLORATION_RATE = 0.1  # Nature's from a million steps on, so for nearly all of a run
@@ -51,33 +56,49 @@ class Work(NamedTuple):
     units: int = 1
 
 
-def run_benchmark(args: Namespace, game: Game, *, seconds: float, peers: bool) -> None:
+def benchmark(settings: Settings, seconds: float, *, peers: bool) -> None:
+    """Measure for `seconds` a row and write a table to standard output.
+
+    Args:
+        settings: of the game and the network.
+        seconds: for each row of the table.
+        peers: whether Stable-Baselines3 trains beside.
+    """
+    logger.info("measuring, about %.0f seconds", 15 * seconds)
+    run_benchmark(settings, find_game(settings), seconds=seconds, peers=peers)
+
+
+def run_benchmark(settings: Settings, game: Game, *, seconds: float, peers: bool) -> None:
     """Measure each row for `seconds` and write the table to standard output.
 
     Raises:
         UserError: at once, if stable-baselines3 is missing or the options need another engine.
     """
-    if args.environment != "ale" or args.color_averaging:
+    if settings.environment != "ale" or settings.color_averaging:
         raise UserError("ALE's vector engine is measured; leave out gym and color averaging")
-    args = Namespace(**vars(args))
-    args.random_seed = args.random_seed or 0
-    bytes_per_step = args.screen_height * args.screen_width + 6
+    bytes_per_step = settings.screen_height * settings.screen_width + 6
     most = psutil.virtual_memory().available // 2 // bytes_per_step
-    args.replay_size = min(args.replay_size, most)
-    threads = parts.choose_threads(args)
-    peer = {PEER: _peer_training(args, game, threads)} if peers else {}
-    environment = parts.make_environment(args, game, threads, training=True)
-    small = parts.make_memory(args, min(SMALL_MEMORY, args.replay_size), environment, threads)
-    full = parts.make_memory(args, args.replay_size, environment, threads)
-    rates = measure(_own_works(args, threads, environment, small, full) | peer, seconds)
+    settings = dataclasses.replace(
+        settings,
+        random_seed=settings.random_seed or 0,
+        replay_size=min(settings.replay_size, most),
+    )
+    threads = parts.choose_threads(settings)
+    peer = {PEER: _peer_training(settings, game, threads)} if peers else {}
+    environment = parts.make_environment(settings, game, threads, training=True)
+    small = parts.make_memory(
+        settings, min(SMALL_MEMORY, settings.replay_size), environment, threads
+    )
+    full = parts.make_memory(settings, settings.replay_size, environment, threads)
+    rates = measure(_own_works(settings, threads, environment, small, full) | peer, seconds)
     sys.stdout.write(
-        f"{_machine(threads)}\n{game.name}: {args.num_games} game(s) on {threads.environment} "
+        f"{_machine(threads)}\n{game.name}: {settings.num_games} game(s) on {threads.environment} "
         f"thread(s), network on {threads.device} with {threads.network} thread(s)\n\n"
         + report(
-            args,
+            settings,
             rates,
-            flops=update_flops(args, environment.num_actions),
-            weights=count_weights(args, environment.num_actions),
+            flops=update_flops(settings, environment.num_actions),
+            weights=count_weights(settings, environment.num_actions),
             bytes_each=full.nbytes // len(full),
         )
     )
@@ -93,10 +114,10 @@ def measure(works: Mapping[str, Work], seconds: float) -> dict[str, float]:
 
 
 def report(
-    args: Namespace, rates: Mapping[str, float], *, flops: int, weights: int, bytes_each: int
+    settings: Settings, rates: Mapping[str, float], *, flops: int, weights: int, bytes_each: int
 ) -> str:
     """Lay out the rates and what follows from them."""
-    costs = step_costs(args, rates)
+    costs = step_costs(settings, rates)
     floor = flops / rates["matrix product"]  # seconds
     memory = PASSES * 4 * weights / rates["memory copy"]  # seconds
     play, training, update = rates["random play"], rates["training"], rates["update"]
@@ -110,8 +131,8 @@ def report(
         "bare engine": "steps/s, random actions",
         "random play": f"steps/s, ratio to bare engine {play / rates['bare engine']:.3g}",
         "training": f"steps/s, ratio to updates and predictions alone {training / alone:.3g}",
-        "training, full": f"steps/s, {args.replay_size:,} steps, ratio to small {full:.3g}",
-        "sample, full": f"ms, of {args.replay_size:,} steps",
+        "training, full": f"steps/s, {settings.replay_size:,} steps, ratio to small {full:.3g}",
+        "sample, full": f"ms, of {settings.replay_size:,} steps",
         PEER: f"steps/s, ratio ours to theirs {training / rates.get(PEER, training):.3g}",
     }
     rows = []
@@ -120,8 +141,10 @@ def report(
         scales = {"GFLOP/s": rate / 1e9, "GB/s": rate / 1e9, "ms": 1e3 / rate, "steps/s": rate}
         value = scales[note.partition(",")[0]]
         rows.append((name, value, note))
-    rows.insert(2, ("update, weights", 1e3 * memory, f"ms, {PASSES} times through / memory copy"))
-    rows.insert(1, ("update, arithmetic", flops / 1e9, f"GFLOP, {args.batch_size} transitions"))
+    rows.insert(
+        2, ("update, weights", 1e3 * memory, f"ms, {PASSES} passes over the weights / memory copy")
+    )
+    rows.insert(1, ("update, arithmetic", flops / 1e9, f"GFLOP, {settings.batch_size} transitions"))
     rows.insert(2, ("update, floor", 1e3 * floor, "ms, arithmetic / matrix product"))
     rows.append(("replay memory", bytes_each, "bytes per transition"))
     figures = [f"{value:,.0f}" if value >= 100 else f"{value:.3g}" for _, value, _ in rows]
@@ -135,57 +158,63 @@ def report(
     )
 
 
-def step_costs(args: Namespace, rates: Mapping[str, float]) -> dict[str, float]:
+def step_costs(settings: Settings, rates: Mapping[str, float]) -> dict[str, float]:
     """Seconds that each part of a training step of one game takes by itself."""
-    some_greedy = 1 - EXPLORATION_RATE**args.num_games  # probability that the network is asked
+    some_greedy = 1 - EXPLORATION_RATE**settings.num_games  # probability that the network is asked
     return {
-        "updates": args.train_repeat / args.train_frequency / rates["update"],
-        "predictions": some_greedy / args.num_games / rates[f"predict {args.num_games}"],
+        "updates": settings.train_repeat / settings.train_frequency / rates["update"],
+        "predictions": some_greedy / settings.num_games / rates[f"predict {settings.num_games}"],
         "emulation": 1 / rates["bare engine"],
     }
 
 
-def update_flops(args: Namespace, num_actions: int) -> int:
+def update_flops(settings: Settings, num_actions: int) -> int:
     """Floating-point operations of an update: forward for the target, forward, backward.
 
     Double Q-learning adds a forward pass.
     """
     with FlopCounterMode(display=False) as counter:
-        network = _network_without_numbers(args, num_actions)
-        shape = (args.batch_size, args.history_length, args.screen_height, args.screen_width)
+        network = _network_without_numbers(settings, num_actions)
+        shape = (
+            settings.batch_size,
+            settings.history_length,
+            settings.screen_height,
+            settings.screen_width,
+        )
         states = torch.empty(shape, dtype=torch.uint8, device="meta")
         network(states)
-        if args.double_q:
+        if settings.double_q:
             network(states)
         network(states).sum().backward()
     return int(counter.get_total_flops())
 
 
-def count_weights(args: Namespace, num_actions: int) -> int:
+def count_weights(settings: Settings, num_actions: int) -> int:
     """Weights and biases of the network."""
-    return sum(p.numel() for p in _network_without_numbers(args, num_actions).parameters())
+    return sum(p.numel() for p in _network_without_numbers(settings, num_actions).parameters())
 
 
-def _network_without_numbers(args: Namespace, num_actions: int) -> QNetwork:
+def _network_without_numbers(settings: Settings, num_actions: int) -> QNetwork:
     """The network for counting: nothing is computed."""
-    shape = (args.screen_height, args.screen_width)
+    shape = (settings.screen_height, settings.screen_width)
     with torch.device("meta"):
-        return parts.make_layers(args, num_actions, shape)
+        return parts.make_layers(settings, num_actions, shape)
 
 
 def _own_works(
-    args: Namespace,
+    settings: Settings,
     threads: parts.Threads,
     environment: Environment,
     small: ReplayMemory,
     full: ReplayMemory,
 ) -> dict[str, Work]:
     """Everything to measure but the peer; fills the memories, the small one by random play."""
-    rng = np.random.default_rng(args.random_seed)
-    games = args.num_games
+    seed = settings.random_seed or 0
+    rng = np.random.default_rng(seed)
+    games = settings.num_games
     seen = environment.num_actions, environment.observation_shape
-    network = parts.make_network(args, *seen, threads, args.random_seed)
-    agent = parts.make_agent(args, environment, environment, small, network, args.random_seed)
+    network = parts.make_network(settings, *seen, threads, seed)
+    agent = parts.make_agent(settings, environment, environment, small, network, seed)
     agent.play_random(max(FILL_STEPS, 10 * games))
     minibatch = small.get_minibatch(rng, 0)
     states = rng.integers(0, 256, (max(32, games), *minibatch.prestates.shape[1:]), np.uint8)
@@ -207,8 +236,8 @@ def _own_works(
     works["memory copy"] = _repeated(copy, 2 * numbers.nbytes)
     works["update"] = Work(partial(update, network))
     if isinstance(network._network, NativeQNetwork):
-        plain = Namespace(**vars(args) | {"native_kernels": False})
-        torchs = parts.make_network(plain, *seen, threads, args.random_seed)
+        plain = dataclasses.replace(settings, native_kernels=False)
+        torchs = parts.make_network(plain, *seen, threads, seed)
         works["update, torch's"] = Work(partial(update, torchs))
     for number in sorted({1, 8, 32, games}):
         works[f"predict {number}"] = _repeated(partial(network.predict, states[:number]))
@@ -222,24 +251,25 @@ def _own_works(
         engine.recv()
 
     def train(agent: Agent) -> None:
-        for _ in range(args.train_frequency):  # so that updates come evenly
+        for _ in range(settings.train_frequency):  # so that updates come evenly
             agent._step(environment, EXPLORATION_RATE, remember=True, learn=True)
 
     works["bare engine"] = _repeated(play, games)
     works["random play"] = _repeated(partial(agent._step, environment, 1.0, remember=True), games)
     works["sample"] = _repeated(partial(small.get_minibatch, rng, 0))
-    works["training"] = _repeated(partial(train, agent), args.train_frequency * games)
+    works["training"] = _repeated(partial(train, agent), settings.train_frequency * games)
     zeros = np.zeros(games, np.int64)
-    while full.count < full.lane_size:  # what never was written would be read in no time
+    # NB! Reading memory that was never written takes no time, so every step is written first.
+    while full.count < full.lane_size:
         full.add(states[:games, 0], zeros, zeros.astype(np.float32), zeros > 0, zeros > 0)
-    other = parts.make_agent(args, environment, environment, full, network, args.random_seed)
+    other = parts.make_agent(settings, environment, environment, full, network, seed)
     other.play_random(games)
     works["sample, full"] = _repeated(partial(full.get_minibatch, rng, 0))
-    works["training, full"] = _repeated(partial(train, other), args.train_frequency * games)
+    works["training, full"] = _repeated(partial(train, other), settings.train_frequency * games)
     return works
 
 
-def _peer_training(args: Namespace, game: Game, threads: parts.Threads) -> Work:
+def _peer_training(settings: Settings, game: Game, threads: parts.Threads) -> Work:
     """Training with stable-baselines3's DQN: its Nature CNN and Atari wrapper, our settings."""
     try:
         from stable_baselines3 import DQN
@@ -252,22 +282,25 @@ def _peer_training(args: Namespace, game: Game, threads: parts.Threads) -> Work:
     gymnasium.register_envs(ale_py)
     environment = env_util.make_atari_env(
         f"ALE/{game.name.title().replace('_', '')}-v5",
-        env_kwargs={"frameskip": 1, "repeat_action_probability": args.repeat_action_probability},
-        wrapper_kwargs={"frame_skip": args.frame_skip, "screen_size": args.screen_height},
-        n_envs=args.num_games,
+        env_kwargs={
+            "frameskip": 1,
+            "repeat_action_probability": settings.repeat_action_probability,
+        },
+        wrapper_kwargs={"frame_skip": settings.frame_skip, "screen_size": settings.screen_height},
+        n_envs=settings.num_games,
     )
     # Their train_freq counts rounds of all games; so many make whole gradient steps fall due.
-    rounds = args.train_frequency // math.gcd(args.train_frequency, args.num_games)
-    steps = rounds * args.num_games
+    rounds = settings.train_frequency // math.gcd(settings.train_frequency, settings.num_games)
+    steps = rounds * settings.num_games
     model = DQN(
         "CnnPolicy",
-        vec_env.VecFrameStack(environment, args.history_length),
-        buffer_size=min(args.replay_size, PEER_MEMORY),
+        vec_env.VecFrameStack(environment, settings.history_length),
+        buffer_size=min(settings.replay_size, PEER_MEMORY),
         learning_starts=FILL_STEPS,
-        batch_size=args.batch_size,
+        batch_size=settings.batch_size,
         train_freq=rounds,
-        gradient_steps=steps * args.train_repeat // args.train_frequency,
-        target_update_interval=args.target_steps or sys.maxsize,
+        gradient_steps=steps * settings.train_repeat // settings.train_frequency,
+        target_update_interval=settings.target_steps or sys.maxsize,
         exploration_initial_eps=EXPLORATION_RATE,
         exploration_final_eps=EXPLORATION_RATE,
         device=threads.device,

@@ -1,6 +1,5 @@
 """A person's play, kept in a file and given to the replay memory."""
 
-import argparse
 import io
 import json
 import zipfile
@@ -18,6 +17,7 @@ from simple_dqn.files import write_atomically
 from simple_dqn.replay_memory import ReplayMemory
 
 if TYPE_CHECKING:
+    from simple_dqn.run.options import Settings
     from simple_dqn.watch.watched_game import Step
 
 FORMAT_VERSION = 1
@@ -78,17 +78,17 @@ class Recorder:
 
 
 def experience_settings(
-    args: argparse.Namespace, game: Game, action_meanings: Sequence[str]
+    settings: "Settings", game: Game, action_meanings: Sequence[str]
 ) -> dict[str, Any]:
     """What steps depend on, so that they are only learned from where they mean the same."""
     return {
         "game": game.name,
         "rom_md5": game.rom_md5,
         "actions": " ".join(action_meanings),
-        "frame_skip": args.frame_skip,
-        "screen_width": args.screen_width,
-        "screen_height": args.screen_height,
-        "color_averaging": args.color_averaging,
+        "frame_skip": settings.frame_skip,
+        "screen_width": settings.screen_width,
+        "screen_height": settings.screen_height,
+        "color_averaging": settings.color_averaging,
     }
 
 

@@ -1,475 +1,572 @@
-"""The command-line options of a run: names, meanings and defaults of the original tool.
+"""The options of a run: one table, a row each, and `Settings`, the values that a run has.
 
-The defaults are Nature DQN (Mnih et al. 2015, extended data table 1) and stand only here.
+A row says the name, default, kind of value and meaning of an option. The command line, presets, the
+headers of snapshots, Python code and the reference in scripts/README.md all read this table. Names,
+meanings and defaults are those of the original tool; the defaults are Nature DQN (Mnih et al. 2015,
+extended data table 1) and stand only here.
 """
 
-import argparse
+import dataclasses
+import decimal
 import math
+import re
+from argparse import ArgumentTypeError
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-# Options that belong to one command on one machine; a snapshot does not keep them.
-NOT_KEPT = frozenset(
-    {
-        "backend",
-        "csv_file",
-        "device_id",
-        "game",
-        "label",
-        "load_experience",
-        "load_weights",
-        "log_level",
-        "native_kernels",
-        "overwrite",
-        "preset",
-        "replay_device",
-        "save_weights_prefix",
-        "snapshot",
-        "start_epoch",
-        "stochastic_round",
-    }
-)
+from simple_dqn.errors import OptionError
 
 
-def boolean(text: str) -> bool:
-    """`true` or `false`, nothing else."""
-    if text.lower() not in {"true", "false"}:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
-    return text.lower() == "true"
+@dataclass(frozen=True)
+class Kind:
+    """A kind of value.
+
+    Attributes:
+        check: takes a value or its text, returns the value; raises ArgumentTypeError for others.
+        metavar: the word that stands for a value in help texts.
+    """
+
+    check: Callable[[Any], Any]
+    metavar: str
+
+    def __call__(self, value: object) -> Any:
+        """Check a value."""
+        return self.check(value)
 
 
-def integer(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
-    """Make a type for integers from `minimum` to `maximum`."""
+@dataclass(frozen=True)
+class Option:
+    """A row of a table of options.
 
-    def parse(text: str) -> int:
+    Attributes:
+        name: without dashes.
+        default: value where nothing is said; None: there is no value then.
+        kind: of its values.
+        help: what the value is, with its unit.
+        group: heading above it; "" belongs to the command itself.
+        kept: whether a snapshot keeps it; other options belong to one command on one machine.
+        nargs: argparse's number of values: None is one, "+" several, "?" may be left out.
+        positional: given by its place on the command line, not by its name.
+    """
+
+    name: str
+    default: Any
+    kind: Kind
+    help: str
+    group: str = ""
+    kept: bool = True
+    nargs: str | None = None
+    positional: bool = False
+
+    def check(self, value: object) -> Any:
+        """The value that a value or its text means.
+
+        Raises:
+            OptionError: it means none.
+        """
+        required = self.positional and self.nargs is None
+        if value is None and self.default is None and not required:
+            return None
         try:
-            value = int(text.replace("_", "").replace(",", ""))
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
-        if value < minimum or (maximum is not None and value > maximum):
+            if self.nargs == "+":
+                several = value if isinstance(value, list | tuple) else [value]
+                return tuple(self.kind(each) for each in several)
+            return self.kind(value)
+        except ArgumentTypeError as error:
+            name = self.name if self.positional else f"--{self.name}"
+            raise OptionError(f"{name}: {error}") from error
+
+
+def as_text(value: object) -> str:
+    """A value as it is written on the command line."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def integer(minimum: int, maximum: int | None = None) -> Kind:
+    """Whole numbers from `minimum` to `maximum`; also written 1_000_000, 1,000,000 or 1e6."""
+
+    def check(value: object) -> int:
+        text = str(value)
+        if re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+", text):
+            text = text.replace(",", "")
+        try:
+            exact = decimal.Decimal(text)
+        except decimal.InvalidOperation:
+            exact = decimal.Decimal("nan")
+        if not exact.is_finite() or (exact.adjusted() < 18 and exact != exact.to_integral_value()):
+            raise ArgumentTypeError(f"{text!r} is not a whole number")
+        # NB! 1e999999999 is a whole number that no memory holds.
+        if exact.adjusted() > 18 or exact < minimum or (maximum is not None and exact > maximum):
             bounds = f"at least {minimum}" if maximum is None else f"{minimum} to {maximum}"
-            raise argparse.ArgumentTypeError(f"{text} is out of range; it must be {bounds}")
-        return value
+            raise ArgumentTypeError(f"{text} is out of range; it must be {bounds}")
+        return int(exact)
 
-    return parse
+    return Kind(check, "N")
 
 
-def number(
-    minimum: float, maximum: float = math.inf, *, above: bool = False
-) -> Callable[[str], float]:
-    """Make a type for finite numbers from (or, with `above`, above) `minimum` to `maximum`."""
+def number(minimum: float, maximum: float = math.inf, *, above: bool = False) -> Kind:
+    """Finite numbers from (or, with `above`, above) `minimum` to `maximum`."""
+    lower = "" if minimum == -math.inf else f"above {minimum:g}" if above else f"from {minimum:g}"
+    upper = "" if maximum == math.inf else f"to {maximum:g}"
+    bounds = " ".join(bound for bound in (lower, upper) if bound) or "finite"
 
-    def parse(text: str) -> float:
+    def check(value: object) -> float:
         try:
-            value = float(text)
+            exact = float(str(value))
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
-        if (
-            not math.isfinite(value)
-            or not minimum <= value <= maximum
-            or (above and value == minimum)
-        ):
-            lower = (
-                ""
-                if minimum == -math.inf
-                else f"above {minimum:g}"
-                if above
-                else f"from {minimum:g}"
-            )
-            upper = "" if maximum == math.inf else f"to {maximum:g}"
-            bounds = " ".join(bound for bound in (lower, upper) if bound) or "finite"
-            raise argparse.ArgumentTypeError(f"{text} is out of range; it must be {bounds}")
-        return value
+            raise ArgumentTypeError(f"{str(value)!r} is not a number") from None
+        inside = minimum < exact <= maximum if above else minimum <= exact <= maximum
+        if not (math.isfinite(exact) and inside):
+            raise ArgumentTypeError(f"{value} is out of range; it must be {bounds}")
+        return exact
 
-    return parse
+    return Kind(check, "X")
 
 
-def label(text: str) -> str:
-    """A label that can be part of a file name."""
+def choice(*names: str) -> Kind:
+    """One of some words."""
+
+    def check(value: object) -> str:
+        if value not in names:
+            raise ArgumentTypeError(f"{str(value)!r} is none of {', '.join(names)}")
+        return str(value)
+
+    return Kind(check, "{" + ",".join(names) + "}")
+
+
+def _boolean(value: object) -> bool:
+    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    if str(value).lower() not in words:
+        raise ArgumentTypeError(f"{str(value)!r} is neither true nor false")
+    return words[str(value).lower()]
+
+
+def _rates(value: object) -> float | tuple[float, float]:
+    parts = value if isinstance(value, list | tuple) else str(value).split(",")
+    rates = [PROBABILITY(part) for part in parts]
+    if not rates or len(rates) > 2 or rates != sorted(rates):
+        raise ArgumentTypeError(f"{str(value)!r} is neither a rate nor a range LOW,HIGH")
+    return (rates[0], rates[1]) if len(rates) == 2 else float(rates[0])
+
+
+def _path(value: object) -> Path:
+    if not isinstance(value, str | Path):
+        raise ArgumentTypeError(f"{value!r} is no file name")
+    return Path(value)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ArgumentTypeError(f"{value!r} is no name")
+    return value
+
+
+def _label(value: object) -> str:
+    text = str(value)
     if not text or not all(letter.isalnum() or letter in "-_.+=" for letter in text):
-        raise argparse.ArgumentTypeError(f"{text!r}: use letters, digits and - _ . + = only")
+        raise ArgumentTypeError(f"{text!r}: use letters, digits and - _ . + = only")
     return text
 
 
-def _rates(text: str) -> float | list[float]:
-    """A probability, or the lowest and the highest of several."""
-    rates = [number(0, 1)(part) for part in text.split(",")]
-    if len(rates) > 2 or rates != sorted(rates):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a rate nor a range LOW,HIGH")
-    return rates if len(rates) == 2 else rates[0]
+def _no_stochastic_round(value: object) -> bool:
+    if str(value).lower() not in {"false", "no", "0"}:
+        raise ArgumentTypeError("stochastic rounding was Neon's and torch has none; leave it out")
+    return False
 
 
-def _no_stochastic_round(_: str) -> bool:
-    raise argparse.ArgumentTypeError(
-        "stochastic rounding was Neon's and torch has none; leave it out"
-    )
+def path(metavar: str) -> Kind:
+    """Names of files or folders."""
+    return Kind(_path, metavar)
 
 
-def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """Add every option of a run, group by group."""
-    probability = number(0, 1)
+BOOLEAN = Kind(_boolean, "BOOL")  # true or false, yes or no, 1 or 0
+PROBABILITY = number(0, 1)
+TEXT = Kind(_text, "NAME")
 
-    group = parser.add_argument_group("environment")
-    add = group.add_argument
-    add(
-        "--environment",
-        choices=["ale", "gym"],
-        default="ale",
-        help="Atari games through ALE, or any Gymnasium environment with discrete actions",
-    )
-    add(
-        "--num_games",
-        type=integer(1, 4096),
-        default=1,
-        help="games played in step by one network (Nature: 1)",
-    )
-    add(
-        "--frame_skip",
-        type=integer(1),
-        default=4,
-        help="frames for which an action is repeated; a step is so many frames (Nature: 4)",
-    )
-    add(
-        "--repeat_action_probability",
-        type=probability,
-        default=0.0,
-        help="probability per frame that the emulator repeats the last action",
-    )
-    add(
-        "--minimal_action_set",
-        type=boolean,
-        default=True,
-        metavar="BOOL",
-        help="offer only the actions that the game uses, else all 18",
-    )
-    add(
-        "--color_averaging",
-        type=boolean,
-        default=False,
-        metavar="BOOL",
-        help="average the last two frames, as the original tool did; else their maximum (Nature)",
-    )
-    add(
-        "--screen_width",
-        type=integer(36, 1024),
-        default=84,
-        help="pixels of a screen after resizing (Nature: 84)",
-    )
-    add(
-        "--screen_height",
-        type=integer(36, 1024),
-        default=84,
-        help="pixels of a screen after resizing (Nature: 84)",
-    )
 
-    group = parser.add_argument_group("replay memory")
-    add = group.add_argument
-    add(
-        "--replay_size",
-        type=integer(1),
-        default=1_000_000,
-        help="steps kept, of all games together; 7.06 GB a million at 84x84 (Nature: 1,000,000)",
-    )
-    add(
-        "--history_length",
-        type=integer(1, 16),
-        default=4,
-        help="latest screens that make a state (Nature: 4)",
-    )
-    add(
-        "--prioritized",
-        type=boolean,
-        default=False,
-        metavar="BOOL",
-        help="draw transitions by the size of their last error, else uniformly (Nature)",
-    )
-    add(
-        "--priority_exponent",
-        type=probability,
-        default=0.6,
-        help="power of the error's size in a priority; 0: uniform",
-    )
-    add(
-        "--importance_exponent",
-        type=probability,
-        default=0.4,
-        help="power of the weights against the bias of priorities; grows to 1 over all epochs",
-    )
+def option(
+    default: Any,
+    kind: Kind,
+    meaning: str,
+    *,
+    group: str = "",
+    kept: bool = True,
+    nargs: str | None = None,
+    positional: bool = False,
+) -> Any:
+    """A row of the table below; `group` stands in the first row of each group."""
+    row = Option("", default, kind, meaning, group, kept, nargs, positional)
+    if positional and nargs is None:  # has to be given
+        return dataclasses.field(metadata={"row": row})
+    return dataclasses.field(default=default, metadata={"row": row})
 
-    group = parser.add_argument_group("network")
-    add = group.add_argument
-    add(
-        "--network",
-        choices=["nature", "nips", "mlp"],
-        default="nature",
-        help="nature: of the 2015 paper; nips: the smaller one of 2013; mlp: no convolutions",
-    )
-    add(
-        "--learning_rate",
-        type=number(0),
-        default=0.00025,
-        help="step size of the optimizer (Nature: 0.00025)",
-    )
-    add(
-        "--learning_rate_end",
-        type=number(0),
-        metavar="RATE",
-        help="of the last epoch, reached in equal steps; default: the learning rate stays",
-    )
-    add(
-        "--discount_rate",
-        type=probability,
-        default=0.99,
-        help="weight of a reward one step later (Nature: 0.99)",
-    )
-    add(
-        "--double_q",
-        type=boolean,
-        default=False,
-        metavar="BOOL",
-        help="Double Q-learning: the network chooses the next action, the target network judges it",
-    )
-    add(
-        "--target_exploration_rate",
-        type=probability,
-        metavar="RATE",
-        default=0.0,
-        help="Expected SARSA: targets count on a random next action so often; 0: never (Nature)",
-    )
-    add(
-        "--dueling",
-        type=boolean,
-        default=False,
-        metavar="BOOL",
-        help="dueling network: one stream for the state's value, one for the actions' advantages",
-    )
-    add(
-        "--distributional",
-        choices=["none", "c51"],
-        default="none",
-        help="c51: learn the distribution of returns, 51 atoms on +-10; --clip_error has no part",
-    )
-    add(
-        "--n_step",
-        type=integer(1, 100),
-        default=1,
-        help="steps whose rewards count before the next state's value does (Nature: 1)",
-    )
-    add("--batch_size", type=integer(1), default=32, help="transitions in a minibatch (Nature: 32)")
-    add(
-        "--optimizer",
-        choices=["rmsprop", "adam", "adadelta"],
-        default="rmsprop",
-        help="rmsprop is the paper's own, after Graves 2013",
-    )
-    add(
-        "--decay_rate",
-        type=number(0, 1),
-        default=0.95,
-        help="of running averages, per update; rmsprop and adadelta (Nature: 0.95)",
-    )
-    add(
-        "--adam_epsilon",
-        type=number(0, above=True),
-        default=0.00015,
-        help="added to adam's root of the mean squared gradient; slows where those are smaller",
-    )
-    add(
-        "--clip_error",
-        type=number(0),
-        default=1.0,
-        help="errors count in the gradient up to this; 0: in full (Nature: 1)",
-    )
-    add(
-        "--min_reward",
-        type=number(-math.inf),
-        default=-1.0,
-        help="rewards below are raised to this for learning (Nature: -1)",
-    )
-    add(
-        "--max_reward",
-        type=number(-math.inf),
-        default=1.0,
-        help="rewards above are lowered to this for learning (Nature: 1)",
-    )
-    add(
-        "--batch_norm",
-        type=boolean,
-        default=False,
-        metavar="BOOL",
-        help="batch normalisation in the hidden layers",
-    )
-    add(
-        "--pixel_mean",
-        type=probability,
-        default=0.0,
-        help="subtracted from pixels from 0 to 1; near a game's mean it helps learning (Nature: 0)",
-    )
 
-    group = parser.add_argument_group("backend")
-    add = group.add_argument
-    add(
-        "--backend",
-        choices=["cpu", "gpu"],
-        default=None,
-        help="where the network computes; default: the GPU where there is one",
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The values of all options of a run, each checked by its row.
+
+    Raises:
+        OptionError: an option has a value that it cannot have.
+    """
+
+    game: str = option(
+        None,
+        Kind(_text, "GAME"),
+        "name of the game (pong), its ROM file (roms/pong.bin) or its id (ALE/Pong-v5); with "
+        "--environment gym the id of any Gymnasium environment with discrete actions",
+        kept=False,
+        positional=True,
     )
-    add("--device_id", type=integer(0), default=0, help="which GPU")
-    add(
-        "--datatype",
-        choices=["float16", "float32", "float64"],
-        default="float32",
-        help="of the network's weights and arithmetic",
-    )
-    add(
-        "--native_kernels",
-        type=boolean,
-        default=True,
-        metavar="BOOL",
-        help="on the CPU: compile the network's convolutions with the C compiler, if there is one",
-    )
-    add(
-        "--stochastic_round",
-        type=_no_stochastic_round,
+    label: str | None = option(
+        None,
+        Kind(_label, "LABEL"),
+        "name that distinguishes the files of this run from those of other runs of the game",
+        kept=False,
         nargs="?",
-        const="",
-        default=False,
-        metavar="BOOL",
-        help="of the original's Neon backend; refused",
-    )
-    add(
-        "--replay_device",
-        choices=["auto", "cpu", "gpu"],
-        default="auto",
-        help="where the replay memory keeps its screens; auto: with the network, if they fit",
+        positional=True,
     )
 
-    group = parser.add_argument_group("agent")
-    add = group.add_argument
-    add(
-        "--exploration_rate_start",
-        type=probability,
-        default=1.0,
-        help="exploration rate at the first training step (Nature: 1)",
+    environment: str = option(
+        "ale",
+        choice("ale", "gym"),
+        "kind of environment: ale is an Atari game in the Arcade Learning Environment, gym is a "
+        "Gymnasium environment with discrete actions",
+        group="environment",
     )
-    add(
-        "--exploration_rate_end",
-        type=_rates,
-        default=0.1,
-        metavar="RATE|LOW,HIGH",
-        help="exploration rate after the decay, or a range spread over the games (Nature: 0.1)",
+    display_screen: bool = option(
+        False,
+        BOOLEAN,
+        "true: train, resume and test show the first game in a window; closing the window does not "
+        "stop them",
+        kept=False,
     )
-    add(
-        "--exploration_decay_steps",
-        type=integer(1),
-        default=1_000_000,
-        help="training steps of the linear decay (Nature: 1,000,000)",
+    num_games: int = option(
+        1, integer(1, 4096), "number of games that one network plays in step (Nature: 1)"
     )
-    add(
-        "--exploration_rate_test",
-        type=probability,
-        default=0.05,
-        help="exploration rate in tests (Nature: 0.05)",
+    frame_skip: int = option(
+        4,
+        integer(1),
+        "number of frames for which the emulator repeats an action; one step is so many frames "
+        "(Nature: 4)",
     )
-    add(
-        "--train_frequency",
-        type=integer(1),
-        default=4,
-        help="steps from one training of the network to the next (Nature: 4)",
+    repeat_action_probability: float = option(
+        0.0,
+        PROBABILITY,
+        "probability, per frame, that the emulator repeats the previous action instead of the "
+        "chosen one",
     )
-    add("--train_repeat", type=integer(1), default=1, help="minibatches each time")
-    add(
-        "--target_steps",
-        type=integer(0),
-        default=10_000,
-        help="steps between copies to the target network; 0: no such network (Nature: 10,000)",
+    minimal_action_set: bool = option(
+        True, BOOLEAN, "true: only the actions that the game uses; false: all 18 actions of Atari"
     )
-    add(
-        "--random_starts",
-        type=integer(0, 10_000),
-        default=30,
-        help="most no-op frames at the start of an Atari game (Nature: 30)",
+    color_averaging: bool = option(
+        False,
+        BOOLEAN,
+        "true: a screen is the average of the last two frames, as in the original tool; false: it "
+        "is their maximum (Nature)",
+    )
+    screen_width: int = option(
+        84, integer(36, 1024), "width of a screen after resizing, in pixels (Nature: 84)"
+    )
+    screen_height: int = option(
+        84, integer(36, 1024), "height of a screen after resizing, in pixels (Nature: 84)"
     )
 
-    group = parser.add_argument_group("main loop")
-    add = group.add_argument
-    add(
-        "--random_steps",
-        type=integer(0),
-        default=50_000,
-        help="steps of random play before training (Nature: 50,000)",
+    replay_size: int = option(
+        1_000_000,
+        integer(1),
+        "number of steps that the replay memory keeps, of all games together; 1,000,000 steps of "
+        "84x84 pixels take 7.06 GB (Nature: 1,000,000)",
+        group="replay memory",
     )
-    add(
-        "--train_steps",
-        type=integer(0),
-        default=250_000,
-        help="training steps of an epoch (Nature: 250,000)",
+    history_length: int = option(
+        4, integer(1, 16), "number of screens, the latest ones, that make up a state (Nature: 4)"
     )
-    add(
+    prioritized: bool = option(
+        False,
+        BOOLEAN,
+        "true: transitions with a large last error are drawn more often than others; false: all "
+        "are drawn equally often (Nature)",
+    )
+    priority_exponent: float = option(
+        0.6,
+        PROBABILITY,
+        "power to which the error of a transition is raised to give its priority; with 0 all "
+        "priorities are equal",
+    )
+    importance_exponent: float = option(
+        0.4,
+        PROBABILITY,
+        "power of the weights that correct the bias of prioritized draws, at the start of "
+        "training; it grows linearly to 1 at the end of the last epoch",
+    )
+
+    network: str = option(
+        "nature",
+        choice("nature", "nips", "mlp"),
+        "architecture of the network: nature is that of the 2015 paper, nips is the smaller one of "
+        "the 2013 paper, mlp has no convolutions",
+        group="network",
+    )
+    learning_rate: float = option(
+        0.00025, number(0), "learning rate of the optimizer, per update (Nature: 0.00025)"
+    )
+    learning_rate_end: float | None = option(
+        None,
+        number(0),
+        "learning rate of the last epoch, reached in equal steps from epoch to epoch; without this "
+        "option the learning rate stays the same (Nature)",
+    )
+    discount_rate: float = option(
+        0.99,
+        PROBABILITY,
+        "factor by which a reward counts less for each step that it comes later (Nature: 0.99)",
+    )
+    double_q: bool = option(
+        False,
+        BOOLEAN,
+        "true: Double Q-learning, in which the network chooses the next action and the target "
+        "network tells its value; false: the target network does both (Nature)",
+    )
+    target_exploration_rate: float = option(
+        0.0,
+        PROBABILITY,
+        "probability with which a target assumes that the next action is a random one (Expected "
+        "SARSA); with 0 a target assumes the best action (Nature)",
+    )
+    dueling: bool = option(
+        False,
+        BOOLEAN,
+        "true: dueling network, with one stream for the value of the state and one for the "
+        "advantages of the actions",
+    )
+    distributional: str = option(
+        "none",
+        choice("none", "c51"),
+        "what the network learns: none is the mean return (Nature), c51 is the distribution of the "
+        "return over 51 values from -10 to 10, for which --clip_error has no meaning",
+    )
+    n_step: int = option(
+        1,
+        integer(1, 100),
+        "number of steps whose rewards a target adds up before it adds the value of the state that "
+        "follows them (Nature: 1)",
+    )
+    batch_size: int = option(32, integer(1), "number of transitions in a minibatch (Nature: 32)")
+    optimizer: str = option(
+        "rmsprop",
+        choice("rmsprop", "adam", "adadelta"),
+        "optimizer of the network; rmsprop is the paper's own variant, after Graves 2013 (Nature: "
+        "rmsprop)",
+    )
+    decay_rate: float = option(
+        0.95,
+        PROBABILITY,
+        "decay rate of the running averages in rmsprop and adadelta, per update (Nature: 0.95)",
+    )
+    adam_epsilon: float = option(
+        0.00015,
+        number(0, above=True),
+        "number that adam adds to the root of the mean squared gradient; a weight whose gradients "
+        "are smaller than this number learns slowly",
+    )
+    clip_error: float = option(
+        1.0,
+        number(0),
+        "limit up to which the error of a transition counts in the gradient; with 0 there is no "
+        "limit (Nature: 1)",
+    )
+    min_reward: float = option(
+        -1.0,
+        number(-math.inf),
+        "smallest reward in learning; smaller rewards are raised to it (Nature: -1)",
+    )
+    max_reward: float = option(
+        1.0,
+        number(-math.inf),
+        "largest reward in learning; larger rewards are lowered to it (Nature: 1)",
+    )
+    batch_norm: bool = option(False, BOOLEAN, "true: batch normalization in the hidden layers")
+    pixel_mean: float = option(
+        0.0,
+        PROBABILITY,
+        "number that is subtracted from each pixel, on the scale from 0 to 1; a number near the "
+        "mean of the game's pixels helps learning (Nature: 0)",
+    )
+
+    backend: str | None = option(
+        None,
+        choice("cpu", "gpu"),
+        "device on which the network computes; without this option it is the GPU if there is one, "
+        "else the CPU",
+        group="backend",
+        kept=False,
+    )
+    device_id: int = option(0, integer(0), "number of the GPU, counted from 0", kept=False)
+    datatype: str = option(
+        "float32",
+        choice("float16", "float32", "float64"),
+        "data type of the network's weights and of its arithmetic",
+    )
+    native_kernels: bool = option(
+        True,
+        BOOLEAN,
+        "true: on the CPU a C compiler, if there is one, compiles convolutions made for the "
+        "network's shapes; false: the convolutions are torch's own",
+        kept=False,
+    )
+    stochastic_round: bool = option(
+        False,
+        Kind(_no_stochastic_round, "BOOL"),
+        "stochastic rounding of the original tool's Neon backend; only false is accepted, because "
+        "torch has no such rounding",
+        kept=False,
+        nargs="?",
+    )
+    replay_device: str = option(
+        "auto",
+        choice("auto", "cpu", "gpu"),
+        "memory in which the replay memory keeps its screens: cpu is the main memory, gpu is the "
+        "GPU's memory, auto is the GPU's memory if the network is there and the screens fit",
+        kept=False,
+    )
+
+    exploration_rate_start: float = option(
+        1.0,
+        PROBABILITY,
+        "exploration rate at the first training step (Nature: 1)",
+        group="agent",
+    )
+    exploration_rate_end: float | tuple[float, float] = option(
+        0.1,
+        Kind(_rates, "X|LOW,HIGH"),
+        "exploration rate after the decay; a range LOW,HIGH is spread evenly over the games "
+        "(Nature: 0.1)",
+    )
+    exploration_decay_steps: int = option(
+        1_000_000,
+        integer(1),
+        "number of training steps over which the exploration rate goes linearly from its start to "
+        "its end (Nature: 1,000,000)",
+    )
+    exploration_rate_test: float = option(
+        0.05, PROBABILITY, "exploration rate in tests (Nature: 0.05)"
+    )
+    train_frequency: int = option(
+        4,
+        integer(1),
+        "number of steps from one training of the network to the next (Nature: 4)",
+    )
+    train_repeat: int = option(
+        1, integer(1), "number of minibatches in each training of the network (Nature: 1)"
+    )
+    target_steps: int = option(
+        10_000,
+        integer(0),
+        "number of steps from one copy of the network to the target network to the next; with 0 "
+        "there is no target network (Nature: 10,000)",
+    )
+    random_starts: int = option(
+        30,
+        integer(0, 10_000),
+        "largest number of frames without an action at the start of an Atari game (Nature: 30)",
+    )
+
+    random_steps: int = option(
+        50_000,
+        integer(0),
+        "number of steps of random play before training (Nature: 50,000)",
+        group="main loop",
+    )
+    train_steps: int = option(
+        250_000, integer(0), "number of training steps in an epoch (Nature: 250,000)"
+    )
+    test_steps: int = option(
+        125_000, integer(0), "number of test steps in an epoch (Nature: 125,000)"
+    )
+    test_games: int = option(
+        0,
+        integer(0),
+        "number of whole games in a test (30 in Nature's final test); with 0 the test lasts "
         "--test_steps",
-        type=integer(0),
-        default=125_000,
-        help="test steps of an epoch (Nature: 125,000)",
     )
-    add(
-        "--test_games",
-        type=integer(0),
-        default=0,
-        help="test so many whole games (Nature's final test: 30); 0: test by steps",
+    epochs: int = option(200, integer(0), "number of the last epoch, counted from 1 (Nature: 200)")
+    start_epoch: int = option(
+        0,
+        integer(0),
+        "number of epochs that count as done at the start; the numbers of the epochs and the "
+        "exploration rate continue from there",
+        kept=False,
     )
-    add("--epochs", type=integer(0), default=200, help="epochs in all (Nature: 200)")
-    add(
-        "--start_epoch",
-        type=integer(0),
-        default=0,
-        help="epochs taken as done already: numbers and exploration rate go on from there",
+    load_weights: Path | None = option(
+        None,
+        path("SNAPSHOT"),
+        "snapshot whose weights the network has at the start",
+        kept=False,
     )
-    add(
-        "--load_weights", type=Path, metavar="SNAPSHOT", help="begin with the weights of a snapshot"
-    )
-    add(
-        "--load_experience",
-        type=Path,
+    load_experience: tuple[Path, ...] = option(
+        (),
+        path("FILE"),
+        "files of games that a person played, which are put into the replay memory before "
+        "training; scripts/play.sh --record_experience FILE writes such files",
+        kept=False,
         nargs="+",
-        metavar="FILE",
-        help="fill the replay memory with games of a person, too; from play.sh --record_experience",
     )
-    add(
-        "--save_weights_prefix",
-        type=Path,
-        metavar="PREFIX",
-        help="snapshots are PREFIX_<epoch>.safetensors; default: snapshots/<game>[_<label>]",
+    save_weights_prefix: Path | None = option(
+        None,
+        path("PREFIX"),
+        "beginning of the names of the snapshots, PREFIX_<epoch>.safetensors; without this option "
+        "it is snapshots/<game>[_<label>]",
+        kept=False,
     )
-    add(
-        "--csv_file",
-        type=Path,
-        metavar="FILE",
-        help="statistics, a row per phase; default when training: results/<game>[_<label>].csv",
+    csv_file: Path | None = option(
+        None,
+        path("FILE"),
+        "file of the statistics, with a row for each phase; without this option train and resume "
+        "write results/<game>[_<label>].csv and test writes no file",
+        kept=False,
     )
-    add(
-        "--overwrite",
-        type=boolean,
-        default=False,
-        metavar="BOOL",
-        help="replace the files of an earlier run of the same name",
-    )
-    add(
-        "--preset",
-        metavar="NAME|FILE",
-        help="option values below the command line's: a TOML file, or nature, laptop, gpu",
+    overwrite: bool = option(
+        False, BOOLEAN, "true: existing files of the same name are replaced", kept=False
     )
 
-    group = parser.add_argument_group("common")
-    add = group.add_argument
-    add(
-        "--random_seed",
-        type=integer(0, 2**32 - 1),
-        default=None,
-        help="all randomness comes from it, 0 included; default: drawn and logged",
+    random_seed: int | None = option(
+        None,
+        integer(0, 2**32 - 1),
+        "seed of everything that is random, from 0 on; without this option it is drawn and logged",
+        group="common",
     )
-    add(
-        "--log_level",
-        choices=["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
-        default="INFO",
-        help="least serious messages shown on stderr",
+    log_level: str = option(
+        "INFO",
+        choice("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
+        "least serious kind of message that appears on stderr",
+        kept=False,
     )
+
+    def __post_init__(self) -> None:
+        """Check every value; text becomes the value that it means."""
+        for row in OPTIONS:
+            object.__setattr__(self, row.name, row.check(getattr(self, row.name)))
+
+    def kept(self) -> dict[str, Any]:
+        """The values that a snapshot keeps, by the name of the option."""
+        return {row.name: getattr(self, row.name) for row in KEPT}
+
+
+def _rows() -> tuple[Option, ...]:
+    """The table above."""
+    rows: list[Option] = []
+    for field in dataclasses.fields(Settings):
+        row: Option = field.metadata["row"]
+        group = row.group or (rows[-1].group if rows else "")
+        rows.append(dataclasses.replace(row, name=field.name, group=group))
+    return tuple(rows)
+
+
+OPTIONS = _rows()
+KEPT = tuple(sorted((row for row in OPTIONS if row.kept), key=lambda row: row.name))

@@ -1,9 +1,8 @@
 """From options to parts: each function makes one part of a run out of the options it needs."""
 
-import argparse
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -32,6 +31,7 @@ from simple_dqn.networks.next_values import DoubleValue, ExpectedValue, MaximumV
 from simple_dqn.networks.optimizers import GravesRMSProp, make_optimizer
 from simple_dqn.networks.weights import Arrays, to_tensors
 from simple_dqn.replay_memory import ObservationStore, ReplayMemory
+from simple_dqn.run.options import Settings
 from simple_dqn.run.schedules import LinearSchedule
 from simple_dqn.watch.watched_game import WatchedGame
 
@@ -47,7 +47,7 @@ class Threads(NamedTuple):
     environment: int
 
 
-def choose_threads(args: argparse.Namespace) -> Threads:
+def choose_threads(args: Settings) -> Threads:
     """Share the cores between network and emulators.
 
     On the CPU the network gets a thread per core (or OMP_NUM_THREADS), since it does nearly all
@@ -64,7 +64,7 @@ def choose_threads(args: argparse.Namespace) -> Threads:
 
 
 def make_environment(
-    args: argparse.Namespace, game: games.Game, threads: Threads, *, training: bool
+    args: Settings, game: games.Game, threads: Threads, *, training: bool
 ) -> Environment:
     """Make the training or the test environment."""
     screen_shape = (args.screen_height, args.screen_width)
@@ -89,10 +89,11 @@ def make_environment(
 
 
 def make_watched_game(
-    args: argparse.Namespace,
+    args: Settings,
     game: games.Game,
     network: Network | None,
     *,
+    random_seed: int,
     max_frames: int | None = None,
 ) -> WatchedGame:
     """Make a game that a person sees, with test's rules; None: it may last for ever.
@@ -102,7 +103,7 @@ def make_watched_game(
     """
     if args.environment == "gym":
         raise UserError(f"{args.game} is no Atari game: only those can be played, filmed and shown")
-    seeds = np.random.SeedSequence(args.random_seed).generate_state(2) >> 1  # 31 bits
+    seeds = np.random.SeedSequence(random_seed).generate_state(2) >> 1  # 31 bits
     console = Console(
         rom_path=game.rom_path,
         repeat_action_probability=args.repeat_action_probability,
@@ -125,7 +126,7 @@ def make_watched_game(
 
 
 def make_memory(
-    args: argparse.Namespace, size: int, environment: Environment, threads: Threads
+    args: Settings, size: int, environment: Environment, threads: Threads
 ) -> ReplayMemory:
     """Make the replay memory; `--replay_device` says where its observations are kept.
 
@@ -171,7 +172,7 @@ def make_memory(
 
 
 def make_network(
-    args: argparse.Namespace,
+    args: Settings,
     num_actions: int,
     observation_shape: tuple[int, ...],
     threads: Threads,
@@ -220,7 +221,7 @@ def make_network(
 
 
 def make_layers(
-    args: argparse.Namespace,
+    args: Settings,
     num_actions: int,
     observation_shape: tuple[int, ...],
     kernels: Kernels | None = None,
@@ -240,7 +241,7 @@ def make_layers(
 
 
 def make_guided_network(
-    args: argparse.Namespace,
+    args: Settings,
     num_actions: int,
     observation_shape: tuple[int, ...],
     weights: Arrays,
@@ -262,7 +263,7 @@ def make_guided_network(
     return GuidedNetwork(layers, make_head(args, place, torch.float32))
 
 
-def make_head(args: argparse.Namespace, device: torch.device, dtype: torch.dtype) -> Head:
+def make_head(args: Settings, device: torch.device, dtype: torch.dtype) -> Head:
     """Make what the outputs mean.
 
     Raises:
@@ -279,7 +280,7 @@ def make_head(args: argparse.Namespace, device: torch.device, dtype: torch.dtype
 
 
 def _make_next_value(
-    args: argparse.Namespace, network: QNetwork, target_network: QNetwork, head: Head
+    args: Settings, network: QNetwork, target_network: QNetwork, head: Head
 ) -> NextValue:
     best = (
         DoubleValue(target_network, head, network)
@@ -292,7 +293,7 @@ def _make_next_value(
 
 
 def _compile_kernels(
-    args: argparse.Namespace, observation_shape: tuple[int, ...], threads: Threads
+    args: Settings, observation_shape: tuple[int, ...], threads: Threads
 ) -> Kernels | None:
     """Compile kernels for this CPU where they can do the network's work."""
     convolutions = ARCHITECTURES[args.network].convolutions
@@ -308,7 +309,7 @@ def _as_it_is(function: Function) -> Function:
 
 
 def make_agent(
-    args: argparse.Namespace,
+    args: Settings,
     environment: Environment,
     test_environment: Environment,
     memory: ReplayMemory,
@@ -316,10 +317,11 @@ def make_agent(
     random_seed: int,
 ) -> Agent:
     """Make the agent; a range of exploration rates is spread evenly over the games."""
-    exploration_rate_end: Rate = args.exploration_rate_end
-    if isinstance(exploration_rate_end, Sequence):
-        low, high = exploration_rate_end
-        exploration_rate_end = np.linspace(low, high, args.num_games)
+    exploration_rate_end: Rate
+    if isinstance(args.exploration_rate_end, tuple):
+        exploration_rate_end = np.linspace(*args.exploration_rate_end, args.num_games)
+    else:
+        exploration_rate_end = args.exploration_rate_end
     return Agent(
         environment=environment,
         test_environment=test_environment,

@@ -4,8 +4,10 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
 
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from simple_dqn.environment import TimeStep
 
@@ -72,3 +74,12 @@ class Progress:
     def on_phase_end(self) -> None:
         """Take the bar away."""
         self._bar.close()
+
+
+def log_above_bars(level: str) -> AbstractContextManager[None]:
+    """Let messages of a level and above appear on stderr, above any progress bar."""
+    logging.basicConfig(
+        level=level, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True
+    )
+    redirected: AbstractContextManager[None] = logging_redirect_tqdm()
+    return redirected

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import safetensors
 import safetensors.numpy
 
+from simple_dqn.environments.roms import Game
 from simple_dqn.errors import UserError
 from simple_dqn.files import write_atomically
 
@@ -25,10 +26,11 @@ Arrays = dict[str, npt.NDArray[np.generic]]
 
 
 class Snapshot(NamedTuple):
-    """What a snapshot file holds."""
+    """What a snapshot file holds, and where it is."""
 
     header: dict[str, Any]
     arrays: Arrays
+    path: Path
 
 
 def snapshot_path(prefix: Path, epoch: int) -> Path:
@@ -101,7 +103,20 @@ def read_snapshot(path: Path) -> Snapshot:
     header = json.loads(text)
     if header["format_version"] > FORMAT_VERSION:
         raise UserError(f"{path} was written by a newer simple_dqn; update this one to read it")
-    return Snapshot(header, arrays)
+    return Snapshot(header, arrays, path)
+
+
+def check_game(snapshot: Snapshot, game: Game) -> None:
+    """See that a snapshot is of a game.
+
+    Raises:
+        UserError: it is of another one.
+    """
+    if (snapshot.header["game"], snapshot.header["rom_md5"]) != (game.name, game.rom_md5):
+        raise UserError(
+            f"{snapshot.path} is a snapshot of {snapshot.header['game']}, not of {game.name} "
+            f"({game.rom_path}); use the game it was trained on"
+        )
 
 
 def _digest(text: str, arrays: Arrays) -> str:

@@ -6,9 +6,7 @@ import re
 import select
 import shutil
 import sys
-import termios
 import time
-import tty
 from collections.abc import Collection
 
 import cv2
@@ -16,6 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from simple_dqn.errors import UserError
+
+try:
+    import termios
+    import tty
+except ImportError:  # Windows has neither
+    HAS_TERMINALS = False
+else:
+    HAS_TERMINALS = True
 
 _KEY = re.compile(r"\x1b[\[O][0-9;]*[A-Za-z~]|.", re.DOTALL)  # an escape sequence or a character
 _ARROWS = {"A": "UP", "B": "DOWN", "C": "RIGHT", "D": "LEFT"}
@@ -33,6 +39,8 @@ class Terminal:
         Raises:
             UserError: standard input or output is no terminal.
         """
+        if not HAS_TERMINALS:
+            raise UserError("--display terminal needs a POSIX terminal; leave the option out")
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
             raise UserError(
                 "--display terminal needs a terminal, but standard input or output is a pipe or a "

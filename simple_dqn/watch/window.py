@@ -35,18 +35,26 @@ _UNSEEN = {"dummy", "offscreen"}
 _TEXT, _DIM, _BACK = (230, 230, 230), (150, 150, 155), (16, 16, 18)
 _BAR = 46  # pixels below the picture for two lines of text
 _FRAMES_PER_SOUND = 4
+_INSTEAD = (
+    "play in the terminal with --display terminal, film the game with scripts/record.sh, or run on "
+    "a machine with a screen"
+)
 
 
 class Window:
     """Shows pictures in a window that can be resized; a `play.Display`."""
 
-    def __init__(self, title: str, width: int, height: int) -> None:
+    def __init__(
+        self, title: str, width: int, height: int, *, instead: str = _INSTEAD, sound: bool = True
+    ) -> None:
         """Open the window.
 
         Args:
             title: of the window.
             width: of the pictures at first.
             height: of the pictures at first.
+            instead: what a person without a display can do; the end of the error's text.
+            sound: whether the game is to be heard.
 
         Raises:
             UserError: there is no display.
@@ -58,10 +66,7 @@ class Window:
             if not os.environ.get("SDL_VIDEODRIVER") and pygame.display.get_driver() in _UNSEEN:
                 raise pygame.error("no screen found")
         except pygame.error as error:
-            raise UserError(
-                f"no display for a window ({error}): play in the terminal with --display terminal, "
-                "film the game with scripts/record.sh, or run on a machine with a screen"
-            ) from error
+            raise UserError(f"no display for a window ({error}): {instead}") from error
         if pygame.display.get_driver() == "x11":
             # With its own renderer SDL makes a new window for each new size, and loses keys then.
             os.environ.setdefault("SDL_FRAMEBUFFER_ACCELERATION", "0")
@@ -75,7 +80,7 @@ class Window:
             (int(width * scale), int(height * scale) + _BAR), pygame.RESIZABLE
         )
         self._font = pygame.font.Font(None, 22)
-        self._channel = self._open_sound()
+        self._channel = self._open_sound() if sound else None
         self._samples: list[npt.NDArray[np.uint8]] = []
 
     def poll(self) -> tuple[list[str], Collection[str]]:

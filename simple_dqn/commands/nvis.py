@@ -1,0 +1,67 @@
+"""`nvis SNAPSHOT`: make a page that shows what excites each filter, and what in it."""
+
+import logging
+import sys
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from simple_dqn.errors import UserError
+from simple_dqn.files import write_atomically
+from simple_dqn.run import parts
+from simple_dqn.run.options import Settings
+from simple_dqn.run.places import check_output, find_game, root
+from simple_dqn.run.snapshot import Snapshot, check_game
+from simple_dqn.run.trained import load_network, look_inside
+from simple_dqn.watch.filter_page import view_filters, write_page
+
+logger = logging.getLogger(__name__)
+
+
+def nvis(
+    settings: Settings,
+    snapshot: Snapshot,
+    visualization_filters: int | None,
+    visualization_file: Path | None,
+) -> None:
+    """Make the page and write its name to standard output.
+
+    Args:
+        settings: of the game and the network.
+        snapshot: of the network.
+        visualization_filters: so many of each layer, the most active ones; None: all.
+        visualization_file: the page; None: results/<snapshot's name>.html.
+    """
+    game = find_game(settings)
+    check_game(snapshot, game)
+    name = snapshot.path.stem
+    path = visualization_file or root() / "results" / f"{name}.html"
+    check_output(path, "--visualization_file", overwrite=settings.overwrite)
+    network = load_network(settings, snapshot)
+    guided = look_inside(settings, snapshot)
+    if not guided.num_layers:
+        raise UserError(f"the network {settings.network} of {snapshot.path} has no filters to show")
+    watched = parts.make_watched_game(
+        settings,
+        game,
+        network,
+        random_seed=settings.random_seed or 0,
+        max_frames=parts.TEST_FRAMES,
+    )
+    states = [watched.state.copy()]
+    with tqdm(desc="playing", unit=" frames", disable=None, leave=False) as bar:
+        for frame in watched.frames():
+            if frame.step is not None:
+                states.append(watched.state.copy())
+            bar.update()
+    logger.info("played a game of %s steps, score %g", f"{watched.decisions:,}", watched.score)
+    states = states[settings.history_length - 1 :]  # without those that begin with blank screens
+    page = write_page(
+        f"What the filters of {name} see",
+        f"{game.name}, network {settings.network}, epoch {snapshot.header['epoch']}; "
+        f"a game of {watched.decisions:,} steps, score {watched.score:g}",
+        list(view_filters(guided, np.stack(states), visualization_filters)),
+    )
+    write_atomically(path, page.encode())
+    sys.stdout.write(f"{path}\n")

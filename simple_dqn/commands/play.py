@@ -1,0 +1,78 @@
+"""`play SNAPSHOT|GAME`: watch a network play, take over and give back; or play a game alone."""
+
+import contextlib
+import logging
+import secrets
+from pathlib import Path
+
+from simple_dqn.errors import UserError
+from simple_dqn.memory.experience import Recorder, experience_settings, write_experience
+from simple_dqn.run import parts
+from simple_dqn.run.options import Settings
+from simple_dqn.run.places import check_output, find_game
+from simple_dqn.run.snapshot import Snapshot, check_game
+from simple_dqn.run.trained import load_network, look_inside
+from simple_dqn.watch.mind import Mind
+from simple_dqn.watch.play import Play
+from simple_dqn.watch.terminal import Terminal
+from simple_dqn.watch.window import Window
+
+logger = logging.getLogger(__name__)
+
+_WIDTH, _HEIGHT = 640, 420  # of a game's picture
+
+
+def play(
+    settings: Settings,
+    snapshot: Snapshot | None,
+    display: str,
+    *,
+    show_mind: bool,
+    record_experience: Path | None,
+) -> None:
+    """Show a game that a network or a person plays.
+
+    Args:
+        settings: of the game and the network.
+        snapshot: of the network; None: a person plays alone.
+        display: `window` or `terminal`.
+        show_mind: from the start.
+        record_experience: file for the person's steps.
+    """
+    if show_mind and snapshot is None:
+        raise UserError("--show_mind true needs a network: give a snapshot instead of a game")
+    seed = secrets.randbits(32) if settings.random_seed is None else settings.random_seed
+    game = find_game(settings)
+    if snapshot is not None:
+        check_game(snapshot, game)
+    recorder = Recorder() if record_experience is not None else None
+    if record_experience is not None:
+        check_output(record_experience, "--record_experience", overwrite=settings.overwrite)
+    with contextlib.closing(_open(display, f"simple_dqn: {game.name}")) as shown:
+        network = load_network(settings, snapshot) if snapshot is not None else None
+        watched = parts.make_watched_game(settings, game, network, random_seed=seed)
+        mind = None
+        if network is not None and snapshot is not None:
+            mind = Mind(watched, network, look_inside(settings, snapshot))
+        session = Play(
+            watched,
+            shown,
+            beside=mind.beside if mind is not None else None,
+            show_mind=show_mind,
+            on_step=recorder.add if recorder is not None else None,
+        )
+        try:
+            with contextlib.suppress(KeyboardInterrupt):
+                session.run()
+        finally:  # whatever happened: what a person played is kept
+            if record_experience is not None and recorder:
+                played_with = experience_settings(settings, game, watched.action_meanings)
+                write_experience(record_experience, recorder.experience(), played_with)
+    if recorder is not None:
+        if not len(recorder):
+            raise UserError("nothing was recorded: no step was played by a person (key m)")
+        logger.info("%s: %s steps of yours", record_experience, f"{len(recorder):,}")
+
+
+def _open(display: str, title: str) -> Terminal | Window:
+    return Terminal() if display == "terminal" else Window(title, _WIDTH, _HEIGHT)

@@ -1,0 +1,129 @@
+"""`record SNAPSHOT`: film a network's games, with their sound."""
+
+import contextlib
+import logging
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tqdm import tqdm
+
+from simple_dqn.files import check_writable
+from simple_dqn.run import parts
+from simple_dqn.run.options import Settings
+from simple_dqn.run.places import check_output, find_game, root
+from simple_dqn.run.snapshot import Snapshot, check_game
+from simple_dqn.run.trained import load_network, look_inside
+from simple_dqn.watch.film import Film, write_picture
+from simple_dqn.watch.mind import Mind
+from simple_dqn.watch.sound_file import SoundFile
+from simple_dqn.watch.watched_game import (
+    FRAMES_PER_SECOND,
+    SAMPLE_RATE,
+    Frame,
+    WatchedGame,
+    widen,
+)
+
+logger = logging.getLogger(__name__)
+
+
+def record(
+    settings: Settings,
+    snapshot: Snapshot,
+    play_games: int,
+    *,
+    show_mind: bool,
+    video_file: Path | None,
+    record_screen_path: Path | None,
+    record_sound_filename: Path | None,
+) -> None:
+    """Film games and write the film's name to standard output.
+
+    Args:
+        settings: of the game and the network.
+        snapshot: of the network.
+        play_games: number of games.
+        show_mind: beside the game.
+        video_file: the film; None: videos/<snapshot's name>.mp4.
+        record_screen_path: folder for a PNG of each screen.
+        record_sound_filename: WAV file for the sound.
+    """
+    game = find_game(settings)
+    check_game(snapshot, game)
+    path = video_file or root() / "videos" / f"{snapshot.path.stem}.mp4"
+    check_output(path, "--video_file", overwrite=settings.overwrite)
+    if record_sound_filename is not None:
+        check_output(record_sound_filename, "--record_sound_filename", overwrite=settings.overwrite)
+    if record_screen_path is not None:
+        check_writable(record_screen_path, "--record_screen_path")
+    network = load_network(settings, snapshot)
+    watched = parts.make_watched_game(
+        settings,
+        game,
+        network,
+        random_seed=settings.random_seed or 0,
+        max_frames=parts.TEST_FRAMES,
+    )
+    draw = Mind(watched, network, look_inside(settings, snapshot)).beside if show_mind else widen
+    with contextlib.ExitStack() as stack:
+        check_interrupt = stack.enter_context(_interrupts_held())
+        film = stack.enter_context(
+            Film(path, frames_per_second=FRAMES_PER_SECOND, sample_rate=SAMPLE_RATE)
+        )
+        sound = None
+        if record_sound_filename is not None:
+            sound = stack.enter_context(SoundFile(record_sound_filename, sample_rate=SAMPLE_RATE))
+
+        def keep(frame: Frame) -> None:
+            film.add(draw(frame.picture), frame.sound)
+            if sound is not None:
+                sound.add(frame.sound)
+            if record_screen_path is not None:
+                name = f"{snapshot.path.stem}_{film.frames:06d}.png"
+                write_picture(record_screen_path / name, frame.picture)
+            check_interrupt()
+
+        started = time.perf_counter()
+        scores = _play(watched, play_games, keep)
+        seconds = time.perf_counter() - started
+    logger.info(
+        "score %s; %.1f times as fast as the games' own time",
+        ", ".join(f"{score:g}" for score in scores),
+        film.frames / FRAMES_PER_SECOND / seconds,
+    )
+    sys.stdout.write(f"{path}\n")
+
+
+def _play(watched: WatchedGame, games: int, keep: Callable[[Frame], None]) -> list[float]:
+    """Let the network play and keep each frame; the scores of the games."""
+    scores: list[float] = []
+    with tqdm(desc="filming", unit=" frames", disable=None, leave=False) as bar:
+        for _ in range(games):
+            for frame in watched.frames():
+                bar.set_postfix_str(f"score {watched.score:g}", refresh=False)
+                bar.update()
+                keep(frame)
+            scores.append(watched.score)
+            watched.start()
+    return scores
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[Callable[[], None]]:
+    """Hold Ctrl-C back until the function that is given is called: no frame is left half done."""
+    came: list[object] = []
+
+    def check() -> None:
+        if came:
+            raise KeyboardInterrupt
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda *_: came.append(_)) for number in numbers}
+    try:
+        yield check
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,76 @@
+"""The CSV file of a run: a row for each phase, on disk as soon as the phase is over."""
+
+import csv
+import io
+import logging
+from pathlib import Path
+
+from simple_dqn.errors import UserError
+from simple_dqn.files import write_atomically
+from simple_dqn.statistics import COLUMNS, Row
+
+logger = logging.getLogger(__name__)
+
+
+class CsvWriter:
+    """Adds rows to a CSV file; a `statistics.Writer`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def write(self, row: Row) -> None:
+        """Add a row, after the header in a new file; it is on disk when this returns.
+
+        Raises:
+            UserError: the file cannot be written.
+        """
+        text = io.StringIO()
+        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        try:
+            if not self._path.exists() or self._path.stat().st_size == 0:
+                writer.writeheader()
+            writer.writerow(row)
+            with self._path.open("a") as file:
+                file.write(text.getvalue())
+        except OSError as error:
+            raise UserError(f"cannot write {self._path}: {error.strerror}") from error
+
+
+def check_csv(csv_file: Path) -> None:
+    """Check that rows can be added to a file: it is missing, empty or begins with our header.
+
+    Raises:
+        UserError: it is something else.
+    """
+    try:
+        with csv_file.open() as file:
+            header = file.readline()
+    except FileNotFoundError:
+        return
+    except (OSError, UnicodeError):
+        header = "unreadable"
+    if header not in ("", ",".join(COLUMNS) + "\n"):
+        raise UserError(f"{csv_file} is no CSV of this version; move it away or give --csv_file")
+
+
+def keep_rows(csv_file: Path, last_epoch: int) -> set[str]:
+    """Drop the rows after an epoch and a broken last one, to go on from there.
+
+    Returns:
+        The phases of `last_epoch` that the file has.
+    """
+    if not csv_file.exists():
+        return set()
+    lines = csv_file.read_text().splitlines(keepends=True)
+    kept = lines[:1]
+    phases = set()
+    for line in lines[1:]:
+        cells = line.split(",")
+        if len(cells) == len(COLUMNS) and line.endswith("\n") and int(cells[0]) <= last_epoch:
+            kept.append(line)
+            if int(cells[0]) == last_epoch:
+                phases.add(cells[1])
+    if kept != lines:
+        logger.info("%s: dropped the rows after epoch %d", csv_file, last_epoch)
+        write_atomically(csv_file, "".join(kept).encode())
+    return phases

@@ -1,0 +1,42 @@
+"""Where a run finds its game and puts its files."""
+
+import os
+from pathlib import Path
+
+from simple_dqn.environments import roms
+from simple_dqn.environments.roms import Game
+from simple_dqn.errors import UserError
+from simple_dqn.files import check_writable
+from simple_dqn.run.options import Settings
+
+
+def root() -> Path:
+    """Where roms/, results/ and snapshots/ are: the repository for its scripts, else here."""
+    return Path(os.environ.get("SIMPLE_DQN_ROOT", "."))
+
+
+def find_game(settings: Settings) -> Game:
+    """Find what `settings.game` means in the chosen kind of environment.
+
+    Raises:
+        UserError: there is no such Atari game.
+    """
+    if settings.environment == "gym":
+        return Game(settings.game, Path(), "")
+    return roms.find_game(settings.game, root() / "roms")
+
+
+def check_output(path: Path, option: str, *, overwrite: bool) -> None:
+    """See that a file can be written and that none is lost.
+
+    Args:
+        path: of the file.
+        option: that chooses another one.
+        overwrite: whether a file that exists may be replaced.
+
+    Raises:
+        UserError: the file exists, or cannot be written.
+    """
+    if path.exists() and not overwrite:
+        raise UserError(f"{path} is there already; give {option} FILE, or --overwrite true")
+    check_writable(path.resolve().parent, option)

@@ -1,0 +1,403 @@
+"""A run: the parts made from its settings, the phases in their order, and the files.
+
+    Run(Settings(game="pong", label="mine", epochs=2)).train()
+
+trains as `simple-dqn train pong mine --epochs 2` does. Each method of `Run` is a whole command.
+"""
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import logging
+import re
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from simple_dqn.agent import Agent
+from simple_dqn.deep_q_network import DeepQNetwork
+from simple_dqn.environment import Environment
+from simple_dqn.environments.roms import Game
+from simple_dqn.errors import UserError
+from simple_dqn.files import check_writable
+from simple_dqn.memory.experience import (
+    Experience,
+    experience_settings,
+    fill_memory,
+    read_experience,
+)
+from simple_dqn.replay_memory import ReplayMemory
+from simple_dqn.run import parts
+from simple_dqn.run.csv_file import CsvWriter, check_csv, keep_rows
+from simple_dqn.run.options import Settings
+from simple_dqn.run.places import find_game, root
+from simple_dqn.run.progress import Progress
+from simple_dqn.run.snapshot import (
+    Snapshot,
+    check_game,
+    read_snapshot,
+    run_prefix,
+    run_snapshots,
+    snapshot_path,
+    training_state_path,
+    write_snapshot,
+)
+from simple_dqn.statistics import Row, Statistics
+from simple_dqn.watch.live import LiveWindow
+
+logger = logging.getLogger(__name__)
+
+HELD_OUT_STATES = 100
+
+
+class RunFiles(NamedTuple):
+    """Where a run writes."""
+
+    csv_file: Path
+    prefix: Path  # of its snapshots
+
+    def check(self) -> None:
+        """Try that files can be written there.
+
+        Raises:
+            UserError: they cannot.
+        """
+        for path in self:
+            check_writable(path.resolve().parent)
+
+    def refuse_to_overwrite(self, game: str) -> None:
+        """Stop if files of an earlier run are there.
+
+        Raises:
+            UserError: so it is.
+        """
+        existing = [self.csv_file, *run_snapshots(self.prefix).values()]
+        existing = [path for path in existing if path.exists()]
+        if existing:
+            newest = existing[-1]
+            resume = f"scripts/resume.sh {newest} goes on with it, "
+            raise UserError(
+                f"{existing[0]} is there from an earlier run: "
+                f"{resume if newest.suffix != '.csv' else ''}"
+                f"scripts/train.sh {game} LABEL names this run differently, "
+                "--overwrite true replaces the earlier run"
+            )
+
+    def remove_snapshots_after(self, epoch: int) -> None:
+        """Remove the snapshots of later epochs."""
+        for number, path in run_snapshots(self.prefix).items():
+            if number > epoch:
+                logger.info("removing %s", path)
+                path.unlink()
+                training_state_path(path).unlink(missing_ok=True)
+
+
+class Wired(NamedTuple):
+    """The parts of a run, wired together."""
+
+    environment: Environment
+    memory: ReplayMemory
+    network: DeepQNetwork
+    agent: Agent
+    statistics: Statistics
+
+
+@contextlib.contextmanager
+def wired_parts(
+    settings: Settings,
+    game: Game,
+    snapshot: Snapshot | None,
+    csv_file: Path | None,
+    *,
+    only_test: bool,
+) -> Iterator[Wired]:
+    """Make the parts of a run, wire them together, and close what is open at the end.
+
+    Args:
+        settings: of the run, with a random seed.
+        game: that is played.
+        snapshot: whose weights and counters the parts begin with.
+        csv_file: where a row per phase is added.
+        only_test: nothing will be learned, so the replay memory is as small as can be.
+    """
+    seed = settings.random_seed or 0
+    threads = parts.choose_threads(settings)
+    _log_start(settings, game, threads)
+    with contextlib.ExitStack() as stack:
+
+        def make(*, training: bool) -> Environment:
+            made = parts.make_environment(settings, game, threads, training=training)
+            return stack.enter_context(contextlib.closing(made))
+
+        environment = test_environment = make(training=False)
+        size = settings.batch_size
+        size += settings.num_games * (settings.history_length + settings.n_step)
+        if not only_test:
+            environment, size = make(training=True), settings.replay_size
+        windows = []
+        if settings.display_screen:
+            seen = environment.observation_shape, environment.observation_dtype
+            window = LiveWindow(f"simple_dqn: {game.name}", *seen)
+            windows.append(stack.enter_context(contextlib.closing(window)))
+        memory = parts.make_memory(settings, size, environment, threads)
+        network = parts.make_network(
+            settings, environment.num_actions, environment.observation_shape, threads, seed
+        )
+        agent = parts.make_agent(settings, environment, test_environment, memory, network, seed)
+        statistics = _make_statistics(settings, snapshot, csv_file, memory, network, agent)
+        progress = Progress(rewards=statistics.rewards, mean_cost=network.mean_cost)
+        agent.callbacks += [progress, statistics, *windows]
+        yield Wired(environment, memory, network, agent, statistics)
+
+
+def _make_statistics(
+    settings: Settings,
+    snapshot: Snapshot | None,
+    csv_file: Path | None,
+    memory: ReplayMemory,
+    network: DeepQNetwork,
+    agent: Agent,
+) -> Statistics:
+    """Set weights and counters to where the run stands, and go on counting from there."""
+    header = {}
+    agent.total_train_steps = settings.start_epoch * settings.train_steps
+    if snapshot is not None:
+        header = snapshot.header
+        network.set_weights(snapshot.arrays)
+        network.weight_updates = header["weight_updates"]
+        agent.total_train_steps = header["total_train_steps"]
+    return Statistics(
+        network=network,
+        memory=memory,
+        num_games=settings.num_games,
+        held_out_states=agent.held_out_states(HELD_OUT_STATES),
+        writers=[] if csv_file is None else [CsvWriter(csv_file)],
+        total_train_steps=agent.total_train_steps,
+        replay_memory_count=header.get("replay_memory_count", 0),
+        total_time=header.get("total_time", 0.0),
+    )
+
+
+def _log_start(settings: Settings, game: Game, threads: parts.Threads) -> None:
+    logger.info(
+        "%s, random seed %d, %d game(s) on %d thread(s), network on %s with %d thread(s)",
+        game.name,
+        settings.random_seed,
+        settings.num_games,
+        threads.environment,
+        threads.device,
+        threads.network,
+    )
+    logger.debug("options: %s", vars(settings))
+
+
+class Run:
+    """A run of training, or a test of what a run has learned.
+
+    Attributes:
+        settings: of the run, with the random seed that was drawn if there was none.
+        random_seed: from which all randomness comes.
+        game: that is played.
+        snapshot: of the run that goes on or is tested.
+    """
+
+    def __init__(self, settings: Settings, snapshot: Snapshot | None = None) -> None:
+        """Find the game; nothing is written or allocated before a method is called.
+
+        Args:
+            settings: of the run; stay as they are.
+            snapshot: to go on from, or to test.
+
+        Raises:
+            UserError: there is no such game, or the snapshot is of another one.
+        """
+        seed = settings.random_seed
+        self.random_seed = secrets.randbits(32) if seed is None else seed
+        self.settings = dataclasses.replace(settings, random_seed=self.random_seed)
+        self.game = find_game(settings)
+        self.snapshot = snapshot
+        if snapshot is not None:
+            check_game(snapshot, self.game)
+
+    def train(self) -> None:
+        """Train from the beginning: random play, then epochs of training and testing.
+
+        Raises:
+            UserError: the files of an earlier run are there, or cannot be written; the settings do
+                not fit together; a file that is to be loaded cannot be.
+        """
+        settings = self.settings
+        files = self._files(self.game.name + (f"_{settings.label}" if settings.label else ""))
+        files.check()
+        if not settings.overwrite:
+            files.refuse_to_overwrite(settings.game)
+        with self._parts(files.csv_file) as wired:
+            experience = self._read_experience(wired)
+            if settings.load_weights is not None:
+                loaded = read_snapshot(settings.load_weights)
+                check_game(loaded, self.game)
+                wired.network.set_weights(loaded.arrays)
+            files.remove_snapshots_after(-1)
+            files.csv_file.unlink(missing_ok=True)
+            if settings.random_steps:
+                wired.agent.play_random(settings.random_steps)
+            self._remember(wired, experience)
+            self._epochs(wired, files.prefix, settings.start_epoch)
+
+    def resume(self) -> None:
+        """Go on with the run that wrote the snapshot.
+
+        Raises:
+            UserError: no epoch is left; later epochs would be lost; as for `train`.
+        """
+        snapshot, settings = self._given_snapshot(), self.settings
+        epoch = int(snapshot.header["epoch"])
+        self._check_epoch(snapshot, epoch)
+        files = self._files(run_prefix(snapshot.path).name, run_prefix(snapshot.path))
+        files.check()
+        if not settings.overwrite:
+            self._refuse_to_drop(files, epoch)
+        check_csv(files.csv_file)
+        with self._parts(files.csv_file) as wired:
+            experience = self._read_experience(wired)
+            self._restore(wired, snapshot)
+            phases = keep_rows(files.csv_file, epoch)
+            files.remove_snapshots_after(epoch)
+            if "train" in phases and "test" not in phases:
+                self._test(wired, epoch)  # the run was stopped in this test
+            if settings.random_steps:
+                logger.info(
+                    "not restored: the replay memory; it is filled with %s steps of play at the "
+                    "current exploration rate",
+                    f"{settings.random_steps:,}",
+                )
+                wired.agent.refill(epoch, settings.random_steps)
+            self._remember(wired, experience)
+            self._epochs(wired, files.prefix, epoch)
+
+    def test(self) -> Row:
+        """Play as the run's own test phase did.
+
+        Returns:
+            The statistics of the test.
+
+        Raises:
+            UserError: no steps or games were asked for, or the CSV file cannot be written.
+        """
+        snapshot, settings = self._given_snapshot(), self.settings
+        if not (settings.test_steps or settings.test_games):
+            raise UserError("nothing to test: give --test_steps or --test_games")
+        if settings.csv_file is not None:
+            check_writable(settings.csv_file.resolve().parent)
+            check_csv(settings.csv_file)
+        with self._parts(settings.csv_file, only_test=True) as wired:
+            self._test(wired, snapshot.header["epoch"])
+            return wired.statistics.row
+
+    def _given_snapshot(self) -> Snapshot:
+        if self.snapshot is None:
+            raise UserError("a snapshot is needed: Run(settings, read_snapshot(path))")
+        return self.snapshot
+
+    def _parts(
+        self, csv_file: Path | None, *, only_test: bool = False
+    ) -> contextlib.AbstractContextManager[Wired]:
+        return wired_parts(self.settings, self.game, self.snapshot, csv_file, only_test=only_test)
+
+    def _files(self, name: str, prefix: Path | None = None) -> RunFiles:
+        """Where the run writes: where its settings say, else at `prefix` or by its name."""
+        name = re.sub(r"[^\w.+=-]", "_", name)
+        settings = self.settings
+        return RunFiles(
+            settings.csv_file or root() / "results" / f"{name}.csv",
+            settings.save_weights_prefix or prefix or root() / "snapshots" / name,
+        )
+
+    def _check_epoch(self, snapshot: Snapshot, epoch: int) -> None:
+        if epoch >= self.settings.epochs:
+            raise UserError(
+                f"{snapshot.path} is of epoch {epoch}, and {self.settings.epochs} were asked for; "
+                f"say --epochs {epoch + 1} or more to train on"
+            )
+
+    def _refuse_to_drop(self, files: RunFiles, epoch: int) -> None:
+        """Stop if later epochs than the snapshot's are there."""
+        snapshots = run_snapshots(files.prefix)
+        last = max(snapshots, default=epoch)
+        if last > epoch:
+            raise UserError(
+                f"epoch {epoch} is not the last of this run: resume {snapshots[last]}, or give "
+                f"--overwrite true to drop the epochs {epoch + 1} to {last} and their CSV rows"
+            )
+
+    def _restore(self, wired: Wired, snapshot: Snapshot) -> None:
+        """Restore what training needs besides the weights, or say that it is missing."""
+        state = training_state_path(snapshot.path)
+        if state.exists():
+            wired.network.set_training_state(read_snapshot(state).arrays)
+            logger.info("restored: weights, target network, optimizer, counters, exploration rate")
+        else:
+            logger.warning(
+                "%s is not there: target network and optimizer are not restored; the target "
+                "network begins as a copy of the network, the optimizer afresh",
+                state,
+            )
+
+    def _read_experience(self, wired: Wired) -> list[Experience]:
+        """Read what people played, before anything of the run is written."""
+        meanings = wired.environment.action_meanings
+        played_with = experience_settings(self.settings, self.game, meanings)
+        return [read_experience(path, played_with) for path in self.settings.load_experience]
+
+    def _remember(self, wired: Wired, experiences: list[Experience]) -> None:
+        """Let the replay memory begin with what people played."""
+        for path, experience in zip(self.settings.load_experience, experiences, strict=True):
+            number = fill_memory(wired.memory, experience, self.settings.num_games)
+            logger.info("%s: %s steps of a person's play remembered", path, f"{number:,}")
+
+    def _epochs(self, wired: Wired, prefix: Path, done: int) -> None:
+        """The main loop: an epoch is training, a snapshot and a test."""
+        settings = self.settings
+        for epoch in range(done + 1, settings.epochs + 1):
+            if settings.learning_rate_end is not None:
+                change = settings.learning_rate_end - settings.learning_rate
+                done_of_all = (epoch - 1) / max(settings.epochs - 1, 1)
+                wired.network.set_learning_rate(settings.learning_rate + change * done_of_all)
+            if settings.train_steps:
+                wired.agent.train(epoch, settings.train_steps)
+                self._save(wired, prefix, epoch)
+            self._test(wired, epoch)
+
+    def _test(self, wired: Wired, epoch: int) -> None:
+        if self.settings.test_games:
+            wired.agent.test_games(epoch, self.settings.test_games)
+        elif self.settings.test_steps:
+            wired.agent.test(epoch, self.settings.test_steps)
+
+    def _save(self, wired: Wired, prefix: Path, epoch: int) -> None:
+        """Write an epoch's snapshot and training state; drop the training state before it."""
+        header = {
+            "game": self.game.name,
+            "rom_md5": self.game.rom_md5,
+            "label": self.settings.label,
+            "action_meanings": wired.environment.action_meanings,
+            "network": self.settings.network,
+            "epoch": epoch,
+            "total_train_steps": wired.agent.total_train_steps,
+            "weight_updates": wired.network.weight_updates,
+            "replay_memory_count": len(wired.memory),
+            "total_time": wired.statistics.row["total_time"],
+            "options": self.settings.kept(),
+            "versions": {
+                name: importlib.metadata.version(name)
+                for name in ("simple_dqn", "torch", "numpy", "ale-py", "gymnasium")
+            },
+        }
+        path = snapshot_path(prefix, epoch)
+        # The training state first: a snapshot that is there can be resumed from.
+        state = wired.network.get_training_state()
+        write_snapshot(training_state_path(path), header, state)
+        write_snapshot(path, header, wired.network.get_weights())
+        logger.info("wrote %s", path)
+        training_state_path(snapshot_path(prefix, epoch - 1)).unlink(missing_ok=True)

@@ -1,0 +1,188 @@
+"""A window on a run: what it shows, how it closes, and that learning is the same with it."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pygame
+import pytest
+from test_main import TINY, read_rows, refused
+from test_window import Desktop, shown, wait_until
+
+from simple_dqn.environment import TimeStep
+from simple_dqn.errors import UserError
+from simple_dqn.main import main
+from simple_dqn.watch.live import LiveWindow
+from simple_dqn.watch.window import Window
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The lines below each picture that is shown, on SDL's dummy driver."""
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    told: list[list[str]] = []
+    show = Window.show
+
+    def record(self: Window, picture: npt.NDArray[np.uint8], lines: list[str]) -> None:
+        told.append(lines)
+        show(self, picture, lines)
+
+    monkeypatch.setattr(Window, "show", record)
+    return told
+
+
+@pytest.fixture
+def live(lines: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> Iterator[LiveWindow]:  # noqa: ARG001
+    """Each step comes a second after the last one."""
+    seconds = iter(range(1000))
+    monkeypatch.setattr("simple_dqn.watch.live.time.perf_counter", lambda: float(next(seconds)))
+    window = LiveWindow("test", (60, 84), np.uint8)
+    yield window
+    window.close()
+
+
+def step(live: LiveWindow, reward: float = 0.0, *, over: bool = False, shade: int = 0) -> None:
+    """A step of two games; the second one scores and ends all the time."""
+    screens = np.full((2, 60, 84), 255, np.uint8)
+    screens[0] = shade
+    live.on_step(
+        TimeStep(
+            screens,
+            np.array([reward, 7], np.float32),
+            np.array([over, True]),
+            np.array([over, True]),
+        ),
+        2,
+        0.25,
+    )
+
+
+def test_the_first_game_and_how_it_goes(live: LiveWindow, lines: list[list[str]]) -> None:
+    live.on_phase_start("random", 0, 2000, "steps")
+    step(live, 3, shade=99)
+    picture = shown()
+    assert (picture[100:200, 100:200] == 99).all()
+    assert picture.shape[1] / (picture.shape[0] - 46) == pytest.approx(84 / 60, abs=0.02)
+    step(live, 1, over=True)
+    step(live, 5)
+    live.on_phase_end()
+    live.on_phase_start("test", 3, 30, "games")
+    step(live)
+    assert [line[0] for line in lines] == [
+        "random   step 2 of 2,000   score 3",
+        "random   step 4 of 2,000   score 4",
+        "random   step 6 of 2,000   score 5",
+        "test 3   step 2   score 0",
+    ]
+    assert all(line[1].startswith("exploration rate 0.250 ") for line in lines)
+
+
+def test_no_more_than_sixty_pictures_a_second(
+    live: LiveWindow, lines: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = iter(np.arange(1000) / 1000)
+    monkeypatch.setattr("simple_dqn.watch.live.time.perf_counter", lambda: float(next(times)))
+    live.on_phase_start("train", 1, 2000, "steps")
+    for _ in range(1000):
+        step(live)
+    assert 50 <= len(lines) <= 60
+    assert lines[-1][0].startswith("train 1   step 1,9")
+
+
+def test_a_closed_window_lets_the_run_go_on(live: LiveWindow, lines: list[list[str]]) -> None:
+    live.on_phase_start("train", 1, 2000, "steps")
+    step(live)
+    pygame.event.post(pygame.event.Event(pygame.QUIT))
+    for _ in range(3):
+        step(live)
+    live.close()
+    assert len(lines) == 1
+    assert not pygame.display.get_init()
+
+
+@pytest.mark.parametrize(("shape", "dtype"), [((4,), np.float32), ((84, 84), np.float32)])
+def test_what_is_no_picture_is_refused(shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
+    with pytest.raises(UserError, match="--display_screen"):
+        LiveWindow("test", shape, dtype)
+
+
+def test_learning_is_the_same(root: Path, lines: list[list[str]]) -> None:
+    """In training, testing and resuming; a snapshot does not keep the option."""
+    display = ["--display_screen", "yes"]
+    assert main(["train", "pong", *TINY]) == 0
+    assert lines == []
+    assert main(["train", "pong", "seen", *TINY, *display]) == 0
+    first, second = root / "results" / "pong.csv", root / "results" / "pong_seen.csv"
+    assert read_rows(first) == read_rows(second)
+    assert {re.sub("   .*", "", line[0]) for line in lines} >= {"random", "train 1", "train 2"}
+    last = str(root / "snapshots" / "pong_seen_2.safetensors")
+    lines.clear()
+    assert main(["test", last]) == 0
+    assert lines == []
+    assert main(["test", last, *display]) == 0
+    assert {line[0][:7] for line in lines} == {"test 2 "}
+    lines.clear()
+    assert main(["resume", last, "--epochs", "3", *display]) == 0
+    assert lines[0][0].startswith("refill 2   step ")
+    assert not pygame.display.get_init()
+
+
+@pytest.mark.parametrize("command", ["train", "resume", "test"])
+def test_without_a_display_nothing_begins(
+    root: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+) -> None:
+    assert main(["train", "pong", *TINY, "--epochs", "1"]) == 0
+    before = {path: path.read_bytes() for path in root.rglob("*.*")}
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
+        monkeypatch.delenv(name, raising=False)
+    arguments = [str(root / "snapshots" / "pong_1.safetensors"), "--epochs", "2"]
+    if command == "train":
+        arguments = ["pong", *TINY, "--overwrite", "true"]
+    line = refused(capsys, 1, command, *arguments, "--display_screen", "true")
+    assert re.search(r"no display .* leave out --display_screen", line)
+    assert {path: path.read_bytes() for path in root.rglob("*.*")} == before
+
+
+@pytest.fixture
+def desktop(tmp_path: Path) -> Iterator[Desktop]:
+    if not (shutil.which("Xvfb") and shutil.which("xdotool")):
+        pytest.skip("needs Xvfb and xdotool")
+    desktop = Desktop(tmp_path)
+    yield desktop
+    desktop.close()
+
+
+def test_a_real_window_on_a_run(root: Path, desktop: Desktop) -> None:
+    """It moves; key q closes it; the run goes on to its end."""
+    options = [*TINY, "--train_steps", "2000", "--test_steps", "0", "--epochs", "1"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "simple_dqn", "train", "pong", *options, "--display_screen", "yes"],
+        env={**os.environ, **desktop.environment},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+    def picture() -> bytes:
+        return desktop.screenshot()[300:700].tobytes()
+
+    wait_until(lambda: process.poll() is not None or len(np.unique(desktop.screenshot())) > 20)
+    assert process.poll() is None, process.communicate()
+    for _ in range(5):
+        now = picture()
+        wait_until(lambda now=now: picture() != now)
+    desktop.xdotool("key", "q")
+    wait_until(lambda: not desktop.screenshot().any())
+    assert process.poll() is None
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors
+    assert (root / "snapshots" / "pong_1.safetensors").exists()

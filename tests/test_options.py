@@ -1,0 +1,201 @@
+"""The table of options: what it accepts and refuses, from wherever a value comes."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simple_dqn.errors import OptionError, UserError
+from simple_dqn.run import snapshot
+from simple_dqn.run.command_line import COMMANDS, PRESET, make_parser
+from simple_dqn.run.merge import arguments_of, merge, read_preset
+from simple_dqn.run.options import KEPT, OPTIONS, Settings, as_text
+from simple_dqn.run.reference import fill
+
+REPOSITORY = Path(__file__).parent.parent
+DEFAULTS = Settings(game="pong")
+
+WRITTEN: list[tuple[str, object, object]] = [
+    ("epochs", "1e6", 1_000_000),
+    ("epochs", "1_000_000", 1_000_000),
+    ("epochs", "1,000,000", 1_000_000),
+    ("epochs", 1e6, 1_000_000),
+    ("epochs", 7, 7),
+    ("replay_size", "123456789012345678", 123456789012345678),
+    ("learning_rate", "1e-4", 0.0001),
+    ("learning_rate", 1, 1.0),
+    ("learning_rate_end", None, None),
+    *[("dueling", word, True) for word in ("true", "yes", "1", "True", "YES", True, 1)],
+    *[("dueling", word, False) for word in ("false", "no", "0", False, 0)],
+    ("stochastic_round", "no", False),
+    ("exploration_rate_end", "0.1", 0.1),
+    ("exploration_rate_end", "0.02,0.1", (0.02, 0.1)),
+    ("exploration_rate_end", [0.02, 0.1], (0.02, 0.1)),
+    ("exploration_rate_end", (0, 1), (0.0, 1.0)),
+    ("csv_file", "a/b.csv", Path("a/b.csv")),
+    ("load_experience", "one.npz", (Path("one.npz"),)),
+    ("load_experience", ["one.npz", Path("two.npz")], (Path("one.npz"), Path("two.npz"))),
+    ("backend", "cpu", "cpu"),
+    ("label", "a-b_c.1", "a-b_c.1"),
+]
+REFUSED: list[tuple[str, object]] = [
+    ("epochs", -1),
+    ("epochs", 1.5),
+    ("epochs", "1,5"),
+    ("epochs", True),
+    ("epochs", None),
+    ("epochs", [3]),
+    ("epochs", "nan"),
+    ("epochs", "1e999999999"),
+    ("num_games", "1e-999999999"),
+    ("learning_rate", "inf"),
+    ("learning_rate", None),
+    ("learning_rate", True),
+    ("adam_epsilon", 0),
+    ("dueling", "maybe"),
+    ("dueling", 2),
+    ("dueling", None),
+    ("stochastic_round", True),
+    ("exploration_rate_end", [0.1, 0.02]),
+    ("exploration_rate_end", []),
+    ("exploration_rate_end", [0, 0.1, 0.2]),
+    ("optimizer", "sgd"),
+    ("backend", ["cpu"]),
+    ("csv_file", 3),
+    ("load_experience", [3]),
+    ("label", "a/b"),
+    ("game", ""),
+    ("game", None),
+]
+
+
+@pytest.mark.parametrize(("name", "written", "meant"), WRITTEN)
+def test_values_may_be_written_in_many_ways(name: str, written: object, meant: object) -> None:
+    value = getattr(dataclasses.replace(DEFAULTS, **{name: written}), name)
+    assert value == meant
+    assert type(value) is type(meant)
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "meant"), [row for row in WRITTEN if isinstance(row[1], str)]
+)
+def test_the_command_line_means_the_same(name: str, written: str, meant: object) -> None:
+    arguments = ["pong", written] if name == "label" else ["pong", f"--{name}", written]
+    given = vars(make_parser(COMMANDS["train"]).parse_intermixed_args(arguments))
+    assert getattr(merge(given), name) == meant
+
+
+@pytest.mark.parametrize(("name", "value"), REFUSED)
+def test_settings_are_checked_in_python_too(name: str, value: Any) -> None:
+    values = {"game": "pong", name: value}
+    with pytest.raises(UserError, match=rf"^(--)?{name}: [^\n]+$") as refused:
+        Settings(**values)
+    assert isinstance(refused.value, OptionError)
+
+
+def test_settings_are_not_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        DEFAULTS.epochs = 3  # type: ignore[misc]
+
+
+def test_defaults_are_what_their_rows_say() -> None:
+    for row in OPTIONS[1:]:
+        assert getattr(DEFAULTS, row.name) == row.default
+        assert row.check(row.default) == row.default
+        if row.default is not None and row.nargs is None:
+            assert row.check(as_text(row.default)) == row.default
+
+
+def test_every_option_has_a_group_and_a_whole_sentence_of_meaning() -> None:
+    rows = [*OPTIONS, PRESET, *(row for command in COMMANDS.values() for row in command.own)]
+    for row in rows:
+        assert len(row.help) > 10
+        assert not row.help.endswith(".")
+    assert all(row.group for row in OPTIONS if not row.positional)
+    names = [row.name for row in OPTIONS]
+    assert len(set(names)) == len(names)
+
+
+def test_what_a_snapshot_keeps_survives_its_header() -> None:
+    settings = Settings(
+        game="pong", exploration_rate_end=(0.01, 0.1), learning_rate_end=1e-5, epochs=3
+    )
+    header = json.loads(json.dumps(settings.kept()))
+    assert Settings(game="pong", **header) == settings
+    assert list(header) == sorted(header)
+    gone = {"backend", "device_id", "native_kernels", "replay_device", "display_screen", "game"}
+    assert not gone & set(header)
+    assert len(header) == len(KEPT) == 46
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "snapshots").glob("*.safetensors")))
+def test_old_snapshots_tell_their_options(path: Path) -> None:
+    loaded = snapshot.read_snapshot(path)
+    settings = merge({}, snapshot=loaded)
+    for name, value in loaded.header["options"].items():
+        now = getattr(settings, name)
+        assert (list(now) if isinstance(now, tuple) else now) == value
+    assert (settings.game, settings.label) == (loaded.header["game"], loaded.header["label"])
+
+
+def make_snapshot(folder: Path, options: dict[str, object]) -> snapshot.Snapshot:
+    path = folder / "pong_1.safetensors"
+    header: dict[str, object] = {"game": "pong", "label": "x", "options": options}
+    snapshot.write_snapshot(path, header, {})
+    return snapshot.read_snapshot(path)
+
+
+def test_command_line_before_preset_before_snapshot_before_default(tmp_path: Path) -> None:
+    preset = tmp_path / "preset.toml"
+    preset.write_text("epochs = 2\nn_step = 1e1\nexploration_rate_end = [0.1, 0.2]\n")
+    loaded = make_snapshot(tmp_path, {"epochs": 1, "n_step": 1, "history_length": 2, "gone": 5})
+    settings = merge({"epochs": 3}, preset=str(preset), snapshot=loaded)
+    assert (settings.epochs, settings.n_step, settings.history_length) == (3, 10, 2)
+    assert settings.exploration_rate_end == (0.1, 0.2)
+    assert settings.batch_size == 32
+    assert settings.label == "x"
+
+
+def test_a_wrong_value_names_its_option_wherever_it_stands(tmp_path: Path) -> None:
+    preset = tmp_path / "preset.toml"
+    preset.write_text("epochs = -2\n")
+    with pytest.raises(OptionError, match="--epochs: -2 is out of range"):
+        merge({"game": "pong"}, preset=str(preset))
+    with pytest.raises(OptionError, match="--n_step: 'x' is not a whole number"):
+        merge({}, snapshot=make_snapshot(tmp_path, {"n_step": "x"}))
+
+
+@pytest.mark.parametrize("line", ["game = 'pong'", "nothing = 1", "[epochs]\nx = 1"])
+def test_a_preset_has_options_only(tmp_path: Path, line: str) -> None:
+    preset = tmp_path / "preset.toml"
+    preset.write_text(line)
+    with pytest.raises(UserError, match="is no option"):
+        read_preset(str(preset))
+
+
+def test_a_game_alone_is_played_without_a_snapshot(tmp_path: Path) -> None:
+    play = COMMANDS["play"]
+    arguments = arguments_of(play, {"snapshot": "breakout", "show_mind": True})
+    assert arguments["settings"] == Settings(game="breakout")
+    assert arguments["snapshot"] is None
+    assert arguments["show_mind"] is True
+    assert arguments["display"] == "window"
+    loaded = make_snapshot(tmp_path, {"random_seed": 5, "epochs": 7})
+    settings = arguments_of(play, {"snapshot": loaded.path})["settings"]
+    assert settings == Settings(game="pong", label="x", epochs=7)  # each game is another one
+    settings = arguments_of(COMMANDS["record"], {"snapshot": loaded.path})["settings"]
+    assert settings.random_seed == 5
+
+
+def test_the_reference_is_todays() -> None:
+    """To mend it: python -m simple_dqn.run.reference scripts/README.md."""
+    text = (REPOSITORY / "scripts" / "README.md").read_text()
+    assert fill(text) == text
+    for row in (*OPTIONS, PRESET):
+        assert row.positional or text.count(f"| `--{row.name} ") == 1
+    for name, command in COMMANDS.items():
+        assert f"\n## {name}\n\n    scripts/{name}.sh {command.usage[len(name) + 1 :]} " in text
+        for row in command.own:
+            assert row.positional or f"| `--{row.name} " in text

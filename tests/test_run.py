@@ -1,0 +1,104 @@
+"""A run from Python: it does what the command does, and leaves what it is given as it is."""
+
+import csv
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simple_dqn.environments.atari import ALEEnvironment
+from simple_dqn.errors import UserError
+from simple_dqn.main import main
+from simple_dqn.run import parts
+from simple_dqn.run.options import Settings
+from simple_dqn.run.run import Run
+from simple_dqn.run.snapshot import read_snapshot
+
+VALUES: dict[str, Any] = {
+    "screen_width": 36,
+    "screen_height": 36,
+    "replay_size": 2000,
+    "random_steps": 60,
+    "train_steps": 60,
+    "test_steps": 60,
+    "epochs": 1,
+    "backend": "cpu",
+}
+TINY = Settings(game="pong", label="python", random_seed=0, **VALUES)
+
+pytestmark = pytest.mark.usefixtures("root")
+
+
+def read_rows(csv_file: Path) -> list[dict[str, str]]:
+    gone = {"total_time", "epoch_time", "steps_per_second"}
+    rows = csv.DictReader(csv_file.read_text().splitlines())
+    return [{k: v for k, v in row.items() if k not in gone} for row in rows]
+
+
+def test_python_and_command_give_the_same(root: Path) -> None:
+    """In training, resuming and testing."""
+    Run(TINY).train()
+    options = [text for name, value in VALUES.items() for text in (f"--{name}", str(value))]
+    assert main(["train", "pong", "command", *options, "--random_seed", "0"]) == 0
+    results, snapshots = root / "results", root / "snapshots"
+    rows = read_rows(results / "pong_python.csv")
+    assert rows == read_rows(results / "pong_command.csv")
+    loaded = read_snapshot(snapshots / "pong_python_1.safetensors")
+    settings = dataclasses.replace(TINY, epochs=2)
+    Run(settings, loaded).resume()
+    again = str(snapshots / "pong_command_1.safetensors")
+    assert main(["resume", again, "--epochs", "2", "--backend", "cpu"]) == 0
+    assert read_rows(results / "pong_python.csv") == read_rows(results / "pong_command.csv")
+    row = Run(TINY, loaded).test()
+    assert str(row["meanq"]) == rows[-1]["meanq"]
+
+
+def test_what_it_is_given_stays_as_it_is(root: Path) -> None:
+    """A seed is drawn, and stands in the snapshot alone."""
+    settings = dataclasses.replace(TINY, random_seed=None)
+    before = dataclasses.asdict(settings)
+    run = Run(settings)
+    run.train()
+    assert dataclasses.asdict(settings) == before
+    loaded = read_snapshot(root / "snapshots" / "pong_python_1.safetensors")
+    assert loaded.header["options"]["random_seed"] == run.random_seed
+    assert run.settings == dataclasses.replace(settings, random_seed=run.random_seed)
+    header = dict(loaded.header)
+    Run(dataclasses.replace(settings, epochs=2), loaded).resume()
+    assert loaded.header == header
+
+
+def test_environments_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when the run breaks off; a test has one alone."""
+    closed: list[object] = []
+    monkeypatch.setattr(ALEEnvironment, "close", lambda self: closed.append(self))
+    Run(TINY).train()
+    assert len(set(closed)) == len(closed) == 2
+    run = Run(dataclasses.replace(TINY, overwrite=True, load_weights=Path("missing.safetensors")))
+    with pytest.raises(UserError, match="cannot read"):
+        run.train()
+    assert len(set(closed)) == len(closed) == 4
+
+
+def test_a_test_has_no_memory_for_training(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Run(TINY).train()
+    sizes: list[int] = []
+    make = parts.make_memory
+
+    def make_memory(settings: Settings, size: int, *others: Any) -> Any:
+        sizes.append(size)
+        return make(settings, size, *others)
+
+    monkeypatch.setattr(parts, "make_memory", make_memory)
+    loaded = read_snapshot(root / "snapshots" / "pong_python_1.safetensors")
+    Run(dataclasses.replace(TINY, replay_size=10**12), loaded).test()
+    assert len(sizes) == 1
+    assert sizes[0] < 100
+
+
+def test_without_a_snapshot_there_is_nothing_to_resume() -> None:
+    with pytest.raises(UserError, match="snapshot is needed"):
+        Run(TINY).resume()
+    with pytest.raises(UserError, match="snapshot is needed"):
+        Run(TINY).test()
