@@ -301,7 +301,7 @@ def test_impossible_combinations_are_refused(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for options, hint in (
-        ("--replay_size 20", "--replay_size 20"),
+        ("--replay_size 20", "--replay_size is too small"),
         ("--replay_size 10_000_000_000", "fits"),
         ("--min_reward 2", "--max_reward"),
         ("--double_q true --target_steps 0", "--target_steps"),

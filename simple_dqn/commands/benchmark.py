@@ -141,7 +141,9 @@ def report(
         scales = {"GFLOP/s": rate / 1e9, "GB/s": rate / 1e9, "ms": 1e3 / rate, "steps/s": rate}
         value = scales[note.partition(",")[0]]
         rows.append((name, value, note))
-    rows.insert(2, ("update, weights", 1e3 * memory, f"ms, {PASSES} times through / memory copy"))
+    rows.insert(
+        2, ("update, weights", 1e3 * memory, f"ms, {PASSES} passes over the weights / memory copy")
+    )
     rows.insert(1, ("update, arithmetic", flops / 1e9, f"GFLOP, {settings.batch_size} transitions"))
     rows.insert(2, ("update, floor", 1e3 * floor, "ms, arithmetic / matrix product"))
     rows.append(("replay memory", bytes_each, "bytes per transition"))
@@ -257,7 +259,8 @@ def _own_works(
     works["sample"] = _repeated(partial(small.get_minibatch, rng, 0))
     works["training"] = _repeated(partial(train, agent), settings.train_frequency * games)
     zeros = np.zeros(games, np.int64)
-    while full.count < full.lane_size:  # what never was written would be read in no time
+    # NB! Reading memory that was never written takes no time, so every step is written first.
+    while full.count < full.lane_size:
         full.add(states[:games, 0], zeros, zeros.astype(np.float32), zeros > 0, zeros > 0)
     other = parts.make_agent(settings, environment, environment, full, network, seed)
     other.play_random(games)

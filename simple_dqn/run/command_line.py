@@ -152,6 +152,7 @@ _COMMANDS = (
         "make a page that shows what excites each filter of a network, and what in it",
         (
             _SNAPSHOT,
+            # Deviates: all filters by default, since a page of all is made in seconds; 4 in 2015.
             Option(
                 "visualization_filters",
                 None,
