@@ -1,6 +1,7 @@
 """The page of filters, opened in a real browser where there is one."""
 
 import base64
+import math
 import shutil
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -12,9 +13,11 @@ import numpy.typing as npt
 import playwright.sync_api as playwright
 import pytest
 import torch
+from helpers import make_settings
 
 from simple_dqn.networks.guided_backpropagation import GuidedNetwork
-from simple_dqn.networks.layers import ARCHITECTURES, QNetwork
+from simple_dqn.networks.heads import Values
+from simple_dqn.run import parts
 from simple_dqn.watch.filter_page import gradient_picture, time_colours, view_filters, write_page
 
 Picture = npt.NDArray[np.uint8]
@@ -22,11 +25,11 @@ Picture = npt.NDArray[np.uint8]
 
 @pytest.fixture(scope="module")
 def network() -> GuidedNetwork:
-    network = QNetwork(ARCHITECTURES["nips"], 3, 4, (84, 84))
+    network = parts.make_layers(make_settings(network="nips"), 3, (84, 84))
     network.init_weights(0)
     with torch.no_grad():
         network[0].bias[5] = -100  # type: ignore[index, operator, union-attr]
-    return GuidedNetwork(network, lambda outputs: outputs)
+    return GuidedNetwork(network, Values(math.inf))
 
 
 @pytest.fixture(scope="module")
