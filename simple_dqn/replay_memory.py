@@ -45,17 +45,37 @@ class Minibatch(NamedTuple):
     indexes: npt.NDArray[np.int64]
 
 
+class Steps(NamedTuple):
+    """Steps of one game in their order, each field with the steps as its first axis.
+
+    Attributes:
+        observations: (n, *observation_shape), seen before acting.
+        actions: uint8 (n,).
+        rewards: float32 (n,), unclipped.
+        endings: uint8 (n,), CONTINUES, TERMINAL or CUT.
+    """
+
+    observations: Observations
+    actions: npt.NDArray[np.uint8]
+    rewards: npt.NDArray[np.float32]
+    endings: npt.NDArray[np.uint8]
+
+
 class ObservationStore(Protocol):
     """Where the replay memory keeps its observations: in RAM or on a GPU, see `memory/`.
 
     Attributes:
         num_games: number of lanes.
         lane_size: steps in a lane.
+        shape: of one observation.
+        dtype: of the observations.
         nbytes: bytes that all observations take.
     """
 
     num_games: int
     lane_size: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
     nbytes: int
 
     def write(self, position: int, observations: Observations) -> None:
@@ -69,6 +89,12 @@ class ObservationStore(Protocol):
     ) -> Any:
         """Return (*games.shape, *observation_shape), zero where `blank`: an array or a tensor."""
 
+    def get(self, game: int, positions: npt.NDArray[np.int64]) -> Observations:
+        """Return a copy of one game's observations, (n, *observation_shape)."""
+
+    def put(self, game: int, positions: npt.NDArray[np.int64], values: Observations) -> None:
+        """Put observations of one game back, (n, *observation_shape)."""
+
 
 class ReplayMemory:
     """One circular lane of steps per game; all lanes are written in step.
@@ -79,6 +105,13 @@ class ReplayMemory:
 
     Memory: observation + 6 bytes a step, 7,062 bytes for a screen of 84x84; 1,000,000 of these
     steps take 7.06 GB.
+
+    Attributes:
+        num_games: number of lanes.
+        lane_size: steps that a lane holds.
+        observation_shape: shape of one observation.
+        observation_dtype: dtype of the observations.
+        total: steps that were ever added to each lane.
     """
 
     def __init__(
@@ -101,15 +134,17 @@ class ReplayMemory:
             UserError: the memory is too small for a minibatch or a state.
         """
         n_step = n_step_return.n_step
-        shape = num_games, self.lane_size = observations.num_games, observations.lane_size
+        self.num_games, self.lane_size = observations.num_games, observations.lane_size
+        self.observation_shape = observations.shape
+        self.observation_dtype = observations.dtype
+        shape = num_games, _ = self.num_games, self.lane_size
         if self.lane_size < history_length + n_step or num_games * self.lane_size < batch_size:
             raise UserError(
                 f"--replay_size is too small with {self.lane_size} steps for each of {num_games} "
                 f"games: the replay memory must hold a minibatch of {batch_size}, and at least "
                 f"{history_length + n_step} steps of each game"
             )
-        self.count = 0  # steps stored in each lane
-        self._position = 0  # where each lane is written next
+        self.total = 0
         self._num_cuts = 0  # entries marked CUT
         self._observations = observations
         self._actions = np.zeros(shape, np.uint8)
@@ -120,6 +155,16 @@ class ReplayMemory:
         self._n_step = n_step
         self._n_step_return = n_step_return
         self._equal_weights = np.ones(batch_size, np.float32)
+
+    @property
+    def count(self) -> int:
+        """Steps stored in each lane."""
+        return min(self.total, self.lane_size)
+
+    @property
+    def _position(self) -> int:
+        """Where each lane is written next."""
+        return self.total % self.lane_size
 
     def __len__(self) -> int:
         """Steps stored, of all games together."""
@@ -156,8 +201,7 @@ class ReplayMemory:
         self._actions[:, position] = actions
         self._rewards[:, position] = rewards
         self._endings[:, position] = endings
-        self._position = (position + 1) % self.lane_size
-        self.count = min(self.count + 1, self.lane_size)
+        self.total += 1
 
     def cut(self) -> None:
         """Break off the games where they are: what is added next does not follow on them."""
@@ -186,6 +230,38 @@ class ReplayMemory:
         self, minibatch: Minibatch, errors: Callable[[], npt.NDArray[np.float32]]
     ) -> None:
         """Learn the errors of a minibatch that was just trained on; here, do nothing with them."""
+
+    def steps(self, game: int, start: int, stop: int) -> Steps:
+        """Return a copy of one game's steps, numbered from the first step that was ever added."""
+        positions = np.arange(start, stop) % self.lane_size
+        return Steps(
+            self._observations.get(game, positions),
+            self._actions[game, positions],
+            self._rewards[game, positions],
+            self._endings[game, positions],
+        )
+
+    def restore(self, game: int, start: int, steps: Steps) -> None:
+        """Put steps from `steps` back into a memory whose `total` is that of their memory."""
+        positions = np.arange(start, start + len(steps.actions)) % self.lane_size
+        self._num_cuts += int(np.count_nonzero(steps.endings == CUT))
+        self._num_cuts -= int(np.count_nonzero(self._endings[game, positions] == CUT))
+        self._observations.put(game, positions, steps.observations)
+        self._actions[game, positions] = steps.actions
+        self._rewards[game, positions] = steps.rewards
+        self._endings[game, positions] = steps.endings
+
+    def forget(self) -> None:
+        """Forget all steps."""
+        self.total, self._num_cuts = 0, 0
+        self._endings.fill(CONTINUES)
+
+    def priorities(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Return what a memory remembers of priorities, by name; here, nothing."""
+        return {}
+
+    def set_priorities(self, priorities: dict[str, npt.NDArray[np.generic]]) -> None:
+        """Take over what `priorities` gave for the same steps; here, nothing."""
 
     def _first_and_number(self) -> tuple[int, int]:
         """The oldest legal position of a lane, and how many positions from there on are legal.

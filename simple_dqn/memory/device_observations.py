@@ -19,6 +19,8 @@ class ObservationsOnDevice:
     Attributes:
         num_games: number of lanes.
         lane_size: steps in a lane.
+        shape: of one observation.
+        dtype: of the observations.
         nbytes: bytes of the whole tensor.
     """
 
@@ -40,6 +42,7 @@ class ObservationsOnDevice:
             size = observation_bytes(observation_shape, observation_dtype)
             check_size(num_games * lane_size, size, free_bytes(device))
         self.num_games, self.lane_size = num_games, lane_size
+        self.shape, self.dtype = observation_shape, observation_dtype
         dtype = torch.from_numpy(np.empty(0, observation_dtype)).dtype
         self._tensor = torch.empty(
             (num_games, lane_size, *observation_shape), dtype=dtype, device=self._device
@@ -61,6 +64,15 @@ class ObservationsOnDevice:
         observations = self._tensor.flatten(0, 1)[steps]
         one_per_observation = (*blank.shape, *[1] * (self._tensor.dim() - 2))
         return observations.masked_fill_(self._upload(blank).view(one_per_observation), 0)
+
+    def get(self, game: int, positions: npt.NDArray[np.int64]) -> Observations:
+        """Return a copy of one game's observations; see `ObservationStore`."""
+        observations: Observations = self._tensor[game, self._upload(positions)].cpu().numpy()
+        return observations
+
+    def put(self, game: int, positions: npt.NDArray[np.int64], values: Observations) -> None:
+        """Put observations of one game back; see `ObservationStore`."""
+        self._tensor[game, self._upload(positions)] = self._upload(values)
 
     def _upload(self, array: npt.NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)

@@ -21,6 +21,8 @@ class ObservationsInMemory:
     Attributes:
         num_games: number of lanes.
         lane_size: steps in a lane.
+        shape: of one observation.
+        dtype: of the observations.
         nbytes: bytes of the whole array.
     """
 
@@ -42,6 +44,7 @@ class ObservationsInMemory:
             psutil.virtual_memory().available,
         )
         self.num_games, self.lane_size = num_games, lane_size
+        self.shape, self.dtype = observation_shape, observation_dtype
         self._array: npt.NDArray[Any] = np.empty(
             (num_games, lane_size, *observation_shape), observation_dtype
         )
@@ -67,6 +70,15 @@ class ObservationsInMemory:
         )
         self._read[np.nonzero(blank)] = 0
         return self._read
+
+    def get(self, game: int, positions: npt.NDArray[np.int64]) -> Observations:
+        """Return a copy of one game's observations; see `ObservationStore`."""
+        observations: Observations = self._array[game, positions]
+        return observations
+
+    def put(self, game: int, positions: npt.NDArray[np.int64], values: Observations) -> None:
+        """Put observations of one game back; see `ObservationStore`."""
+        self._array[game, positions] = values
 
 
 def observation_bytes(observation_shape: tuple[int, ...], observation_dtype: npt.DTypeLike) -> int:

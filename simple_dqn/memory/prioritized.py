@@ -92,3 +92,17 @@ class PrioritizedReplayMemory(ReplayMemory):
         priorities = np.abs(errors().astype(np.float64)) + _LEAST_PRIORITY
         self._highest_priority = max(self._highest_priority, priorities.max())
         self._priorities[minibatch.indexes] = priorities**self._priority_exponent
+
+    def priorities(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Return all priorities by index, and the highest priority seen so far."""
+        return {
+            "priorities": self._priorities[np.arange(self._actions.size)],
+            "highest_priority": np.array(self._highest_priority),
+        }
+
+    def set_priorities(self, priorities: dict[str, npt.NDArray[np.generic]]) -> None:
+        """Take over what `priorities` gave for the same steps."""
+        self._priorities[np.arange(self._actions.size)] = priorities["priorities"].astype(
+            np.float64
+        )
+        self._highest_priority = float(priorities["highest_priority"].astype(np.float64))

@@ -1,39 +1,75 @@
 """The CSV file of a run: a row for each phase, on disk as soon as the phase is over."""
 
 import csv
+import errno
 import io
 import logging
+import os
 from pathlib import Path
 
 from simple_dqn.errors import UserError
-from simple_dqn.files import write_atomically
+from simple_dqn.files import sync_folder, write_atomically
 from simple_dqn.statistics import COLUMNS, Row
 
 logger = logging.getLogger(__name__)
 
 
 class CsvWriter:
-    """Adds rows to a CSV file; a `statistics.Writer`."""
+    """Adds rows to a CSV file; a `statistics.Writer`.
+
+    A row that cannot be written (the disk is full) is kept and written with the next one, so that
+    the run goes on.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._rows: list[Row] = []  # not written yet
 
     def write(self, row: Row) -> None:
-        """Add a row, after the header in a new file; it is on disk when this returns.
+        """Add a row, after the header in a new file; it is synced to disk when this returns."""
+        self._rows.append(row)
+        try:
+            self._append()
+        except OSError as error:
+            logger.warning(
+                "cannot write %s: %s; the row is kept and written with the next one",
+                self._path,
+                error.strerror,
+            )
+
+    def close(self) -> None:
+        """Write what is left.
 
         Raises:
             UserError: the file cannot be written.
         """
-        text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
         try:
-            if not self._path.exists() or self._path.stat().st_size == 0:
-                writer.writeheader()
-            writer.writerow(row)
-            with self._path.open("a") as file:
-                file.write(text.getvalue())
+            self._append()
         except OSError as error:
             raise UserError(f"cannot write {self._path}: {error.strerror}") from error
+
+    def _append(self) -> None:
+        """Add the rows that are left, all or none."""
+        if not self._rows:
+            return
+        text = io.StringIO()
+        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        with self._path.open("ab", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size == 0:
+                writer.writeheader()
+            writer.writerows(self._rows)
+            content = text.getvalue().encode()
+            try:
+                if file.write(content) < len(content):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fsync(file.fileno())
+            except OSError:
+                os.ftruncate(file.fileno(), size)  # no half of a row
+                raise
+        if size == 0:
+            sync_folder(self._path.parent)
+        self._rows = []
 
 
 def check_csv(csv_file: Path) -> None:

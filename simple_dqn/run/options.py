@@ -531,6 +531,12 @@ class Settings:
         "write results/<game>[_<label>].csv and test writes no file",
         kept=False,
     )
+    save_memory: bool = option(
+        True,
+        BOOLEAN,
+        "true: the replay memory is saved beside the snapshots, so that a resumed run goes on "
+        "exactly; a step of an Atari game takes some 30 to 250 bytes",
+    )
     overwrite: bool = option(
         False, BOOLEAN, "true: existing files of the same name are replaced", kept=False
     )

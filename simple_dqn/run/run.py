@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from simple_dqn.agent import Agent
 from simple_dqn.deep_q_network import DeepQNetwork
 from simple_dqn.environment import Environment
@@ -27,12 +29,16 @@ from simple_dqn.memory.experience import (
     fill_memory,
     read_experience,
 )
+from simple_dqn.memory.observations import observation_bytes
 from simple_dqn.replay_memory import ReplayMemory
 from simple_dqn.run import parts
 from simple_dqn.run.csv_file import CsvWriter, check_csv, keep_rows
+from simple_dqn.run.memory_files import MemoryFiles, check_space
 from simple_dqn.run.options import Settings
 from simple_dqn.run.places import find_game, root
 from simple_dqn.run.progress import Progress
+from simple_dqn.run.restoring import Restoring
+from simple_dqn.run.run_files import RunFiles
 from simple_dqn.run.snapshot import (
     Snapshot,
     check_game,
@@ -49,48 +55,6 @@ from simple_dqn.watch.live import LiveWindow
 logger = logging.getLogger(__name__)
 
 HELD_OUT_STATES = 100
-
-
-class RunFiles(NamedTuple):
-    """Where a run writes."""
-
-    csv_file: Path
-    prefix: Path  # of its snapshots
-
-    def check(self) -> None:
-        """Try that files can be written there.
-
-        Raises:
-            UserError: they cannot.
-        """
-        for path in self:
-            check_writable(path.resolve().parent)
-
-    def refuse_to_overwrite(self, game: str) -> None:
-        """Stop if files of an earlier run are there.
-
-        Raises:
-            UserError: so it is.
-        """
-        existing = [self.csv_file, *run_snapshots(self.prefix).values()]
-        existing = [path for path in existing if path.exists()]
-        if existing:
-            newest = existing[-1]
-            resume = f"scripts/resume.sh {newest} goes on with it, "
-            raise UserError(
-                f"{existing[0]} is there from an earlier run: "
-                f"{resume if newest.suffix != '.csv' else ''}"
-                f"scripts/train.sh {game} LABEL names this run differently, "
-                "--overwrite true replaces the earlier run"
-            )
-
-    def remove_snapshots_after(self, epoch: int) -> None:
-        """Remove the snapshots of later epochs."""
-        for number, path in run_snapshots(self.prefix).items():
-            if number > epoch:
-                logger.info("removing %s", path)
-                path.unlink()
-                training_state_path(path).unlink(missing_ok=True)
 
 
 class Wired(NamedTuple):
@@ -230,23 +194,31 @@ class Run:
         settings = self.settings
         files = self._files(self.game.name + (f"_{settings.label}" if settings.label else ""))
         files.check()
-        if not settings.overwrite:
-            files.refuse_to_overwrite(settings.game)
-        with self._parts(files.csv_file) as wired:
-            experience = self._read_experience(wired)
-            if settings.load_weights is not None:
-                loaded = read_snapshot(settings.load_weights)
-                check_game(loaded, self.game)
-                wired.network.set_weights(loaded.arrays)
-            files.remove_snapshots_after(-1)
-            files.csv_file.unlink(missing_ok=True)
-            if settings.random_steps:
-                wired.agent.play_random(settings.random_steps)
-            self._remember(wired, experience)
-            self._epochs(wired, files.prefix, settings.start_epoch)
+        with files.held():
+            if not settings.overwrite:
+                files.refuse_to_overwrite(settings.game)
+            with self._parts(files.csv_file) as wired:
+                self._train(wired, files)
+
+    def _train(self, wired: Wired, files: RunFiles) -> None:
+        settings = self.settings
+        self._check_space(wired, files.prefix)
+        experience = self._read_experience(wired)
+        if settings.load_weights is not None:
+            loaded = read_snapshot(settings.load_weights)
+            check_game(loaded, self.game)
+            wired.network.set_weights(loaded.arrays)
+        files.remove_after(-1)
+        files.csv_file.unlink(missing_ok=True)
+        if settings.random_steps:
+            wired.agent.play_random(settings.random_steps)
+        self._remember(wired, experience)
+        saved = MemoryFiles(files.prefix, enabled=settings.save_memory)
+        saved.save(wired.memory, settings.start_epoch)
+        self._epochs(wired, files.prefix, saved, settings.start_epoch)
 
     def resume(self) -> None:
-        """Go on with the run that wrote the snapshot.
+        """Go on with the run that wrote the snapshot, exactly as if it had not stopped.
 
         Raises:
             UserError: no epoch is left; later epochs would be lost; as for `train`.
@@ -256,25 +228,28 @@ class Run:
         self._check_epoch(snapshot, epoch)
         files = self._files(run_prefix(snapshot.path).name, run_prefix(snapshot.path))
         files.check()
-        if not settings.overwrite:
-            self._refuse_to_drop(files, epoch)
-        check_csv(files.csv_file)
-        with self._parts(files.csv_file) as wired:
-            experience = self._read_experience(wired)
-            self._restore(wired, snapshot)
-            phases = keep_rows(files.csv_file, epoch)
-            files.remove_snapshots_after(epoch)
-            if "train" in phases and "test" not in phases:
-                self._test(wired, epoch)  # the run was stopped in this test
-            if settings.random_steps:
-                logger.info(
-                    "not restored: the replay memory; it is filled with %s steps of play at the "
-                    "current exploration rate",
-                    f"{settings.random_steps:,}",
-                )
-                wired.agent.refill(epoch, settings.random_steps)
+        with files.held():
+            if not settings.overwrite:
+                self._refuse_to_drop(files, epoch)
+            check_csv(files.csv_file)
+            with self._parts(files.csv_file) as wired:
+                self._check_space(wired, files.prefix)
+                self._resume(wired, files, snapshot, epoch)
+
+    def _resume(self, wired: Wired, files: RunFiles, snapshot: Snapshot, epoch: int) -> None:
+        experience = self._read_experience(wired)
+        pieces = Restoring(self.settings, snapshot).restore(wired.network, wired.memory)
+        phases = keep_rows(files.csv_file, epoch)
+        files.remove_after(epoch)
+        if "train" in phases and "test" not in phases:
+            self._test(wired, epoch)  # the run was stopped in this test
+        if not len(wired.memory):
+            if self.settings.random_steps:
+                wired.agent.refill(epoch, self.settings.random_steps)
             self._remember(wired, experience)
-            self._epochs(wired, files.prefix, epoch)
+        saved = MemoryFiles(files.prefix, pieces, enabled=self.settings.save_memory)
+        saved.save(wired.memory, epoch)
+        self._epochs(wired, files.prefix, saved, epoch)
 
     def test(self) -> Row:
         """Play as the run's own test phase did.
@@ -331,18 +306,15 @@ class Run:
                 f"--overwrite true to drop the epochs {epoch + 1} to {last} and their CSV rows"
             )
 
-    def _restore(self, wired: Wired, snapshot: Snapshot) -> None:
-        """Restore what training needs besides the weights, or say that it is missing."""
-        state = training_state_path(snapshot.path)
-        if state.exists():
-            wired.network.set_training_state(read_snapshot(state).arrays)
-            logger.info("restored: weights, target network, optimizer, counters, exploration rate")
-        else:
-            logger.warning(
-                "%s is not there: target network and optimizer are not restored; the target "
-                "network begins as a copy of the network, the optimizer afresh",
-                state,
-            )
+    def _check_space(self, wired: Wired, prefix: Path) -> None:
+        """Stop if the replay memory may not fit on the disk."""
+        settings, environment = self.settings, wired.environment
+        if settings.save_memory:
+            played = settings.random_steps + settings.epochs * settings.train_steps
+            shape, dtype = environment.observation_shape, environment.observation_dtype
+            size = observation_bytes(shape, dtype)
+            pictures = dtype == np.uint8
+            check_space(prefix.parent, min(settings.replay_size, played), size, pictures=pictures)
 
     def _read_experience(self, wired: Wired) -> list[Experience]:
         """Read what people played, before anything of the run is written."""
@@ -356,7 +328,7 @@ class Run:
             number = fill_memory(wired.memory, experience, self.settings.num_games)
             logger.info("%s: %s steps of a person's play remembered", path, f"{number:,}")
 
-    def _epochs(self, wired: Wired, prefix: Path, done: int) -> None:
+    def _epochs(self, wired: Wired, prefix: Path, saved: MemoryFiles, done: int) -> None:
         """The main loop: an epoch is training, a snapshot and a test."""
         settings = self.settings
         for epoch in range(done + 1, settings.epochs + 1):
@@ -366,7 +338,7 @@ class Run:
                 wired.network.set_learning_rate(settings.learning_rate + change * done_of_all)
             if settings.train_steps:
                 wired.agent.train(epoch, settings.train_steps)
-                self._save(wired, prefix, epoch)
+                self._save(wired, prefix, saved, epoch)
             self._test(wired, epoch)
 
     def _test(self, wired: Wired, epoch: int) -> None:
@@ -375,8 +347,12 @@ class Run:
         elif self.settings.test_steps:
             wired.agent.test(epoch, self.settings.test_steps)
 
-    def _save(self, wired: Wired, prefix: Path, epoch: int) -> None:
-        """Write an epoch's snapshot and training state; drop the training state before it."""
+    def _save(self, wired: Wired, prefix: Path, saved: MemoryFiles, epoch: int) -> None:
+        """Write an epoch's snapshot and what resuming needs; drop what no later epoch needs.
+
+        NB! The snapshot comes last, so that a snapshot that is there can be resumed from.
+        """
+        saved.save(wired.memory, epoch)
         header = {
             "game": self.game.name,
             "rom_md5": self.game.rom_md5,
@@ -387,6 +363,7 @@ class Run:
             "total_train_steps": wired.agent.total_train_steps,
             "weight_updates": wired.network.weight_updates,
             "replay_memory_count": len(wired.memory),
+            "memory": saved.header(wired.memory),
             "total_time": wired.statistics.row["total_time"],
             "options": self.settings.kept(),
             "versions": {
@@ -395,9 +372,10 @@ class Run:
             },
         }
         path = snapshot_path(prefix, epoch)
-        # The training state first: a snapshot that is there can be resumed from.
         state = wired.network.get_training_state()
+        state |= {f"memory.{name}": array for name, array in wired.memory.priorities().items()}
         write_snapshot(training_state_path(path), header, state)
         write_snapshot(path, header, wired.network.get_weights())
         logger.info("wrote %s", path)
         training_state_path(snapshot_path(prefix, epoch - 1)).unlink(missing_ok=True)
+        saved.drop_forgotten(wired.memory)

@@ -1,0 +1,163 @@
+"""The replay memory on disk: what an epoch added to the memory is one file, a piece.
+
+A piece is a line of JSON, which says what is in the piece, and one zstandard stream. The stream
+holds the games one after the other, each as blocks of steps; a block holds the observations,
+oldest first, then the actions, rewards and endings. Successive screens of one game differ little,
+so they shrink to a few percent of their size. A snapshot names the pieces that it needs, each with
+its SHA-256.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import zstandard
+
+from simple_dqn.errors import UserError
+from simple_dqn.files import atomic_file
+from simple_dqn.replay_memory import ReplayMemory, Steps
+
+_FORMAT = 1
+_LEVEL = 1  # of compression; higher levels gain little on screens and take several times as long
+_BLOCK_BYTES = 8 * 2**20  # observations that are held at a time, besides the memory itself
+
+
+class Piece(NamedTuple):
+    """A piece of a replay memory: the steps `start` to `stop` of every lane.
+
+    Attributes:
+        name: file name, in the folder of the snapshots.
+        sha256: of the whole file.
+        start: number of the first step, counted from the first step of the run.
+        stop: number of the step after the last.
+    """
+
+    name: str
+    sha256: str
+    start: int
+    stop: int
+
+
+class _HashingFile:
+    """Passes on what is written, and hashes it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.sha256 = hashlib.sha256()
+        self._file = file
+
+    def write(self, data: bytes) -> int:
+        self.sha256.update(data)
+        return self._file.write(data)
+
+
+def write_piece(path: Path, memory: ReplayMemory, start: int) -> Piece:
+    """Write what was added to a memory from a step on; the file appears whole or not at all.
+
+    Args:
+        path: of the piece.
+        memory: replay memory to be kept.
+        start: number of the first step of each lane that is not kept yet.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    stop = memory.total
+    start = max(start, stop - memory.lane_size)
+    with atomic_file(path) as plain:
+        file = _HashingFile(plain)
+        file.write(json.dumps(_facts(memory, start, stop)).encode() + b"\n")
+        compressor = zstandard.ZstdCompressor(level=_LEVEL)
+        with compressor.stream_writer(file, closefd=False) as stream:  # type: ignore[arg-type]
+            for game in range(memory.num_games):
+                for first, last in _blocks(memory, start, stop):
+                    for column in memory.steps(game, first, last):
+                        stream.write(column.tobytes())
+    return Piece(path.name, file.sha256.hexdigest(), start, stop)
+
+
+def read_piece(path: Path, memory: ReplayMemory, piece: Piece) -> None:
+    """Put the steps of a piece back into a memory, those that the memory still holds.
+
+    Args:
+        path: of the piece.
+        memory: of the same games, its `total` being that of the memory that was written.
+        piece: what the snapshot says of the file.
+
+    Raises:
+        UserError: the file is missing, damaged, or of other games.
+    """
+    try:
+        with path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != piece.sha256:
+                raise UserError(f"{path} is damaged (truncated or altered)")
+            file.seek(0)
+            if json.loads(file.readline()) != _facts(memory, piece.start, piece.stop):
+                raise UserError(f"{path} is of other games or screens than this run's")
+            with zstandard.ZstdDecompressor().stream_reader(file) as stream:
+                for game in range(memory.num_games):
+                    _read_lane(stream, memory, game, piece)
+    except (OSError, zstandard.ZstdError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+
+
+def _read_lane(stream: Any, memory: ReplayMemory, game: int, piece: Piece) -> None:
+    """Read what a piece holds of one game."""
+    oldest = memory.total - memory.count
+    shape, dtype = memory.observation_shape, memory.observation_dtype
+    for first, last in _blocks(memory, piece.start, piece.stop):
+        length = last - first
+        steps = Steps(
+            np.empty((length, *shape), dtype),
+            np.empty(length, np.uint8),
+            np.empty(length, np.float32),
+            np.empty(length, np.uint8),
+        )
+        for column in steps:
+            _read_into(stream, column)
+        kept = max(first, oldest)
+        if kept < last:
+            later = slice(kept - first, None)
+            memory.restore(
+                game,
+                kept,
+                Steps(
+                    steps.observations[later],
+                    steps.actions[later],
+                    steps.rewards[later],
+                    steps.endings[later],
+                ),
+            )
+
+
+def _read_into(stream: Any, array: npt.NDArray[Any]) -> None:
+    """Fill an array from a stream."""
+    view = memoryview(array.reshape(-1).view(np.uint8).data)
+    while view:
+        number = stream.readinto(view)
+        if not number:
+            raise zstandard.ZstdError("the file ends too early")
+        view = view[number:]
+
+
+def _facts(memory: ReplayMemory, start: int, stop: int) -> dict[str, Any]:
+    """What the first line of a piece says."""
+    return {
+        "format": _FORMAT,
+        "start": start,
+        "stop": stop,
+        "games": memory.num_games,
+        "shape": list(memory.observation_shape),
+        "dtype": memory.observation_dtype.str,
+    }
+
+
+def _blocks(memory: ReplayMemory, start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """Cut steps into runs whose observations take at most _BLOCK_BYTES."""
+    size = memory.observation_dtype.itemsize * int(np.prod(memory.observation_shape))
+    length = max(1, _BLOCK_BYTES // size)
+    for first in range(start, stop, length):
+        yield first, min(first + length, stop)

@@ -1,0 +1,118 @@
+"""Putting a stopped run together again: what is restored, and what the user is told of it."""
+
+import logging
+from typing import Any
+
+from simple_dqn.deep_q_network import DeepQNetwork
+from simple_dqn.memory.on_disk import Piece
+from simple_dqn.replay_memory import ReplayMemory
+from simple_dqn.run.memory_files import restore_memory
+from simple_dqn.run.options import Settings
+from simple_dqn.run.snapshot import Snapshot, read_snapshot, training_state_path
+
+logger = logging.getLogger(__name__)
+
+# Steps are kept in the memory as these options say; with others, the memory begins anew.
+_OF_STEPS = (
+    *("environment", "num_games", "frame_skip", "minimal_action_set", "color_averaging"),
+    *("screen_width", "screen_height"),
+)
+_OF_PRIORITIES = ("replay_size", "history_length", "n_step", "prioritized", "priority_exponent")
+
+
+class Restoring:
+    """Restores what training needs besides the weights, from the files beside a snapshot."""
+
+    def __init__(self, settings: Settings, snapshot: Snapshot) -> None:
+        """Read the training state and compare the options.
+
+        Args:
+            settings: of the run that goes on.
+            snapshot: of the epoch from which it goes on.
+
+        Raises:
+            UserError: the training state is damaged.
+        """
+        self._settings, self._snapshot = settings, snapshot
+        self._options: dict[str, Any] = snapshot.header["options"]
+        self._changed = [
+            name
+            for name, value in settings.kept().items()
+            if name in self._options and _plain(value) != self._options[name]
+        ]
+        path = training_state_path(snapshot.path)
+        self._state = read_snapshot(path).arrays if path.exists() else None
+        self._state_path = path
+
+    def restore(self, network: DeepQNetwork, memory: ReplayMemory) -> list[Piece]:
+        """Restore target network, optimizer and replay memory, and tell what was restored.
+
+        Args:
+            network: with the snapshot's weights.
+            memory: empty; it stays empty if it cannot be restored.
+
+        Returns:
+            The pieces of the memory.
+        """
+        for name in self._changed:
+            now = getattr(self._settings, name)
+            logger.info("changed: %s %s -> %s", name, self._options[name], now)
+        restored = ["weights", "counters", "exploration rate"]
+        missing: list[str] = []
+        self._restore_training_state(network, restored, missing)
+        pieces = self._restore_memory(memory, restored, missing)
+        logger.info("restored: %s", ", ".join(restored))
+        for what in missing:
+            logger.warning("not restored: %s", what)
+        return pieces
+
+    def _restore_training_state(
+        self, network: DeepQNetwork, restored: list[str], missing: list[str]
+    ) -> None:
+        if self._state is None:
+            missing.append(
+                f"target network and optimizer, since {self._state_path} is not there; the target "
+                "network begins as a copy of the network, the optimizer afresh"
+            )
+            return
+        state = {k: v for k, v in self._state.items() if not k.startswith("memory.")}
+        if "optimizer" in self._changed:
+            state = {k: v for k, v in state.items() if not k.startswith("optimizer.")}
+            missing.append("the optimizer, which is another one now and begins afresh")
+        else:
+            restored.append("optimizer")
+        network.set_training_state(state)
+        restored.append("target network")
+
+    def _restore_memory(
+        self, memory: ReplayMemory, restored: list[str], missing: list[str]
+    ) -> list[Piece]:
+        header = self._snapshot.header.get("memory", {"total": 0, "pieces": []})
+        decisive = {*_OF_STEPS, *(_OF_PRIORITIES if self._settings.prioritized else ())}
+        changed = sorted(decisive.intersection(self._changed))
+        pieces: list[Piece] = []
+        if changed:
+            reason = f"its steps depend on {', '.join(changed)}"
+        elif not header["pieces"]:
+            reason = "the run did not save it"
+        else:
+            pieces = restore_memory(self._snapshot.path.parent, header, memory)
+            reason = "it is not whole on disk"
+        if not pieces:
+            missing.append(
+                f"the replay memory, since {reason}; {self._settings.random_steps:,} steps of play "
+                "at the current exploration rate fill it"
+            )
+            return []
+        prefix = "memory."
+        state = self._state or {}
+        memory.set_priorities(
+            {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        )
+        restored.append(f"replay memory ({len(memory):,} steps)")
+        return pieces
+
+
+def _plain(value: object) -> object:
+    """The value as JSON gives it back."""
+    return list(value) if isinstance(value, tuple) else value
