@@ -104,7 +104,7 @@ def test_the_settings_are_what_the_meaning_of_steps_depends_on() -> None:
     game = Game("pong", Path("pong.bin"), "md5")
 
     def make(**changes: Any) -> dict[str, Any]:
-        return experience_settings(Settings(game="pong", **changes), game, ["NOOP", "UP"])
+        return experience_settings(Settings(game="pong", **changes).kept(), game, ["NOOP", "UP"])
 
     assert make() == make()
     for name, value in (("frame_skip", 1), ("screen_width", 42), ("color_averaging", True)):

@@ -66,7 +66,7 @@ def play(
                 session.run()
         finally:  # whatever happened: what a person played is kept
             if record_experience is not None and recorder:
-                played_with = experience_settings(settings, game, watched.action_meanings)
+                played_with = experience_settings(settings.kept(), game, watched.action_meanings)
                 write_experience(record_experience, recorder.experience(), played_with)
     if recorder is not None:
         if not len(recorder):

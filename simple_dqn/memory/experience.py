@@ -4,7 +4,7 @@ import io
 import json
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,10 +17,10 @@ from simple_dqn.files import write_atomically
 from simple_dqn.replay_memory import ReplayMemory
 
 if TYPE_CHECKING:
-    from simple_dqn.run.options import Settings
     from simple_dqn.watch.watched_game import Step
 
 FORMAT_VERSION = 1
+_OPTIONS_OF_STEPS = ("frame_skip", "screen_width", "screen_height", "color_averaging")
 
 
 class Experience(NamedTuple):
@@ -78,17 +78,20 @@ class Recorder:
 
 
 def experience_settings(
-    settings: "Settings", game: Game, action_meanings: Sequence[str]
+    options: Mapping[str, Any], game: Game, action_meanings: Sequence[str]
 ) -> dict[str, Any]:
-    """What steps depend on, so that they are only learned from where they mean the same."""
+    """Return what steps depend on, so that no run learns from steps that mean something else.
+
+    Args:
+        options: of the run or the game, by name.
+        game: that is played.
+        action_meanings: name of each action.
+    """
     return {
         "game": game.name,
         "rom_md5": game.rom_md5,
         "actions": " ".join(action_meanings),
-        "frame_skip": settings.frame_skip,
-        "screen_width": settings.screen_width,
-        "screen_height": settings.screen_height,
-        "color_averaging": settings.color_averaging,
+        **{name: options[name] for name in _OPTIONS_OF_STEPS},
     }
 
 

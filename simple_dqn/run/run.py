@@ -319,7 +319,7 @@ class Run:
     def _read_experience(self, wired: Wired) -> list[Experience]:
         """Read what people played, before anything of the run is written."""
         meanings = wired.environment.action_meanings
-        played_with = experience_settings(self.settings, self.game, meanings)
+        played_with = experience_settings(self.settings.kept(), self.game, meanings)
         return [read_experience(path, played_with) for path in self.settings.load_experience]
 
     def _remember(self, wired: Wired, experiences: list[Experience]) -> None:
