@@ -89,24 +89,25 @@ def check_csv(csv_file: Path) -> None:
         raise UserError(f"{csv_file} is no CSV of this version; move it away or give --csv_file")
 
 
-def keep_rows(csv_file: Path, last_epoch: int) -> set[str]:
-    """Drop the rows after an epoch and a broken last one, to go on from there.
+def phases_of(csv_file: Path, epoch: int) -> set[str]:
+    """Return the phases of an epoch that a file has whole rows of."""
+    lines = csv_file.read_text().splitlines(keepends=True) if csv_file.exists() else []
+    return {line.split(",")[1] for line in lines[1:] if _is_whole(line, epoch, epoch)}
 
-    Returns:
-        The phases of `last_epoch` that the file has.
-    """
+
+def keep_rows(csv_file: Path, last_epoch: int) -> None:
+    """Drop the rows after an epoch and a broken last one, to go on from there."""
     if not csv_file.exists():
-        return set()
+        return
     lines = csv_file.read_text().splitlines(keepends=True)
-    kept = lines[:1]
-    phases = set()
-    for line in lines[1:]:
-        cells = line.split(",")
-        if len(cells) == len(COLUMNS) and line.endswith("\n") and int(cells[0]) <= last_epoch:
-            kept.append(line)
-            if int(cells[0]) == last_epoch:
-                phases.add(cells[1])
+    kept = lines[:1] + [line for line in lines[1:] if _is_whole(line, 0, last_epoch)]
     if kept != lines:
         logger.info("%s: dropped the rows after epoch %d", csv_file, last_epoch)
         write_atomically(csv_file, "".join(kept).encode())
-    return phases
+
+
+def _is_whole(line: str, first_epoch: int, last_epoch: int) -> bool:
+    """Whether a line is a whole row of one of these epochs."""
+    cells = line.split(",")
+    whole = len(cells) == len(COLUMNS) and line.endswith("\n")
+    return whole and first_epoch <= int(cells[0]) <= last_epoch

@@ -32,7 +32,7 @@ from simple_dqn.memory.experience import (
 from simple_dqn.memory.observations import observation_bytes
 from simple_dqn.replay_memory import ReplayMemory
 from simple_dqn.run import parts
-from simple_dqn.run.csv_file import CsvWriter, check_csv, keep_rows
+from simple_dqn.run.csv_file import CsvWriter, check_csv, keep_rows, phases_of
 from simple_dqn.run.memory_files import MemoryFiles, check_space
 from simple_dqn.run.options import Settings
 from simple_dqn.run.places import find_game, root
@@ -225,13 +225,13 @@ class Run:
         """
         snapshot, settings = self._given_snapshot(), self.settings
         epoch = int(snapshot.header["epoch"])
-        self._check_epoch(snapshot, epoch)
         files = self._files(run_prefix(snapshot.path).name, run_prefix(snapshot.path))
         files.check()
         with files.held():
+            check_csv(files.csv_file)
+            self._check_epoch(snapshot, epoch, tested=not self._in_test(files, epoch))
             if not settings.overwrite:
                 self._refuse_to_drop(files, epoch)
-            check_csv(files.csv_file)
             with self._parts(files.csv_file) as wired:
                 self._check_space(wired, files.prefix)
                 self._resume(wired, files, snapshot, epoch)
@@ -239,10 +239,10 @@ class Run:
     def _resume(self, wired: Wired, files: RunFiles, snapshot: Snapshot, epoch: int) -> None:
         experience = self._read_experience(wired)
         pieces = Restoring(self.settings, snapshot).restore(wired.network, wired.memory)
-        phases = keep_rows(files.csv_file, epoch)
+        keep_rows(files.csv_file, epoch)
         files.remove_after(epoch)
-        if "train" in phases and "test" not in phases:
-            self._test(wired, epoch)  # the run was stopped in this test
+        if self._in_test(files, epoch):
+            self._test(wired, epoch)
         if not len(wired.memory):
             if self.settings.random_steps:
                 wired.agent.refill(epoch, self.settings.random_steps)
@@ -289,8 +289,14 @@ class Run:
             settings.save_weights_prefix or prefix or root() / "snapshots" / name,
         )
 
-    def _check_epoch(self, snapshot: Snapshot, epoch: int) -> None:
-        if epoch >= self.settings.epochs:
+    def _in_test(self, files: RunFiles, epoch: int) -> bool:
+        """Whether the run was stopped in the test of an epoch."""
+        phases = phases_of(files.csv_file, epoch)
+        tests = self.settings.test_steps or self.settings.test_games
+        return bool(tests) and "train" in phases and "test" not in phases
+
+    def _check_epoch(self, snapshot: Snapshot, epoch: int, *, tested: bool) -> None:
+        if epoch >= self.settings.epochs and tested:
             raise UserError(
                 f"{snapshot.path} is of epoch {epoch}, and {self.settings.epochs} were asked for; "
                 f"say --epochs {epoch + 1} or more to train on"
