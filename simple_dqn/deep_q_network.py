@@ -194,7 +194,8 @@ class DeepQNetwork:
     def set_training_state(self, state: Arrays) -> None:
         """Take over what `get_training_state` gave for the same network and optimizer."""
         tensors = to_tensors(state)
-        if target := with_prefix(tensors, "target."):
+        target = with_prefix(tensors, "target.")
+        if target and self._target_network is not self._network:
             self._target_network.load_state_dict(target)
         of_optimizer = optimizer_state_of(
             with_prefix(tensors, "optimizer."), list(self._network.parameters())

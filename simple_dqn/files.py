@@ -1,13 +1,14 @@
 """Writing files so that a crash at any moment leaves the old one or the new one, whole."""
 
 import contextlib
-import fcntl
 import os
 import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
+
+import filelock
 
 from simple_dqn.errors import UserError
 
@@ -52,6 +53,8 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Sync a folder to disk, so that a file's new name outlives a power cut."""
+    if os.name == "nt":  # Windows opens no folders
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -67,34 +70,31 @@ def remove_temporary_files(folder: Path, prefix: str) -> None:
 
 
 @contextlib.contextmanager
-def locked(path: Path, whose: str) -> Iterator[None]:
-    """Hold a lock on a file that stands for others; the lock of a dead process counts as none.
+def locked(path: Path, whose: Path) -> Iterator[None]:
+    """Hold a lock on a file that stands for another; the lock of a dead process counts as none.
 
     Args:
-        path: of the lock file, which is made if it is missing and stays.
-        whose: what the lock protects, for the message.
+        path: of the lock file.
+        whose: file that the lock protects.
 
     Raises:
-        UserError: another process holds the lock, or the file cannot be made.
+        UserError: another process holds the lock, or the lock file cannot be made.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+")
+        lock = filelock.FileLock(path, timeout=0)
+        lock.acquire()
+    except filelock.Timeout as error:
+        raise UserError(
+            f"{whose} is being written by another run; wait for its end, or give this run another "
+            "label"
+        ) from error
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.seek(0)
-            raise UserError(
-                f"{whose} is being written by another run (process {file.read().strip() or '?'}); "
-                "wait for its end, or give this run another label"
-            ) from error
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def check_writable(folder: Path, options: str = "--csv_file and --save_weights_prefix") -> None:

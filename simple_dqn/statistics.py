@@ -119,7 +119,7 @@ class Statistics:
             self._running_rewards[time_step.game_overs] = 0
 
     def on_phase_end(self) -> None:
-        """Make the phase's row and hand it to the writers; a refilled memory is no row of a run."""
+        """Make the phase's row and hand it to the writers."""
         now = time.perf_counter()
         seconds = now - self._phase_start
         rewards = np.array(self._game_rewards or [np.nan])
@@ -148,7 +148,7 @@ class Statistics:
             column: value if isinstance(value, str | int) else round(float(value), 6)
             for column, value in zip(COLUMNS, values, strict=True)
         }
-        for writer in self._writers if self._phase != "refill" else ():
+        for writer in self._writers:
             writer.write(self.row)
         logger.info("%s", summary(self.row))
 

@@ -1,12 +1,14 @@
 """The CSV file of a run: written row by row, checked, cut back to an epoch."""
 
 import csv
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from simple_dqn.errors import UserError
-from simple_dqn.run.csv_file import CsvWriter, check_csv, keep_rows
+from simple_dqn.run.csv_file import CsvWriter, check_csv, keep_rows, phases_of
 from simple_dqn.statistics import COLUMNS
 
 
@@ -20,9 +22,43 @@ def test_rows_are_on_disk_at_once_and_the_header_only_first(tmp_path: Path) -> N
         assert lines[0] == ",".join(COLUMNS)
 
 
-def test_unwritable_file_is_told(tmp_path: Path) -> None:
+def test_a_row_that_cannot_be_written_waits_for_the_next(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Here the folder is missing for a while; at the end a row that is left is an error."""
+    csv_file = tmp_path / "missing" / "pong.csv"
+    writer = CsvWriter(csv_file)
+    writer.write(dict.fromkeys(COLUMNS, 0))
+    assert "cannot write" in caplog.text
     with pytest.raises(UserError, match="cannot write"):
-        CsvWriter(tmp_path / "missing" / "pong.csv").write(dict.fromkeys(COLUMNS, 0))
+        writer.close()
+    csv_file.parent.mkdir()
+    writer.write(dict.fromkeys(COLUMNS, 1))
+    writer.close()
+    assert [line[0] for line in csv_file.read_text().splitlines()] == ["e", "0", "1"]
+
+
+def test_a_full_disk_leaves_no_half_of_a_row(tmp_path: Path) -> None:
+    """The file may not grow beyond some bytes, in a process of its own."""
+    program = (
+        "import resource, sys, signal, pathlib\n"
+        "from simple_dqn.run.csv_file import CsvWriter\n"
+        "from simple_dqn.statistics import COLUMNS\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "writer = CsvWriter(pathlib.Path(sys.argv[1]))\n"
+        "writer.write(dict.fromkeys(COLUMNS, 1))\n"
+        "size = pathlib.Path(sys.argv[1]).stat().st_size\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (size + 9, resource.RLIM_INFINITY))\n"
+        "writer.write(dict.fromkeys(COLUMNS, 2))\n"
+        "assert pathlib.Path(sys.argv[1]).stat().st_size == size\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)\n"
+        "writer.write(dict.fromkeys(COLUMNS, 3))\n"
+        "writer.close()\n"
+    )
+    csv_file = tmp_path / "pong.csv"
+    subprocess.run([sys.executable, "-c", program, str(csv_file)], check=True)
+    lines = csv_file.read_text().splitlines()
+    assert [line.split(",") for line in lines[1:]] == [[str(n)] * len(COLUMNS) for n in (1, 2, 3)]
 
 
 def rows(csv_file: Path) -> list[tuple[str, str]]:
@@ -35,14 +71,17 @@ def test_keep_rows_goes_back_to_an_epoch(tmp_path: Path) -> None:
     for epoch, phase in ((0, "random"), (1, "train"), (1, "test"), (2, "train"), (2, "test")):
         CsvWriter(csv_file).write({**dict.fromkeys(COLUMNS, 0), "epoch": epoch, "phase": phase})
     whole = csv_file.read_bytes()
-    assert keep_rows(csv_file, 2) == {"train", "test"}
+    assert phases_of(csv_file, 2) == {"train", "test"}
+    keep_rows(csv_file, 2)
     assert csv_file.read_bytes() == whole
-    assert keep_rows(csv_file, 1) == {"train", "test"}
+    keep_rows(csv_file, 1)
     assert rows(csv_file) == [("0", "random"), ("1", "train"), ("1", "test")]
     csv_file.write_bytes(csv_file.read_bytes() + b"2,train,17")  # broken off
-    assert keep_rows(csv_file, 2) == set()
+    assert phases_of(csv_file, 2) == set()
+    keep_rows(csv_file, 2)
     assert rows(csv_file)[-1] == ("1", "test")
-    assert keep_rows(tmp_path / "missing.csv", 1) == set()
+    keep_rows(tmp_path / "missing.csv", 1)
+    assert phases_of(tmp_path / "missing.csv", 1) == set()
 
 
 @pytest.mark.parametrize("content", [b"a,b\nhello,world\n", b"\xff\xfe\x00", b"one\ntwo\n"])

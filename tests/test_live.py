@@ -129,7 +129,7 @@ def test_learning_is_the_same(root: Path, lines: list[list[str]]) -> None:
     assert {line[0][:7] for line in lines} == {"test 2 "}
     lines.clear()
     assert main(["resume", last, "--epochs", "3", *display]) == 0
-    assert lines[0][0].startswith("refill 2   step ")
+    assert lines[0][0].startswith("train 3   step ")
     assert not pygame.display.get_init()
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from ale_py import roms
 
+from simple_dqn.files import locked
 from simple_dqn.main import main
 from simple_dqn.run import snapshot
 from simple_dqn.run.merge import merge
@@ -78,7 +79,11 @@ def test_train_test_resume_plot(
     assert [row["weight_updates"] for row in rows] == ["0", "30", "30", "60", "60"]
     assert [row["replay_memory_count"] for row in rows] == ["120", "240", "240", "360", "360"]
     assert sorted(path.name for path in snapshots.iterdir()) == [
+        ".pong.lock",
+        "pong_0.memory",
+        "pong_1.memory",
         "pong_1.safetensors",
+        "pong_2.memory",
         "pong_2.safetensors",
         "pong_2.training.safetensors",
     ]
@@ -146,8 +151,45 @@ def test_resume_without_training_state_says_so(
     (root / "snapshots/pong_2.training.safetensors").unlink()
     assert main(["resume", str(root / "snapshots/pong_2.safetensors"), "--epochs", "3"]) == 0
     errors = capsys.readouterr().err
-    assert "target network and optimizer are not restored" in errors
+    assert "not restored: target network and optimizer" in errors
+
+
+def test_resume_without_its_memory_fills_it_again(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The CSV has a row for the filling; a damaged piece counts as none."""
+    assert main(["train", "pong", *TINY]) == 0
+    piece = root / "snapshots/pong_1.memory"
+    damaged = bytearray(piece.read_bytes())
+    damaged[-20] ^= 1
+    piece.write_bytes(damaged)
+    assert main(["resume", str(root / "snapshots/pong_2.safetensors"), "--epochs", "3"]) == 0
+    errors = capsys.readouterr().err
+    assert "pong_1.memory is damaged" in errors
     assert "not restored: the replay memory" in errors
+    assert "changed: epochs 2 -> 3" in errors
+    csv_file = root / "results" / "pong.csv"
+    assert phases(csv_file)[5:] == [("2", "refill"), ("3", "train"), ("3", "test")]
+    assert main(["plot", str(csv_file)]) == 0
+
+
+def test_two_runs_cannot_write_the_same_files(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A second run is refused while the first one's process lives."""
+    (root / "snapshots").mkdir()
+    with locked(root / "snapshots" / ".pong.lock", root / "snapshots" / "pong"):
+        assert "another run" in refused(capsys, 1, "train", "pong", *TINY)
+    assert main(["train", "pong", *TINY]) == 0
+
+
+def test_another_optimizer_begins_afresh(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "pong", *TINY]) == 0
+    last = str(root / "snapshots/pong_2.safetensors")
+    assert main(["resume", last, "--epochs", "3", "--optimizer", "adam"]) == 0
+    errors = capsys.readouterr().err
+    assert "changed: optimizer rmsprop -> adam" in errors
+    assert "not restored: the optimizer, which is another one now and begins afresh" in errors
 
 
 def test_nothing_is_overwritten_unasked(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,9 @@
 import logging
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from simple_dqn.deep_q_network import DeepQNetwork
 from simple_dqn.memory.on_disk import Piece
 from simple_dqn.replay_memory import ReplayMemory
@@ -95,6 +98,8 @@ class Restoring:
             reason = f"its steps depend on {', '.join(changed)}"
         elif not header["pieces"]:
             reason = "the run did not save it"
+        elif self._settings.prioritized and not self._of_memory():
+            reason = f"its priorities are in {self._state_path}, which is not there"
         else:
             pieces = restore_memory(self._snapshot.path.parent, header, memory)
             reason = "it is not whole on disk"
@@ -104,13 +109,14 @@ class Restoring:
                 "at the current exploration rate fill it"
             )
             return []
-        prefix = "memory."
-        state = self._state or {}
-        memory.set_priorities(
-            {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-        )
+        memory.set_priorities(self._of_memory())
         restored.append(f"replay memory ({len(memory):,} steps)")
         return pieces
+
+    def _of_memory(self) -> dict[str, npt.NDArray[np.generic]]:
+        """What the training state holds of the memory, by name."""
+        prefix, state = "memory.", self._state or {}
+        return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
 def _plain(value: object) -> object:

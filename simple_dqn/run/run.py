@@ -109,7 +109,10 @@ def wired_parts(
             settings, environment.num_actions, environment.observation_shape, threads, seed
         )
         agent = parts.make_agent(settings, environment, test_environment, memory, network, seed)
-        statistics = _make_statistics(settings, snapshot, csv_file, memory, network, agent)
+        writers = [CsvWriter(csv_file)] if csv_file is not None else []
+        for writer in writers:
+            stack.enter_context(contextlib.closing(writer))
+        statistics = _make_statistics(settings, snapshot, writers, memory, network, agent)
         progress = Progress(rewards=statistics.rewards, mean_cost=network.mean_cost)
         agent.callbacks += [progress, statistics, *windows]
         yield Wired(environment, memory, network, agent, statistics)
@@ -118,7 +121,7 @@ def wired_parts(
 def _make_statistics(
     settings: Settings,
     snapshot: Snapshot | None,
-    csv_file: Path | None,
+    writers: list[CsvWriter],
     memory: ReplayMemory,
     network: DeepQNetwork,
     agent: Agent,
@@ -136,7 +139,7 @@ def _make_statistics(
         memory=memory,
         num_games=settings.num_games,
         held_out_states=agent.held_out_states(HELD_OUT_STATES),
-        writers=[] if csv_file is None else [CsvWriter(csv_file)],
+        writers=writers,
         total_train_steps=agent.total_train_steps,
         replay_memory_count=header.get("replay_memory_count", 0),
         total_time=header.get("total_time", 0.0),
@@ -243,10 +246,9 @@ class Run:
         files.remove_after(epoch)
         if self._in_test(files, epoch):
             self._test(wired, epoch)
-        if not len(wired.memory):
-            if self.settings.random_steps:
-                wired.agent.refill(epoch, self.settings.random_steps)
-            self._remember(wired, experience)
+        if not pieces and self.settings.random_steps:
+            wired.agent.refill(epoch, self.settings.random_steps)
+        self._remember(wired, experience)
         saved = MemoryFiles(files.prefix, pieces, enabled=self.settings.save_memory)
         saved.save(wired.memory, epoch)
         self._epochs(wired, files.prefix, saved, epoch)

@@ -73,5 +73,5 @@ class RunFiles(NamedTuple):
         with contextlib.ExitStack() as stack:
             for path in self:
                 lock = path.with_name(f".{path.name}.lock")
-                stack.enter_context(locked(lock, str(path)))
+                stack.enter_context(locked(lock, path))
             yield
