@@ -31,3 +31,9 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SIMPLE_DQN_ROOT", str(root))
     monkeypatch.setattr("simple_dqn.run.run.HELD_OUT_STATES", 3)
     return root
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--every_kill", action="store_true", help="kill runs at every moment of writing"
+    )

@@ -1,0 +1,141 @@
+"""Pieces of a replay memory: what was written is read again, and damage is found."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import make_memory
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from simple_dqn.errors import UserError
+from simple_dqn.memory import on_disk
+from simple_dqn.memory.on_disk import Piece, read_piece, write_piece
+from simple_dqn.memory.prioritized import PrioritizedReplayMemory
+from simple_dqn.replay_memory import ReplayMemory
+from simple_dqn.run.memory_files import MemoryFiles, restore_memory
+
+
+def fill(memory: ReplayMemory, rng: np.random.Generator, steps: int) -> None:
+    games, shape = memory.num_games, memory.observation_shape
+    for _ in range(steps):
+        observations = rng.integers(0, 200, (games, *shape)).astype(memory.observation_dtype)
+        ends = rng.random((2, games)) < 0.2
+        rewards = rng.normal(size=games).astype(np.float32)
+        memory.add(observations, rng.integers(0, 18, games), rewards, ends[0], ends[1])
+
+
+def assert_same(left: ReplayMemory, right: ReplayMemory) -> None:
+    """All that is held, and what is drawn next."""
+    assert (left.total, left.count, len(left)) == (right.total, right.count, len(right))
+    assert left.can_sample() == right.can_sample()
+    oldest = left.total - left.count
+    for game in range(left.num_games):
+        ours, theirs = (m.steps(game, oldest, m.total) for m in (left, right))
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(a, b)
+    if left.can_sample():
+        draws = (m.get_minibatch(np.random.default_rng(3), 0) for m in (left, right))
+        for a, b in zip(*draws, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    epochs=st.lists(st.integers(0, 30), min_size=1, max_size=6),
+    num_games=st.integers(1, 3),
+    prioritized=st.booleans(),
+    dtype=st.sampled_from([np.uint8, np.float32]),
+    block=st.sampled_from([1, 50, 10**6]),
+)
+def test_a_memory_is_put_together_from_its_pieces(
+    tmp_path_factory: pytest.TempPathFactory,
+    epochs: list[int],
+    num_games: int,
+    prioritized: bool,
+    dtype: Any,
+    block: int,
+) -> None:
+    """Through wraps, empty epochs and pieces partly overwritten; needless pieces are gone."""
+    folder = tmp_path_factory.mktemp("pieces")
+    rng = np.random.default_rng(1)
+    options: dict[str, Any] = {
+        "lane_size": 25,
+        "num_games": num_games,
+        "observation_shape": (2, 3),
+        "observation_dtype": dtype,
+        "prioritized": prioritized,
+        "batch_size": 8,
+    }
+    memory, again = make_memory(**options), make_memory(**options)
+    files = MemoryFiles(folder / "pong", enabled=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(on_disk, "_BLOCK_BYTES", block)
+        for epoch, steps in enumerate(epochs):
+            fill(memory, rng, steps)
+            memory.cut()
+            files.save(memory, epoch)
+            header = files.header(memory)
+            files.drop_forgotten(memory)
+        pieces = restore_memory(folder, header, again)
+    again.set_priorities(memory.priorities())
+    assert bool(pieces) == bool(memory.total)
+    assert {path.name for path in folder.iterdir()} == {piece.name for piece in pieces}
+    assert_same(memory, again)
+
+
+def test_damage_and_other_games_are_told(tmp_path: Path) -> None:
+    memory = make_memory(lane_size=20)
+    fill(memory, np.random.default_rng(0), 15)
+    path = tmp_path / "pong_1.memory"
+    piece = write_piece(path, memory, 0)
+    assert piece[2:] == (0, 15)
+    content = path.read_bytes()
+    for damaged in (content[:-1], content[:40] + b"x" + content[41:], b"", content + b"x"):
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"pong_1\.memory is damaged"):
+            read_piece(path, memory, piece)
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="of other games"):
+        read_piece(path, make_memory(lane_size=20, num_games=2), piece)
+    path.unlink()
+    with pytest.raises(UserError, match="cannot be read"):
+        read_piece(path, memory, piece)
+
+
+def test_a_piece_that_cannot_be_written_is_caught_up_with(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The next epoch's piece holds both epochs."""
+    memory = make_memory(lane_size=40)
+    files = MemoryFiles(tmp_path / "pong", enabled=True)
+    fill(memory, np.random.default_rng(0), 5)
+    files.save(memory, 0)
+    fill(memory, np.random.default_rng(1), 5)
+    (tmp_path / "pong_1.memory").mkdir()  # nothing can be renamed to it
+    files.save(memory, 1)
+    assert "the replay memory is saved at the next epoch's end" in caplog.text
+    fill(memory, np.random.default_rng(2), 5)
+    files.save(memory, 2)
+    bounds = [(piece["start"], piece["stop"]) for piece in files.header(memory)["pieces"]]
+    assert bounds == [(0, 5), (5, 15)]
+
+
+def test_pieces_with_a_gap_are_not_restored(tmp_path: Path) -> None:
+    memory = make_memory(lane_size=40)
+    fill(memory, np.random.default_rng(0), 12)
+    header = {"total": 12, "pieces": [write_piece(tmp_path / "a", memory, 6)._asdict()]}
+    assert restore_memory(tmp_path, header, make_memory(lane_size=40)) == []
+    assert isinstance(Piece(**header["pieces"][0]), Piece)  # type: ignore[index]
+
+
+def test_priorities_are_part_of_it() -> None:
+    memory = make_memory(lane_size=30, prioritized=True, batch_size=8)
+    assert isinstance(memory, PrioritizedReplayMemory)
+    fill(memory, np.random.default_rng(0), 30)
+    errors = np.arange(8, dtype=np.float32)
+    memory.update_priorities(memory.get_minibatch(np.random.default_rng(0), 0), lambda: errors)
+    kept = memory.priorities()
+    assert set(kept) == {"priorities", "highest_priority"}
+    assert kept["highest_priority"] == pytest.approx(7.001)
