@@ -92,8 +92,8 @@ class ObservationStore(Protocol):
     def get(self, game: int, positions: npt.NDArray[np.int64]) -> Observations:
         """Return a copy of one game's observations, (n, *observation_shape)."""
 
-    def put(self, game: int, positions: npt.NDArray[np.int64], values: Observations) -> None:
-        """Put observations of one game back, (n, *observation_shape)."""
+    def put(self, game: int, position: int, values: Observations) -> None:
+        """Put observations of one game back from a position on, (n, *observation_shape)."""
 
 
 class ReplayMemory:
@@ -246,7 +246,10 @@ class ReplayMemory:
         positions = np.arange(start, start + len(steps.actions)) % self.lane_size
         self._num_cuts += int(np.count_nonzero(steps.endings == CUT))
         self._num_cuts -= int(np.count_nonzero(self._endings[game, positions] == CUT))
-        self._observations.put(game, positions, steps.observations)
+        before_wrap = self.lane_size - positions[0]
+        for part in (slice(0, before_wrap), slice(before_wrap, None)):
+            if len(positions[part]):
+                self._observations.put(game, int(positions[part][0]), steps.observations[part])
         self._actions[game, positions] = steps.actions
         self._rewards[game, positions] = steps.rewards
         self._endings[game, positions] = steps.endings

@@ -70,9 +70,9 @@ class ObservationsOnDevice:
         observations: Observations = self._tensor[game, self._upload(positions)].cpu().numpy()
         return observations
 
-    def put(self, game: int, positions: npt.NDArray[np.int64], values: Observations) -> None:
+    def put(self, game: int, position: int, values: Observations) -> None:
         """Put observations of one game back; see `ObservationStore`."""
-        self._tensor[game, self._upload(positions)] = self._upload(values)
+        self._tensor[game, position : position + len(values)] = self._upload(values)
 
     def _upload(self, array: npt.NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)

@@ -76,9 +76,9 @@ class ObservationsInMemory:
         observations: Observations = self._array[game, positions]
         return observations
 
-    def put(self, game: int, positions: npt.NDArray[np.int64], values: Observations) -> None:
+    def put(self, game: int, position: int, values: Observations) -> None:
         """Put observations of one game back; see `ObservationStore`."""
-        self._array[game, positions] = values
+        self._array[game, position : position + len(values)] = values
 
 
 def observation_bytes(observation_shape: tuple[int, ...], observation_dtype: npt.DTypeLike) -> int:

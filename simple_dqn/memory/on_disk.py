@@ -23,7 +23,7 @@ from simple_dqn.replay_memory import ReplayMemory, Steps
 
 _FORMAT = 1
 _LEVEL = 1  # of compression; higher levels gain little on screens and take several times as long
-_BLOCK_BYTES = 8 * 2**20  # observations that are held at a time, besides the memory itself
+_BLOCK_BYTES = 2**20  # observations that are held at a time, besides the memory itself
 
 
 class Piece(NamedTuple):
@@ -107,28 +107,28 @@ def read_piece(path: Path, memory: ReplayMemory, piece: Piece) -> None:
 def _read_lane(stream: Any, memory: ReplayMemory, game: int, piece: Piece) -> None:
     """Read what a piece holds of one game."""
     oldest = memory.total - memory.count
+    blocks = list(_blocks(memory, piece.start, piece.stop))
+    length = blocks[0][1] - blocks[0][0]
     shape, dtype = memory.observation_shape, memory.observation_dtype
-    for first, last in _blocks(memory, piece.start, piece.stop):
-        length = last - first
-        steps = Steps(
-            np.empty((length, *shape), dtype),
-            np.empty(length, np.uint8),
-            np.empty(length, np.float32),
-            np.empty(length, np.uint8),
-        )
-        for column in steps:
-            _read_into(stream, column)
-        kept = max(first, oldest)
-        if kept < last:
-            later = slice(kept - first, None)
+    block = Steps(
+        np.empty((length, *shape), dtype),
+        np.empty(length, np.uint8),
+        np.empty(length, np.float32),
+        np.empty(length, np.uint8),
+    )
+    for first, last in blocks:
+        for column in block:
+            _read_into(stream, column[: last - first])
+        kept = slice(max(first, oldest) - first, last - first)
+        if kept.start < kept.stop:
             memory.restore(
                 game,
-                kept,
+                first + kept.start,
                 Steps(
-                    steps.observations[later],
-                    steps.actions[later],
-                    steps.rewards[later],
-                    steps.endings[later],
+                    block.observations[kept],
+                    block.actions[kept],
+                    block.rewards[kept],
+                    block.endings[kept],
                 ),
             )
 
