@@ -45,22 +45,6 @@ class Minibatch(NamedTuple):
     indexes: npt.NDArray[np.int64]
 
 
-class Steps(NamedTuple):
-    """Steps of one game in their order, each field with the steps as its first axis.
-
-    Attributes:
-        observations: (n, *observation_shape), seen before acting.
-        actions: uint8 (n,).
-        rewards: float32 (n,), unclipped.
-        endings: uint8 (n,), CONTINUES, TERMINAL or CUT.
-    """
-
-    observations: Observations
-    actions: npt.NDArray[np.uint8]
-    rewards: npt.NDArray[np.float32]
-    endings: npt.NDArray[np.uint8]
-
-
 class ObservationStore(Protocol):
     """Where the replay memory keeps its observations: in RAM or on a GPU, see `memory/`.
 
@@ -230,34 +214,6 @@ class ReplayMemory:
         self, minibatch: Minibatch, errors: Callable[[], npt.NDArray[np.float32]]
     ) -> None:
         """Learn the errors of a minibatch that was just trained on; here, do nothing with them."""
-
-    def steps(self, game: int, start: int, stop: int) -> Steps:
-        """Return a copy of one game's steps, numbered from the first step that was ever added."""
-        positions = np.arange(start, stop) % self.lane_size
-        return Steps(
-            self._observations.get(game, positions),
-            self._actions[game, positions],
-            self._rewards[game, positions],
-            self._endings[game, positions],
-        )
-
-    def restore(self, game: int, start: int, steps: Steps) -> None:
-        """Put steps from `steps` back into a memory whose `total` is that of their memory."""
-        positions = np.arange(start, start + len(steps.actions)) % self.lane_size
-        self._num_cuts += int(np.count_nonzero(steps.endings == CUT))
-        self._num_cuts -= int(np.count_nonzero(self._endings[game, positions] == CUT))
-        before_wrap = self.lane_size - positions[0]
-        for part in (slice(0, before_wrap), slice(before_wrap, None)):
-            if len(positions[part]):
-                self._observations.put(game, int(positions[part][0]), steps.observations[part])
-        self._actions[game, positions] = steps.actions
-        self._rewards[game, positions] = steps.rewards
-        self._endings[game, positions] = steps.endings
-
-    def forget(self) -> None:
-        """Forget all steps."""
-        self.total, self._num_cuts = 0, 0
-        self._endings.fill(CONTINUES)
 
     def priorities(self) -> dict[str, npt.NDArray[np.generic]]:
         """Return what a memory remembers of priorities, by name; here, nothing."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from simple_dqn.errors import UserError
 from simple_dqn.memory import on_disk
-from simple_dqn.memory.on_disk import Piece, read_piece, write_piece
+from simple_dqn.memory.on_disk import Piece, read_piece, steps_of, write_piece
 from simple_dqn.memory.prioritized import PrioritizedReplayMemory
 from simple_dqn.replay_memory import ReplayMemory
 from simple_dqn.run.memory_files import MemoryFiles, restore_memory
@@ -32,7 +32,7 @@ def assert_same(left: ReplayMemory, right: ReplayMemory) -> None:
     assert left.can_sample() == right.can_sample()
     oldest = left.total - left.count
     for game in range(left.num_games):
-        ours, theirs = (m.steps(game, oldest, m.total) for m in (left, right))
+        ours, theirs = (steps_of(m, game, oldest, m.total) for m in (left, right))
         for a, b in zip(ours, theirs, strict=True):
             np.testing.assert_array_equal(a, b)
     if left.can_sample():

@@ -5,6 +5,8 @@ holds the games one after the other, each as blocks of steps; a block holds the 
 oldest first, then the actions, rewards and endings. Successive screens of one game differ little,
 so they shrink to a few percent of their size. A snapshot names the pieces that it needs, each with
 its SHA-256.
+
+This module is a friend of `ReplayMemory`: it reads and writes the arrays of the lanes.
 """
 
 import hashlib
@@ -17,9 +19,10 @@ import numpy as np
 import numpy.typing as npt
 import zstandard
 
+from simple_dqn.environment import Observations
 from simple_dqn.errors import UserError
 from simple_dqn.files import atomic_file
-from simple_dqn.replay_memory import ReplayMemory, Steps
+from simple_dqn.replay_memory import CONTINUES, CUT, ReplayMemory
 
 _FORMAT = 1
 _LEVEL = 1  # of compression; higher levels gain little on screens and take several times as long
@@ -40,6 +43,22 @@ class Piece(NamedTuple):
     sha256: str
     start: int
     stop: int
+
+
+class Steps(NamedTuple):
+    """Steps of one game in their order, each field with the steps as its first axis.
+
+    Attributes:
+        observations: (n, *observation_shape), seen before acting.
+        actions: uint8 (n,).
+        rewards: float32 (n,), unclipped.
+        endings: uint8 (n,), CONTINUES, TERMINAL or CUT.
+    """
+
+    observations: Observations
+    actions: npt.NDArray[np.uint8]
+    rewards: npt.NDArray[np.float32]
+    endings: npt.NDArray[np.uint8]
 
 
 class _HashingFile:
@@ -74,7 +93,7 @@ def write_piece(path: Path, memory: ReplayMemory, start: int) -> Piece:
         with compressor.stream_writer(file, closefd=False) as stream:  # type: ignore[arg-type]
             for game in range(memory.num_games):
                 for first, last in _blocks(memory, start, stop):
-                    for column in memory.steps(game, first, last):
+                    for column in steps_of(memory, game, first, last):
                         stream.write(column.tobytes())
     return Piece(path.name, file.sha256.hexdigest(), start, stop)
 
@@ -121,7 +140,8 @@ def _read_lane(stream: Any, memory: ReplayMemory, game: int, piece: Piece) -> No
             _read_into(stream, column[: last - first])
         kept = slice(max(first, oldest) - first, last - first)
         if kept.start < kept.stop:
-            memory.restore(
+            _restore(
+                memory,
                 game,
                 first + kept.start,
                 Steps(
@@ -131,6 +151,37 @@ def _read_lane(stream: Any, memory: ReplayMemory, game: int, piece: Piece) -> No
                     block.endings[kept],
                 ),
             )
+
+
+def steps_of(memory: ReplayMemory, game: int, start: int, stop: int) -> Steps:
+    """Return a copy of one game's steps, numbered from the first step that was ever added."""
+    positions = np.arange(start, stop) % memory.lane_size
+    return Steps(
+        memory._observations.get(game, positions),
+        memory._actions[game, positions],
+        memory._rewards[game, positions],
+        memory._endings[game, positions],
+    )
+
+
+def _restore(memory: ReplayMemory, game: int, start: int, steps: Steps) -> None:
+    """Put steps back into a memory whose `total` is that of the memory that was written."""
+    positions = np.arange(start, start + len(steps.actions)) % memory.lane_size
+    memory._num_cuts += int(np.count_nonzero(steps.endings == CUT))
+    memory._num_cuts -= int(np.count_nonzero(memory._endings[game, positions] == CUT))
+    before_wrap = memory.lane_size - positions[0]
+    for part in (slice(0, before_wrap), slice(before_wrap, None)):
+        if len(positions[part]):
+            memory._observations.put(game, int(positions[part][0]), steps.observations[part])
+    memory._actions[game, positions] = steps.actions
+    memory._rewards[game, positions] = steps.rewards
+    memory._endings[game, positions] = steps.endings
+
+
+def forget(memory: ReplayMemory) -> None:
+    """Let a memory forget all steps, where a piece was found damaged half-way."""
+    memory.total = memory._num_cuts = 0
+    memory._endings.fill(CONTINUES)
 
 
 def _read_into(stream: Any, array: npt.NDArray[Any]) -> None:

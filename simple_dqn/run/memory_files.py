@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from simple_dqn.errors import UserError
-from simple_dqn.memory.on_disk import Piece, read_piece, write_piece
+from simple_dqn.memory.on_disk import Piece, forget, read_piece, write_piece
 from simple_dqn.replay_memory import ReplayMemory
 
 logger = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ def restore_memory(folder: Path, header: Mapping[str, Any], memory: ReplayMemory
         whole = False
     if whole:
         return pieces
-    memory.forget()
+    forget(memory)
     return []
 
 
