@@ -94,10 +94,10 @@ class Restoring:
         decisive = {*_OF_STEPS, *(_OF_PRIORITIES if self._settings.prioritized else ())}
         changed = sorted(decisive.intersection(self._changed))
         pieces: list[Piece] = []
-        if changed:
-            reason = f"its steps depend on {', '.join(changed)}"
-        elif not header["pieces"]:
+        if not header["pieces"]:
             reason = "the run did not save it"
+        elif changed:
+            reason = f"its steps depend on {', '.join(changed)}"
         elif self._settings.prioritized and not self._of_memory():
             reason = f"its priorities are in {self._state_path}, which is not there"
         else:
