@@ -45,7 +45,7 @@ class DeepQNetwork:
         head: Head,
         next_value: NextValue,
         optimizer: torch.optim.Optimizer,
-        as_graph: Callable[[Function], Function] = lambda function: function,
+        as_graph: Callable[[Function], Function],
     ) -> None:
         """Take over the parts, which are on one device and of one type.
 
@@ -57,7 +57,7 @@ class DeepQNetwork:
             next_value: value of the next state that targets count on.
             optimizer: of the network's parameters.
             as_graph: turns the gradient step on tensors into one that is launched at once, such as
-                `CudaGraph`; by default the step stays as it is.
+                `CudaGraph`, or leaves the step as it is.
         """
         self.weight_updates = 0
         self._network = network

@@ -271,7 +271,10 @@ def test_a_persons_games_are_learned_from(root: Path, capsys: pytest.CaptureFixt
     assert main(["resume", last, "--epochs", "2", "--load_experience", one]) == 0
     assert capsys.readouterr().err.count("99 steps of a person's play") == 1
     assert main(["resume", last.replace("_1", "_2"), "--epochs", "3"]) == 0  # not kept
-    assert "of a person's" not in capsys.readouterr().err
+    errors = capsys.readouterr().err
+    assert "of a person's" not in errors
+    assert "replay memory (" in errors  # with the person's steps in it
+    assert "not restored" not in errors
     other = str(make_experience(root / "other.npz", frame_skip=1))
     train = ["train", "breakout", "again", *TINY, "--load_experience"]
     assert "played with frame_skip = 1, this run has 4" in refused(capsys, 1, *train, one, other)

@@ -249,8 +249,8 @@ class Run:
         if not pieces and self.settings.random_steps:
             wired.agent.refill(epoch, self.settings.random_steps)
         self._remember(wired, experience)
+        # NB! What was added just now is saved with the next epoch: this epoch's piece stays.
         saved = MemoryFiles(files.prefix, pieces, enabled=self.settings.save_memory)
-        saved.save(wired.memory, epoch)
         self._epochs(wired, files.prefix, saved, epoch)
 
     def test(self) -> Row:
