@@ -3,8 +3,9 @@
 import contextlib
 import os
 import re
-import tempfile
-from collections.abc import Iterator
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,6 +13,7 @@ import filelock
 
 from simple_dqn.errors import UserError
 
+_REQUESTS_TO_STOP = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
 _TEMPORARY = re.compile(r"\..+\.\d+\.tmp")
 
 
@@ -24,21 +26,37 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     Raises:
         UserError: the place cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    temporary = _temporary(path)
+    with errors_told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("wb") as file:
                 yield file
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-            sync_folder(path.parent)
+            put_in_place(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+
+
+@contextlib.contextmanager
+def errors_told(path: Path) -> Iterator[None]:
+    """Tell in one line where a file cannot be written.
+
+    Raises:
+        UserError: in place of an OSError.
+    """
+    try:
+        yield
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}; nothing was changed") from error
+
+
+def put_in_place(temporary: Path, path: Path) -> None:
+    """Sync a finished file to disk and rename it into place."""
+    with temporary.open("rb+") as file:
+        sync(file)
+    temporary.replace(path)
+    sync_folder(path.parent)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -49,6 +67,12 @@ def write_atomically(path: Path, content: bytes) -> None:
     """
     with atomic_file(path) as file:
         file.write(content)
+
+
+def sync(file: BinaryIO) -> None:
+    """Sync what was written so far to disk."""
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:
@@ -97,21 +121,55 @@ def locked(path: Path, whose: Path) -> Iterator[None]:
         lock.release()
 
 
-def check_writable(folder: Path, options: str = "--csv_file and --save_weights_prefix") -> None:
-    """Make the folder if need be and try that files can be written there.
+def check_writable(path: Path, options: str = "--csv_file and --save_weights_prefix") -> None:
+    """Try, by use, that a file can be written: its folder, its name, and what is there already.
 
     Args:
-        folder: to try.
-        options: that choose another one.
+        path: of the file; it stays as it is.
+        options: that choose another place.
 
     Raises:
-        UserError: they cannot.
+        UserError: the file cannot be written.
     """
+    temporary = _temporary(path)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()
+        temporary.unlink()
+        if path.exists():
+            with path.open("ab"):
+                pass
     except OSError as error:
         raise UserError(
-            f"cannot write files in {folder}: {error.strerror}; choose another place with {options}"
+            f"cannot write {path}: {error.strerror}; choose another place with {options}"
         ) from error
+
+
+def _temporary(path: Path) -> Path:
+    """Where a file grows before it takes its place."""
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+@contextlib.contextmanager
+def interrupts_held() -> Iterator[Callable[[], None]]:
+    """Hold requests to stop back; the function that is given raises what came.
+
+    Call that function where stopping is welcome, within the block or after it. Python delivers
+    signals to the main thread alone, so in another thread there is nothing to hold back.
+    """
+    came: list[object] = []
+
+    def check() -> None:
+        if came:
+            raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield check
+        return
+    numbers = [getattr(signal, name) for name in _REQUESTS_TO_STOP if hasattr(signal, name)]
+    before = {number: signal.signal(number, lambda *_: came.append(_)) for number in numbers}
+    try:
+        yield check
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

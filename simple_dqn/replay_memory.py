@@ -219,8 +219,15 @@ class ReplayMemory:
         """Return what a memory remembers of priorities, by name; here, nothing."""
         return {}
 
-    def set_priorities(self, priorities: dict[str, npt.NDArray[np.generic]]) -> None:
-        """Take over what `priorities` gave for the same steps; here, nothing."""
+    def set_priorities(
+        self, priorities: dict[str, npt.NDArray[np.generic]], forgotten: int = 0
+    ) -> None:
+        """Take over what `priorities` gave for the same steps; here, nothing.
+
+        Args:
+            priorities: by name.
+            forgotten: so many steps of each lane, from the very first one on, are gone since.
+        """
 
     def _first_and_number(self) -> tuple[int, int]:
         """The oldest legal position of a lane, and how many positions from there on are legal.

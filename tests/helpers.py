@@ -1,7 +1,9 @@
 """What several test files need: parts with small settings, and slow twins in NumPy."""
 
+import contextlib
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +11,8 @@ import numpy.typing as npt
 
 from simple_dqn.deep_q_network import DeepQNetwork
 from simple_dqn.environment import Environment, Observations, TimeStep
+from simple_dqn.environments.roms import find_game
+from simple_dqn.memory.experience import Experience, experience_settings, write_experience
 from simple_dqn.memory.observations import ObservationsInMemory
 from simple_dqn.memory.prioritized import PrioritizedReplayMemory
 from simple_dqn.memory.returns import NStepReturn
@@ -103,3 +107,27 @@ def convolve(inputs: Array, weight: Array, bias: Array, stride: int) -> Array:
             patch = inputs[:, y * stride : y * stride + size, x * stride : x * stride + size]
             outputs[:, y, x] = np.tensordot(weight, patch, 3) + bias
     return outputs
+
+
+def write_play(path: Path, game: str = "breakout", **changes: object) -> Path:
+    """Write a person's play of screens of 36x36: a hundred steps in which nothing is done."""
+    found = find_game(game, Path("roms"))
+    environment = parts.make_environment(
+        make_settings(screen_width=36, screen_height=36),
+        found,
+        parts.Threads("cpu", 1, 1),
+        training=True,
+    )
+    with contextlib.closing(environment):
+        meanings = environment.action_meanings
+    settings = make_settings(screen_width=36, screen_height=36).kept()
+    nothing = np.zeros(100, np.bool_)
+    experience = Experience(
+        np.zeros((100, 36, 36), np.uint8),
+        np.zeros(100, np.uint8),
+        np.zeros(100, np.float32),
+        nothing,
+        nothing,
+    )
+    write_experience(path, experience, experience_settings(settings, found, meanings) | changes)
+    return path

@@ -1,18 +1,33 @@
-"""Runs of a tiny game in processes that are killed at a chosen moment of writing.
+"""Runs of a tiny game in processes that are disturbed while they write, and then resumed.
 
 A program of its own, because a process is only forked safely while it has no threads:
 
-    python kill_driver.py FOLDER EVERY
+    python kill_driver.py FOLDER HOW EVERY
 
-kills a run at every EVERY-th moment at which it opens, syncs, renames or removes a file, resumes
-the run, and compares the end with that of a run that was never killed. Prints the number of kills.
+A moment is one at which a run opens, syncs, renames or removes a file. HOW is what happens at
+every EVERY-th moment of a run:
+
+    kill        kill -9
+    interrupt   Ctrl-C, twice
+    hangup      the terminal goes away, then SIGTERM
+    pause       Ctrl-Z, then fg
+    fail        the call fails
+    full        files cannot grow, up to the sixth moment from then on: the disk is full
+    random      kill -9, not at a moment but at EVERY instants drawn at random
+
+Then the run is resumed, and its end compared with that of a run that was never disturbed. Prints
+the number of disturbances.
 """
 
 import csv
+import errno
 import os
+import resource
 import shutil
 import signal
 import sys
+import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -31,46 +46,77 @@ TINY = [
     *("--prioritized", "true", "--optimizer", "adam", "--n_step", "2"),
 ]
 TIMES = {"total_time", "epoch_time", "steps_per_second"}
+TRACEBACK = 99
+SIGNALS = {
+    "kill": [signal.SIGKILL],
+    "interrupt": [signal.SIGINT, signal.SIGINT],
+    "hangup": [signal.SIGHUP, signal.SIGTERM],
+    "pause": [signal.SIGSTOP],
+}
+# The exit status of a run that stopped.
+STOPPED = {"kill": -9, "random": -9, "interrupt": 130, "hangup": 130, "fail": 1, "full": 1}
 EVENTS = {"open", "os.rename", "os.remove", "os.truncate", "os.mkdir"}
 
 
-def in_child(root: Path, arguments: list[str], kill_at: int, count_file: Path) -> int:
-    """Run a command in a child that kills itself at a moment; return its wait status."""
+class Moments:
+    """Counts the moments at which this process writes, and disturbs one of them."""
+
+    def __init__(self, root: Path, how: str, at: int) -> None:
+        self.number = 0
+        self._root, self._how, self._at = str(root), how, at
+        self._sync = os.fsync
+        sys.addaudithook(self._hook)
+        os.fsync = self._fsync
+
+    def _hook(self, event: str, args: tuple[Any, ...]) -> None:
+        path = args[0] if args else None
+        if event in EVENTS and isinstance(path, str | Path) and str(path).startswith(self._root):
+            self._pass()
+
+    def _fsync(self, descriptor: int) -> None:
+        self._pass()
+        self._sync(descriptor)
+        self._pass()
+
+    def _pass(self) -> None:
+        self.number += 1
+        if self._how == "full" and self.number in (self._at, self._at + 6):
+            size = 100 if self.number == self._at else resource.RLIM_INFINITY
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+        elif self.number == self._at:
+            if self._how in SIGNALS:
+                for number in SIGNALS[self._how]:
+                    os.kill(os.getpid(), number)
+            elif self._how == "fail":
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def in_child(root: Path, arguments: list[str], count_file: Path, how: str = "", at: int = 0) -> int:
+    """Run a command in a child that is disturbed at a moment; return its exit status, or -signal.
+
+    For `random`, `at` is the instant in milliseconds.
+    """
     child = os.fork()
     if child:
-        return os.waitpid(child, 0)[1]
-    quiet = os.open(count_file.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(quiet, 2)
-    moments = 0
-
-    def at_moment() -> None:
-        nonlocal moments
-        moments += 1
-        if moments == kill_at:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def hook(event: str, args: tuple[Any, ...]) -> None:
-        if (
-            event in EVENTS
-            and isinstance(args[0], str | Path)
-            and str(args[0]).startswith(str(root))
-        ):
-            at_moment()
-
-    sync = os.fsync
-
-    def fsync(descriptor: int) -> None:
-        at_moment()
-        sync(descriptor)
-        at_moment()
-
-    sys.addaudithook(hook)
-    os.fsync = fsync
+        if how == "random":
+            time.sleep(at / 1000)
+            os.kill(child, signal.SIGKILL)
+        while os.WIFSTOPPED(status := os.waitpid(child, os.WUNTRACED)[1]):
+            os.kill(child, signal.SIGCONT)
+        return os.waitstatus_to_exitcode(status)
+    # The log of a child whose files cannot grow is of no use.
+    log = os.devnull if how == "full" else count_file.with_suffix(".log")
+    os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
     os.environ["SIMPLE_DQN_ROOT"] = str(root)
     run_module.HELD_OUT_STATES = 3
-    status = main(arguments)
-    kept = moments  # NB! what follows opens a file, too
-    count_file.write_text(str(kept))
+    moments = Moments(root, how, at)
+    try:
+        status = main(arguments)
+    except BaseException:
+        traceback.print_exc()
+        status = TRACEBACK
+    number = moments.number  # NB! what follows opens a file, too
+    count_file.write_text(str(number))
     os._exit(status)
 
 
@@ -87,49 +133,80 @@ def rows(root: Path) -> list[dict[str, str]]:
 
 
 def go_on(root: Path) -> list[str]:
-    """The command with which a person goes on after a kill."""
+    """The command with which a person goes on."""
     last = newest(root)
-    if last is None:  # killed in the first epoch: nothing but its rows can be lost
+    if last is None:  # killed in the random phase: nothing but its row can be lost
         return ["train", "pong", *TINY, "--overwrite", "true"]
     load_file(last)  # every snapshot that is there is whole
     return ["resume", str(last)]
 
 
-def assert_same_end(ours: Path, theirs: Path) -> None:
+def assert_same_end(ours: Path, theirs: Path, *, all_files: bool) -> None:
+    """The same rows, network, target network and optimizer; the same files."""
     assert rows(ours) == rows(theirs), (rows(ours), rows(theirs))
-    names = {p.name for p in (theirs / "snapshots").iterdir()}
-    assert {p.name for p in (ours / "snapshots").iterdir()} == names
-    for name in ("pong_3.safetensors", "pong_3.training.safetensors"):
+    names, expected = ({p.name for p in (root / "snapshots").iterdir()} for root in (ours, theirs))
+    assert names == expected or not all_files
+    assert not [name for name in names if name.endswith(".tmp")]
+    last = {"pong_3.safetensors", "pong_3.training.safetensors"}
+    for name in last if all_files else last & names:
         left, right = (load_file(root / "snapshots" / name) for root in (ours, theirs))
         assert left.keys() == right.keys()
         for key, value in left.items():
             np.testing.assert_array_equal(value, right[key], err_msg=f"{name}: {key}")
 
 
-def drive(folder: Path, every: int) -> int:
-    count_file = folder / "count"
-    whole = folder / "whole"
-    assert in_child(whole, ["train", "pong", *TINY], 0, count_file) == 0
-    moments = int(count_file.read_text())
-    kills = 0
-    for moment in range(1, moments + 1, every):
-        root = folder / "killed"
-        shutil.rmtree(root, ignore_errors=True)
-        assert in_child(root, ["train", "pong", *TINY], moment, count_file) == signal.SIGKILL
-        # Killed while going on, too; then left alone.
-        status = in_child(root, go_on(root), 1 + moment // 2, count_file)
-        kills += 1 + (status == signal.SIGKILL)
-        if status == signal.SIGKILL:
-            assert in_child(root, go_on(root), 0, count_file) == 0, f"moment {moment}"
+class Driver:
+    """Disturbs runs; the folder holds what they write."""
+
+    def __init__(self, folder: Path, how: str) -> None:
+        self._whole, self._root = folder / "whole", folder / "disturbed"
+        self._count_file = folder / "count"
+        self._how = how
+        began = time.perf_counter()
+        assert in_child(self._whole, ["train", "pong", *TINY], self._count_file) == 0
+        self._milliseconds = int(1000 * (time.perf_counter() - began))
+        self._moments = int(self._count_file.read_text())
+
+    def drive(self, every: int) -> int:
+        """Disturb one run after the other; return the number of disturbances."""
+        if self._how == "random":
+            rng = np.random.default_rng(1)
+            instants = rng.integers(self._milliseconds, size=(every, 2)).tolist()
         else:
-            # 1: killed after the last row, the run was finished, and nothing is left to resume.
-            assert os.waitstatus_to_exitcode(status) in (0, 1), f"moment {moment}"
-        try:
-            assert_same_end(root, whole)
-        except AssertionError as error:
-            raise AssertionError(f"moment {moment} of {moments}") from error
-    return kills
+            instants = [(at, 1 + at // 2) for at in range(1, self._moments + 1, every)]
+        number = 0
+        for first, second in instants:
+            try:
+                number += self._disturb(first, second)
+                # A run that goes on over a failure may lack a file, and says so.
+                all_files = self._how not in ("fail", "full")
+                assert_same_end(self._root, self._whole, all_files=all_files)
+            except AssertionError as error:
+                raise AssertionError(f"{self._how} at {first}, then {second}") from error
+        return number
+
+    def _disturb(self, first: int, second: int) -> int:
+        """Disturb a run; disturb it once more as it goes on; let it go on to its end."""
+        shutil.rmtree(self._root, ignore_errors=True)
+        command = ["train", "pong", *TINY]
+        number = 0
+        for at in (first, second, 0):
+            self._count_file.write_text("0")
+            status = in_child(self._root, command, self._count_file, self._how if at else "", at)
+            number += status == -9 or 0 < at <= int(self._count_file.read_text())
+            if self._is_finished():
+                break
+            assert status == STOPPED.get(self._how), status
+            command = go_on(self._root)
+        assert self._is_finished()
+        return number
+
+    def _is_finished(self) -> bool:
+        """Whether the last row and the last snapshot are there."""
+        csv_file = self._root / "results" / "pong.csv"
+        last = self._root / "snapshots" / "pong_3.safetensors"
+        return last.exists() and csv_file.exists() and rows(self._root) == rows(self._whole)
 
 
 if __name__ == "__main__":
-    print(drive(Path(sys.argv[1]), int(sys.argv[2])))  # noqa: T201
+    print(Driver(Path(sys.argv[1]), sys.argv[2]).drive(int(sys.argv[3])))  # noqa: T201

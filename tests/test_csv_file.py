@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from simple_dqn.errors import UserError
-from simple_dqn.run.csv_file import CsvWriter, check_csv, keep_rows, phases_of
+from simple_dqn.run.csv_file import CsvWriter, keep_rows, read_csv
 from simple_dqn.statistics import COLUMNS
 
 
@@ -71,17 +71,19 @@ def test_keep_rows_goes_back_to_an_epoch(tmp_path: Path) -> None:
     for epoch, phase in ((0, "random"), (1, "train"), (1, "test"), (2, "train"), (2, "test")):
         CsvWriter(csv_file).write({**dict.fromkeys(COLUMNS, 0), "epoch": epoch, "phase": phase})
     whole = csv_file.read_bytes()
-    assert phases_of(csv_file, 2) == {"train", "test"}
-    keep_rows(csv_file, 2)
+    kept = read_csv(csv_file)
+    assert [(row.epoch, row.phase) for row in kept][-2:] == [(2, "train"), (2, "test")]
+    keep_rows(csv_file, kept)
     assert csv_file.read_bytes() == whole
-    keep_rows(csv_file, 1)
+    keep_rows(csv_file, kept[:3])
     assert rows(csv_file) == [("0", "random"), ("1", "train"), ("1", "test")]
     csv_file.write_bytes(csv_file.read_bytes() + b"2,train,17")  # broken off
-    assert phases_of(csv_file, 2) == set()
-    keep_rows(csv_file, 2)
+    assert len(read_csv(csv_file)) == 3
+    keep_rows(csv_file, read_csv(csv_file))
+    assert csv_file.read_bytes().endswith(b"\n")
     assert rows(csv_file)[-1] == ("1", "test")
-    keep_rows(tmp_path / "missing.csv", 1)
-    assert phases_of(tmp_path / "missing.csv", 1) == set()
+    keep_rows(tmp_path / "missing.csv", [])
+    assert not (tmp_path / "missing.csv").exists()
 
 
 @pytest.mark.parametrize("content", [b"a,b\nhello,world\n", b"\xff\xfe\x00", b"one\ntwo\n"])
@@ -89,14 +91,34 @@ def test_foreign_files_are_not_continued(tmp_path: Path, content: bytes) -> None
     csv_file = tmp_path / "foreign.csv"
     csv_file.write_bytes(content)
     with pytest.raises(UserError, match="no CSV of this version"):
-        check_csv(csv_file)
+        read_csv(csv_file)
+
+
+@pytest.mark.parametrize("row", ["x,train", "1,train,x", "nan" + ",0" * 16, "1,train" + ",x" * 15])
+def test_a_foreign_row_is_told(tmp_path: Path, row: str) -> None:
+    csv_file = tmp_path / "foreign.csv"
+    csv_file.write_text(",".join(COLUMNS) + f"\n{row}\n0,random" + ",0" * 15 + "\n")
+    with pytest.raises(UserError, match="has a row that is none of ours"):
+        read_csv(csv_file)
+
+
+def test_a_file_that_a_spreadsheet_saved_is_continued(tmp_path: Path) -> None:
+    csv_file = tmp_path / "pong.csv"
+    content = "\ufeff" + ",".join(COLUMNS) + "\r\n1.0,train" + ",3.50" * 15 + "\r\n"
+    csv_file.write_bytes(content.encode())
+    (row,) = read_csv(csv_file)
+    assert row[:3] == (1, "train", 3.5)
+    keep_rows(csv_file, [row])
+    CsvWriter(csv_file).write(dict.fromkeys(COLUMNS, 2))
+    assert [r.epoch for r in read_csv(csv_file)] == [1, 2]
+    assert b"\r" not in csv_file.read_bytes()
 
 
 def test_own_empty_and_missing_files_are_continued(tmp_path: Path) -> None:
     csv_file = tmp_path / "pong.csv"
-    check_csv(csv_file)
+    assert read_csv(csv_file) == []
     csv_file.touch()
-    check_csv(csv_file)
+    assert read_csv(csv_file) == []
     CsvWriter(csv_file).write(dict.fromkeys(COLUMNS, 0))
-    check_csv(csv_file)
+    assert len(read_csv(csv_file)) == 1
     assert len(csv_file.read_text().splitlines()) == 2

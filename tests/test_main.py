@@ -81,6 +81,7 @@ def test_train_test_resume_plot(
     assert sorted(path.name for path in snapshots.iterdir()) == [
         ".pong.lock",
         "pong_0.memory",
+        "pong_0.safetensors",
         "pong_1.memory",
         "pong_1.safetensors",
         "pong_2.memory",
@@ -159,13 +160,13 @@ def test_resume_without_its_memory_fills_it_again(
 ) -> None:
     """The CSV has a row for the filling; a damaged piece counts as none."""
     assert main(["train", "pong", *TINY]) == 0
-    piece = root / "snapshots/pong_1.memory"
+    piece = root / "snapshots/pong_2.memory"
     damaged = bytearray(piece.read_bytes())
     damaged[-20] ^= 1
     piece.write_bytes(damaged)
     assert main(["resume", str(root / "snapshots/pong_2.safetensors"), "--epochs", "3"]) == 0
     errors = capsys.readouterr().err
-    assert "pong_1.memory is damaged" in errors
+    assert "pong_2.memory is damaged" in errors
     assert "not restored: the replay memory" in errors
     assert "changed: epochs 2 -> 3" in errors
     csv_file = root / "results" / "pong.csv"
@@ -215,6 +216,7 @@ def test_nothing_is_overwritten_unasked(root: Path, capsys: pytest.CaptureFixtur
         ("0", "random"),
         ("1", "train"),
         ("1", "test"),
+        ("1", "refill"),  # an early epoch's replay memory is not kept
         ("2", "train"),
         ("2", "test"),
     ]

@@ -1,5 +1,6 @@
 """Pieces of a replay memory: what was written is read again, and damage is found."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,10 @@ from hypothesis import strategies as st
 
 from simple_dqn.errors import UserError
 from simple_dqn.memory import on_disk
-from simple_dqn.memory.on_disk import Piece, read_piece, steps_of, write_piece
+from simple_dqn.memory.on_disk import check_piece, read_piece, steps_of, write_piece
 from simple_dqn.memory.prioritized import PrioritizedReplayMemory
 from simple_dqn.replay_memory import ReplayMemory
-from simple_dqn.run.memory_files import MemoryFiles, restore_memory
+from simple_dqn.run.memory_files import MemoryFiles, Restored, memory_header, restore_memory
 
 
 def fill(memory: ReplayMemory, rng: np.random.Generator, steps: int) -> None:
@@ -75,14 +76,45 @@ def test_a_memory_is_put_together_from_its_pieces(
         for epoch, steps in enumerate(epochs):
             fill(memory, rng, steps)
             memory.cut()
-            files.save(memory, epoch)
-            header = files.header(memory)
-            files.drop_forgotten(memory)
-        pieces = restore_memory(folder, header, again)
+            pieces = files.save(memory, epoch)
+        restored = restore_memory(folder, memory_header(memory, pieces), again)
     again.set_priorities(memory.priorities())
+    assert restored == Restored(pieces, whole=True, forgotten=0)
     assert bool(pieces) == bool(memory.total)
-    assert {path.name for path in folder.iterdir()} == {piece.name for piece in pieces}
     assert_same(memory, again)
+
+
+@pytest.mark.parametrize("prioritized", [False, True])
+@pytest.mark.parametrize("lane_size", [25, 100])
+def test_the_newest_pieces_that_are_whole_are_restored(
+    tmp_path: Path, lane_size: int, prioritized: bool
+) -> None:
+    """Here the third of five is damaged; the memory goes on as one that began after it."""
+    rng = np.random.default_rng(2)
+    make = partial(make_memory, lane_size=lane_size, prioritized=prioritized, batch_size=8)
+    memory, again = make(), make()
+    files = MemoryFiles(tmp_path / "pong", enabled=True)
+    for epoch in range(5):
+        fill(memory, rng, 9)
+        pieces = files.save(memory, epoch)
+    memory.update_priorities(memory.get_minibatch(rng, 0), lambda: np.arange(8, dtype=np.float32))
+    (tmp_path / "pong_2.memory").write_bytes(b"")
+    restored = restore_memory(tmp_path, memory_header(memory, pieces), again)
+    assert restored == Restored([], whole=False, forgotten=27)
+    assert again.total == again.count == 18
+    again.set_priorities(memory.priorities(), restored.forgotten)
+    for ours, theirs in zip(steps_of(again, 0, 0, 18), steps_of(memory, 0, 27, 45), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    if prioritized:
+        newer, older = (m.priorities()["priorities"] for m in (again, memory))
+        for step in range(18):
+            assert newer[step] == older[(27 + step) % lane_size]
+        assert newer.sum() == newer[:18].sum() > 0
+    assert again.can_sample()
+    again.get_minibatch(rng, 0)
+    fill(again, rng, 40)
+    (piece,) = MemoryFiles(tmp_path / "pong", enabled=True).save(again, 5)
+    assert (piece.start, piece.stop) == (58 - min(58, lane_size), 58)
 
 
 def test_damage_and_other_games_are_told(tmp_path: Path) -> None:
@@ -95,11 +127,13 @@ def test_damage_and_other_games_are_told(tmp_path: Path) -> None:
     for damaged in (content[:-1], content[:40] + b"x" + content[41:], b"", content + b"x"):
         path.write_bytes(damaged)
         with pytest.raises(UserError, match=r"pong_1\.memory is damaged"):
-            read_piece(path, memory, piece)
+            check_piece(path, memory, piece)
     path.write_bytes(content)
     with pytest.raises(UserError, match="of other games"):
-        read_piece(path, make_memory(lane_size=20, num_games=2), piece)
+        check_piece(path, make_memory(lane_size=20, num_games=2), piece)
     path.unlink()
+    with pytest.raises(UserError, match="cannot be read"):
+        check_piece(path, memory, piece)
     with pytest.raises(UserError, match="cannot be read"):
         read_piece(path, memory, piece)
 
@@ -117,17 +151,22 @@ def test_a_piece_that_cannot_be_written_is_caught_up_with(
     files.save(memory, 1)
     assert "the replay memory is saved at the next epoch's end" in caplog.text
     fill(memory, np.random.default_rng(2), 5)
-    files.save(memory, 2)
-    bounds = [(piece["start"], piece["stop"]) for piece in files.header(memory)["pieces"]]
+    bounds = [(piece.start, piece.stop) for piece in files.save(memory, 2)]
     assert bounds == [(0, 5), (5, 15)]
 
 
 def test_pieces_with_a_gap_are_not_restored(tmp_path: Path) -> None:
     memory = make_memory(lane_size=40)
     fill(memory, np.random.default_rng(0), 12)
-    header = {"total": 12, "pieces": [write_piece(tmp_path / "a", memory, 6)._asdict()]}
-    assert restore_memory(tmp_path, header, make_memory(lane_size=40)) == []
-    assert isinstance(Piece(**header["pieces"][0]), Piece)  # type: ignore[index]
+    header: dict[str, Any] = {
+        "total": 12,
+        "pieces": [write_piece(tmp_path / "a", memory, 6)._asdict()],
+    }
+    memory = make_memory(lane_size=40)
+    assert restore_memory(tmp_path, header, memory) == Restored([], whole=False, forgotten=6)
+    header["total"] = 13
+    assert restore_memory(tmp_path, header, memory) == Restored([], whole=False, forgotten=13)
+    assert len(memory) == 0
 
 
 def test_priorities_are_part_of_it() -> None:

@@ -87,6 +87,7 @@ def test_the_installed_package_trains_plots_and_films(programs: Path, tmp_path: 
         "results/breakout_tiny.csv",
         "results/breakout_tiny.png",
         "snapshots/breakout_tiny_0.memory",
+        "snapshots/breakout_tiny_0.safetensors",
         "snapshots/breakout_tiny_1.memory",
         "snapshots/breakout_tiny_1.safetensors",
         "snapshots/breakout_tiny_1.training.safetensors",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import write_play
 from safetensors.numpy import load_file
 
 from simple_dqn.agent import Agent
@@ -20,7 +21,9 @@ VARIANTS = {
     "laptop": "--preset laptop --replay_size 400",
     "c51": "--distributional c51 --double_q true --optimizer adam --num_games 3 --n_step 2",
     "batch_norm": "--batch_norm true --network nips --optimizer adadelta --prioritized true",
+    "experience": "--prioritized true --num_games 2 --load_experience {play}",
 }
+HELD_OUT = 60  # steps that gather the held-out states, before the run
 TIMES = {"total_time", "epoch_time", "steps_per_second"}
 
 
@@ -40,9 +43,12 @@ def assert_same_end(ours: Path, theirs: Path) -> None:
             np.testing.assert_array_equal(value, right[key], err_msg=f"{name}: {key}")
 
 
-def train(root: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> int:
+def train(root: Path, monkeypatch: pytest.MonkeyPatch, variant: str = "defaults") -> int:
     monkeypatch.setenv("SIMPLE_DQN_ROOT", str(root))
-    return main(["train", "pong", *TINY.split(), *options])
+    options = [*TINY.split(), *VARIANTS[variant].split()]
+    if "{play}" in options:
+        options[options.index("{play}")] = str(write_play(root / "play.npz", "pong"))
+    return main(["train", "pong", *options])
 
 
 def newest(root: Path) -> Path:
@@ -87,11 +93,11 @@ def whole(variant: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("simple_dqn.run.run.HELD_OUT_STATES", 3)
         patch.setattr(Agent, "_step", counting)
-        assert train(root, patch, *VARIANTS[variant].split()) == 0
+        assert train(root, patch, variant) == 0
     return root, counted
 
 
-@pytest.mark.parametrize("where", [0.55, 0.75, 0.97])
+@pytest.mark.parametrize("where", [0.25, 0.75, 0.97])
 def test_a_stopped_run_ends_as_one_that_never_stopped(
     variant: str,
     whole: tuple[Path, int],
@@ -100,11 +106,11 @@ def test_a_stopped_run_ends_as_one_that_never_stopped(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Stopped in training, in a test, in the last test; then once more while it is resumed."""
+    """Stopped in the first epoch, in later ones, in the last test; and once more as it goes on."""
     monkeypatch.setattr("simple_dqn.run.run.HELD_OUT_STATES", 3)
     root, steps = whole
-    go_on = stop_at_step(monkeypatch, int(where * steps))
-    assert train(tmp_path, monkeypatch, *VARIANTS[variant].split()) == 130
+    go_on = stop_at_step(monkeypatch, int(HELD_OUT + where * (steps - HELD_OUT)))
+    assert train(tmp_path, monkeypatch, variant) == 130
     go_on()
     go_on = stop_at_step(monkeypatch, 70)
     resume = ["resume", str(newest(tmp_path))]
@@ -117,3 +123,75 @@ def test_a_stopped_run_ends_as_one_that_never_stopped(
     assert "replay memory (" in told
     assert "not restored" not in told
     assert_same_end(tmp_path, root)
+
+
+@pytest.fixture
+def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run of prioritized replay that is over after two epochs of three; its folder."""
+    monkeypatch.setattr("simple_dqn.run.run.HELD_OUT_STATES", 3)
+    go_on = stop_at_step(monkeypatch, 520)
+    assert train(tmp_path, monkeypatch, "batch_norm") == 130
+    go_on()
+    assert newest(tmp_path).name == "pong_2.safetensors"
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("damage", "told", "held"),
+    [
+        ("pong_0.memory", "older steps of the replay memory, since its pieces are not whole", 300),
+        ("pong_1.memory", "older steps of the replay memory, since its pieces are not whole", 240),
+        ("pong_2.memory", "the replay memory, since its pieces are not whole; 100 steps", 220),
+        ("pong_2.training.safetensors", "target network and optimizer, since {path} cannot", 220),
+    ],
+)
+def test_a_run_goes_on_as_far_as_its_files_are_whole(
+    stopped: Path, damage: str, told: str, held: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is not restored is told, and the next epoch is saved whole again."""
+    path = stopped / "snapshots" / damage
+    assert path.exists()
+    path.write_bytes(b"damaged")
+    capsys.readouterr()
+    assert main(["resume", str(newest(stopped))]) == 0
+    assert f"not restored: {told.format(path=path)}" in capsys.readouterr().err
+    refilled = "refill" in (stopped / "results" / "pong.csv").read_text()
+    assert refilled == (held == 220)
+    assert main(["resume", str(newest(stopped)), "--epochs", "4"]) == 0
+    errors = capsys.readouterr().err
+    assert "not restored" not in errors
+    assert f"replay memory ({held} steps)" in errors
+
+
+def test_rows_of_another_run_are_left_alone(
+    stopped: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The run's rows stand elsewhere: `resume` asks where."""
+    csv_file = stopped / "results" / "pong.csv"
+    own = csv_file.rename(stopped / "own.csv")
+    lines = own.read_text().splitlines(keepends=True)
+    other = [line.replace(line.split(",")[13], "1.5") for line in lines[1:]]
+    csv_file.write_text("".join([lines[0], *other]))
+    before = csv_file.read_bytes()
+    assert main(["resume", str(newest(stopped)), "--overwrite", "true"]) == 1
+    errors = capsys.readouterr().err
+    assert f"{csv_file} has no row of the run that wrote {newest(stopped)}" in errors
+    assert "--csv_file" in errors
+    assert csv_file.read_bytes() == before
+    assert main(["resume", str(newest(stopped)), "--csv_file", str(own)]) == 0
+    assert csv_file.read_bytes() == before
+    assert rows(own)[-1]["epoch"] == "3"
+
+
+def test_finished_epochs_are_not_dropped(stopped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also where only their rows are there; `--overwrite true` drops them."""
+    assert main(["resume", str(newest(stopped))]) == 0
+    newest(stopped).unlink()
+    csv_file = stopped / "results" / "pong.csv"
+    before = csv_file.read_bytes()
+    capsys.readouterr()
+    assert main(["resume", str(newest(stopped))]) == 1
+    assert "give --overwrite true to drop the epochs 3 to 3" in capsys.readouterr().err
+    assert csv_file.read_bytes() == before
+    assert main(["resume", str(newest(stopped)), "--overwrite", "true"]) == 0
+    assert [row["epoch"] for row in rows(csv_file)].count("3") == 2

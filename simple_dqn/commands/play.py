@@ -6,6 +6,7 @@ import secrets
 from pathlib import Path
 
 from simple_dqn.errors import UserError
+from simple_dqn.files import interrupts_held
 from simple_dqn.memory.experience import Recorder, experience_settings, write_experience
 from simple_dqn.run import parts
 from simple_dqn.run.options import Settings
@@ -67,7 +68,8 @@ def play(
         finally:  # whatever happened: what a person played is kept
             if record_experience is not None and recorder:
                 played_with = experience_settings(settings.kept(), game, watched.action_meanings)
-                write_experience(record_experience, recorder.experience(), played_with)
+                with interrupts_held():
+                    write_experience(record_experience, recorder.experience(), played_with)
     if recorder is not None:
         if not len(recorder):
             raise UserError("nothing was recorded: no step was played by a person (key m)")

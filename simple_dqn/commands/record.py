@@ -2,15 +2,14 @@
 
 import contextlib
 import logging
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from tqdm import tqdm
 
-from simple_dqn.files import check_writable
+from simple_dqn.files import check_writable, interrupts_held
 from simple_dqn.run import parts
 from simple_dqn.run.options import Settings
 from simple_dqn.run.places import check_output, find_game, root
@@ -65,7 +64,7 @@ def record(
     )
     draw = Mind(watched, network, look_inside(settings, snapshot)).beside if show_mind else widen
     with contextlib.ExitStack() as stack:
-        check_interrupt = stack.enter_context(_interrupts_held())
+        check_interrupt = stack.enter_context(interrupts_held())
         film = stack.enter_context(
             Film(path, frames_per_second=FRAMES_PER_SECOND, sample_rate=SAMPLE_RATE)
         )
@@ -100,7 +99,7 @@ def _check_outputs(
     if sound is not None:
         check_output(sound, "--record_sound_filename", overwrite=settings.overwrite)
     if screens is not None:
-        check_writable(screens, "--record_screen_path")
+        check_writable(screens / "screen.png", "--record_screen_path")
 
 
 def _play(watched: WatchedGame, games: int, keep: Callable[[Frame], None]) -> list[float]:
@@ -115,21 +114,3 @@ def _play(watched: WatchedGame, games: int, keep: Callable[[Frame], None]) -> li
             scores.append(watched.score)
             watched.start()
     return scores
-
-
-@contextlib.contextmanager
-def _interrupts_held() -> Iterator[Callable[[], None]]:
-    """Hold Ctrl-C back until the function that is given is called: no frame is left half done."""
-    came: list[object] = []
-
-    def check() -> None:
-        if came:
-            raise KeyboardInterrupt
-
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, lambda *_: came.append(_)) for number in numbers}
-    try:
-        yield check
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

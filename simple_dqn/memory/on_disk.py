@@ -98,13 +98,8 @@ def write_piece(path: Path, memory: ReplayMemory, start: int) -> Piece:
     return Piece(path.name, file.sha256.hexdigest(), start, stop)
 
 
-def read_piece(path: Path, memory: ReplayMemory, piece: Piece) -> None:
-    """Put the steps of a piece back into a memory, those that the memory still holds.
-
-    Args:
-        path: of the piece.
-        memory: of the same games, its `total` being that of the memory that was written.
-        piece: what the snapshot says of the file.
+def check_piece(path: Path, memory: ReplayMemory, piece: Piece) -> None:
+    """Check that a piece is what a snapshot says of it, before anything of it is used.
 
     Raises:
         UserError: the file is missing, damaged, or of other games.
@@ -116,16 +111,36 @@ def read_piece(path: Path, memory: ReplayMemory, piece: Piece) -> None:
             file.seek(0)
             if json.loads(file.readline()) != _facts(memory, piece.start, piece.stop):
                 raise UserError(f"{path} is of other games or screens than this run's")
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def read_piece(path: Path, memory: ReplayMemory, piece: Piece, forgotten: int = 0) -> None:
+    """Put the steps of a piece back into a memory, those that the memory still holds.
+
+    Args:
+        path: of the piece, which `check_piece` found whole.
+        memory: of the same games; its `total` is that of the memory that was written, less the
+            steps that are forgotten.
+        piece: what the snapshot says of the file.
+        forgotten: steps of every lane, from the first one on, that could not be read.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            file.readline()
             with zstandard.ZstdDecompressor().stream_reader(file) as stream:
                 for game in range(memory.num_games):
-                    _read_lane(stream, memory, game, piece)
+                    _read_lane(stream, memory, game, piece, forgotten)
     except (OSError, zstandard.ZstdError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
 
 
-def _read_lane(stream: Any, memory: ReplayMemory, game: int, piece: Piece) -> None:
+def _read_lane(stream: Any, memory: ReplayMemory, game: int, piece: Piece, forgotten: int) -> None:
     """Read what a piece holds of one game."""
-    oldest = memory.total - memory.count
+    oldest = forgotten + memory.total - memory.count
     blocks = list(_blocks(memory, piece.start, piece.stop))
     length = blocks[0][1] - blocks[0][0]
     shape, dtype = memory.observation_shape, memory.observation_dtype
@@ -143,7 +158,7 @@ def _read_lane(stream: Any, memory: ReplayMemory, game: int, piece: Piece) -> No
             _restore(
                 memory,
                 game,
-                first + kept.start,
+                first + kept.start - forgotten,
                 Steps(
                     block.observations[kept],
                     block.actions[kept],

@@ -100,9 +100,13 @@ class PrioritizedReplayMemory(ReplayMemory):
             "highest_priority": np.array(self._highest_priority),
         }
 
-    def set_priorities(self, priorities: dict[str, npt.NDArray[np.generic]]) -> None:
-        """Take over what `priorities` gave for the same steps."""
-        self._priorities[np.arange(self._actions.size)] = priorities["priorities"].astype(
-            np.float64
-        )
+    def set_priorities(
+        self, priorities: dict[str, npt.NDArray[np.generic]], forgotten: int = 0
+    ) -> None:
+        """Take over what `priorities` gave for the same steps; see `ReplayMemory`."""
+        leaves = priorities["priorities"].astype(np.float64).reshape(self._actions.shape)
+        if forgotten:
+            leaves = np.roll(leaves, -forgotten, axis=1)
+            leaves[:, self.count :] = 0.0
+        self._priorities[np.arange(leaves.size)] = leaves.ravel()
         self._highest_priority = float(priorities["highest_priority"].astype(np.float64))

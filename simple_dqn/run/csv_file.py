@@ -5,13 +5,17 @@ import errno
 import io
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from simple_dqn.errors import UserError
 from simple_dqn.files import sync_folder, write_atomically
 from simple_dqn.statistics import COLUMNS, Row
 
 logger = logging.getLogger(__name__)
+
+_HEADER = ",".join(COLUMNS) + "\n"
 
 
 class CsvWriter:
@@ -72,42 +76,52 @@ class CsvWriter:
         self._rows = []
 
 
-def check_csv(csv_file: Path) -> None:
-    """Check that rows can be added to a file: it is missing, empty or begins with our header.
+class CsvRow(NamedTuple):
+    """A whole row that stands in a CSV file."""
+
+    epoch: int
+    phase: str
+    total_time: float
+    line: str
+
+
+def read_csv(csv_file: Path) -> list[CsvRow]:
+    """Read the rows of a file to which rows can be added; a missing or empty file has none.
+
+    A last row that a power cut left half written is left out. Files that a spreadsheet saved (byte
+    order mark, other line ends, epoch 1.0) are read, too.
 
     Raises:
-        UserError: it is something else.
+        UserError: the file is something else.
     """
     try:
-        with csv_file.open() as file:
-            header = file.readline()
-    except FileNotFoundError:
-        return
-    except (OSError, UnicodeError):
-        header = "unreadable"
-    if header not in ("", ",".join(COLUMNS) + "\n"):
+        text = csv_file.read_text("utf-8-sig") if csv_file.exists() else ""
+    except OSError as error:
+        raise UserError(f"cannot read {csv_file}: {error.strerror}") from error
+    except UnicodeError:
+        text = "unreadable"
+    header, *lines = text.splitlines(keepends=True) or [_HEADER]
+    if header != _HEADER:
         raise UserError(f"{csv_file} is no CSV of this version; move it away or give --csv_file")
+    if lines and not (lines[-1].endswith("\n") and lines[-1].count(",") == len(COLUMNS) - 1):
+        del lines[-1]
+    try:
+        return [_parse(line) for line in lines]
+    except ValueError as error:
+        raise UserError(
+            f"{csv_file} has a row that is none of ours ({error}); mend it, move it away or give "
+            "--csv_file"
+        ) from error
 
 
-def phases_of(csv_file: Path, epoch: int) -> set[str]:
-    """Return the phases of an epoch that a file has whole rows of."""
-    lines = csv_file.read_text().splitlines(keepends=True) if csv_file.exists() else []
-    return {line.split(",")[1] for line in lines[1:] if _is_whole(line, epoch, epoch)}
+def _parse(line: str) -> CsvRow:
+    cells = dict(zip(COLUMNS, line.rstrip("\n").split(","), strict=True))
+    return CsvRow(int(float(cells["epoch"])), cells["phase"], float(cells["total_time"]), line)
 
 
-def keep_rows(csv_file: Path, last_epoch: int) -> None:
-    """Drop the rows after an epoch and a broken last one, to go on from there."""
-    if not csv_file.exists():
-        return
-    lines = csv_file.read_text().splitlines(keepends=True)
-    kept = lines[:1] + [line for line in lines[1:] if _is_whole(line, 0, last_epoch)]
-    if kept != lines:
-        logger.info("%s: dropped the rows after epoch %d", csv_file, last_epoch)
-        write_atomically(csv_file, "".join(kept).encode())
-
-
-def _is_whole(line: str, first_epoch: int, last_epoch: int) -> bool:
-    """Whether a line is a whole row of one of these epochs."""
-    cells = line.split(",")
-    whole = len(cells) == len(COLUMNS) and line.endswith("\n")
-    return whole and first_epoch <= int(cells[0]) <= last_epoch
+def keep_rows(csv_file: Path, rows: Sequence[CsvRow]) -> None:
+    """Leave only these rows in a file, to go on after them."""
+    content = "".join([_HEADER, *(row.line for row in rows)]).encode()
+    if csv_file.exists() and csv_file.read_bytes() not in (b"", content):
+        logger.info("%s: left only the rows of what was finished", csv_file)
+        write_atomically(csv_file, content)

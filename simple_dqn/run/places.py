@@ -37,6 +37,6 @@ def check_output(path: Path, option: str, *, overwrite: bool) -> None:
     Raises:
         UserError: the file exists, or cannot be written.
     """
+    check_writable(path, option)
     if path.exists() and not overwrite:
         raise UserError(f"{path} is there already; give {option} FILE, or --overwrite true")
-    check_writable(path.resolve().parent, option)

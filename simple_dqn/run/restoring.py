@@ -1,12 +1,13 @@
 """Putting a stopped run together again: what is restored, and what the user is told of it."""
 
 import logging
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from simple_dqn.deep_q_network import DeepQNetwork
+from simple_dqn.errors import UserError
 from simple_dqn.memory.on_disk import Piece
 from simple_dqn.replay_memory import ReplayMemory
 from simple_dqn.run.memory_files import restore_memory
@@ -23,6 +24,20 @@ _OF_STEPS = (
 _OF_PRIORITIES = ("replay_size", "history_length", "n_step", "prioritized", "priority_exponent")
 
 
+class Restored(NamedTuple):
+    """What could be restored.
+
+    Attributes:
+        everything: whether the run goes on exactly.
+        pieces: that the replay memory consists of, none if it is not whole.
+        missing_steps: steps of play that are to fill the memory.
+    """
+
+    everything: bool
+    pieces: list[Piece]
+    missing_steps: int
+
+
 class Restoring:
     """Restores what training needs besides the weights, from the files beside a snapshot."""
 
@@ -32,9 +47,6 @@ class Restoring:
         Args:
             settings: of the run that goes on.
             snapshot: of the epoch from which it goes on.
-
-        Raises:
-            UserError: the training state is damaged.
         """
         self._settings, self._snapshot = settings, snapshot
         self._options: dict[str, Any] = snapshot.header["options"]
@@ -43,19 +55,23 @@ class Restoring:
             for name, value in settings.kept().items()
             if name in self._options and _plain(value) != self._options[name]
         ]
+        self._header: dict[str, Any] = {}
+        self._state: dict[str, npt.NDArray[np.generic]] | None = None
         path = training_state_path(snapshot.path)
-        self._state = read_snapshot(path).arrays if path.exists() else None
-        self._state_path = path
+        self._lost = f"{path} is not there"
+        if path.exists():
+            try:
+                self._header, self._state, _ = read_snapshot(path)
+            except UserError as error:
+                logger.warning("%s", error)
+                self._lost = f"{path} cannot be used"
 
-    def restore(self, network: DeepQNetwork, memory: ReplayMemory) -> list[Piece]:
+    def restore(self, network: DeepQNetwork, memory: ReplayMemory) -> Restored:
         """Restore target network, optimizer and replay memory, and tell what was restored.
 
         Args:
             network: with the snapshot's weights.
             memory: empty; it stays empty if it cannot be restored.
-
-        Returns:
-            The pieces of the memory.
         """
         for name in self._changed:
             now = getattr(self._settings, name)
@@ -63,19 +79,19 @@ class Restoring:
         restored = ["weights", "counters", "exploration rate"]
         missing: list[str] = []
         self._restore_training_state(network, restored, missing)
-        pieces = self._restore_memory(memory, restored, missing)
+        pieces, missing_steps = self._restore_memory(memory, restored, missing)
         logger.info("restored: %s", ", ".join(restored))
         for what in missing:
             logger.warning("not restored: %s", what)
-        return pieces
+        return Restored(not missing, pieces, missing_steps)
 
     def _restore_training_state(
         self, network: DeepQNetwork, restored: list[str], missing: list[str]
     ) -> None:
         if self._state is None:
             missing.append(
-                f"target network and optimizer, since {self._state_path} is not there; the target "
-                "network begins as a copy of the network, the optimizer afresh"
+                f"target network and optimizer, since {self._lost}; the target network begins as a "
+                "copy of the network, the optimizer afresh"
             )
             return
         state = {k: v for k, v in self._state.items() if not k.startswith("memory.")}
@@ -89,29 +105,33 @@ class Restoring:
 
     def _restore_memory(
         self, memory: ReplayMemory, restored: list[str], missing: list[str]
-    ) -> list[Piece]:
-        header = self._snapshot.header.get("memory", {"total": 0, "pieces": []})
+    ) -> tuple[list[Piece], int]:
+        header = self._header.get("memory")
         decisive = {*_OF_STEPS, *(_OF_PRIORITIES if self._settings.prioritized else ())}
         changed = sorted(decisive.intersection(self._changed))
         pieces: list[Piece] = []
-        if not header["pieces"]:
+        whole = False
+        if self._state is None:
+            reason = self._lost
+        elif header is None or (header["total"] and not header["pieces"]):
             reason = "the run did not save it"
         elif changed:
             reason = f"its steps depend on {', '.join(changed)}"
-        elif self._settings.prioritized and not self._of_memory():
-            reason = f"its priorities are in {self._state_path}, which is not there"
         else:
-            pieces = restore_memory(self._snapshot.path.parent, header, memory)
-            reason = "it is not whole on disk"
-        if not pieces:
-            missing.append(
-                f"the replay memory, since {reason}; {self._settings.random_steps:,} steps of play "
-                "at the current exploration rate fill it"
-            )
-            return []
-        memory.set_priorities(self._of_memory())
-        restored.append(f"replay memory ({len(memory):,} steps)")
-        return pieces
+            pieces, whole, forgotten = restore_memory(self._snapshot.path.parent, header, memory)
+            memory.set_priorities(self._of_memory(), forgotten)
+            reason = "its pieces are not whole"
+        if len(memory):
+            restored.append(f"replay memory ({len(memory):,} steps)")
+        if whole:
+            return pieces, 0
+        steps = max(0, self._settings.random_steps - len(memory))
+        filled = f"; {steps:,} steps of play at the current exploration rate fill it"
+        missing.append(
+            f"{'older steps of ' if len(memory) else ''}the replay memory, since {reason}"
+            f"{filled if steps else ''}"
+        )
+        return [], steps
 
     def _of_memory(self) -> dict[str, npt.NDArray[np.generic]]:
         """What the training state holds of the memory, by name."""

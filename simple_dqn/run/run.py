@@ -32,23 +32,15 @@ from simple_dqn.memory.experience import (
 from simple_dqn.memory.observations import observation_bytes
 from simple_dqn.replay_memory import ReplayMemory
 from simple_dqn.run import parts
-from simple_dqn.run.csv_file import CsvWriter, check_csv, keep_rows, phases_of
-from simple_dqn.run.memory_files import MemoryFiles, check_space
+from simple_dqn.run.csv_file import CsvRow, CsvWriter, keep_rows, read_csv
+from simple_dqn.run.memory_files import check_space
 from simple_dqn.run.options import Settings
 from simple_dqn.run.places import find_game, root
 from simple_dqn.run.progress import Progress
 from simple_dqn.run.restoring import Restoring
 from simple_dqn.run.run_files import RunFiles
-from simple_dqn.run.snapshot import (
-    Snapshot,
-    check_game,
-    read_snapshot,
-    run_prefix,
-    run_snapshots,
-    snapshot_path,
-    training_state_path,
-    write_snapshot,
-)
+from simple_dqn.run.saving import Saving
+from simple_dqn.run.snapshot import Snapshot, check_game, read_snapshot, run_prefix
 from simple_dqn.statistics import Row, Statistics
 from simple_dqn.watch.live import LiveWindow
 
@@ -205,7 +197,7 @@ class Run:
 
     def _train(self, wired: Wired, files: RunFiles) -> None:
         settings = self.settings
-        self._check_space(wired, files.prefix)
+        self._check_space(wired, files)
         experience = self._read_experience(wired)
         if settings.load_weights is not None:
             loaded = read_snapshot(settings.load_weights)
@@ -216,9 +208,10 @@ class Run:
         if settings.random_steps:
             wired.agent.play_random(settings.random_steps)
         self._remember(wired, experience)
-        saved = MemoryFiles(files.prefix, enabled=settings.save_memory)
-        saved.save(wired.memory, settings.start_epoch)
-        self._epochs(wired, files.prefix, saved, settings.start_epoch)
+        saving = Saving(files, save_memory=settings.save_memory)
+        if settings.train_steps:
+            self._save(wired, saving, settings.start_epoch)
+        self._epochs(wired, saving, settings.start_epoch)
 
     def resume(self) -> None:
         """Go on with the run that wrote the snapshot, exactly as if it had not stopped.
@@ -231,27 +224,28 @@ class Run:
         files = self._files(run_prefix(snapshot.path).name, run_prefix(snapshot.path))
         files.check()
         with files.held():
-            check_csv(files.csv_file)
-            self._check_epoch(snapshot, epoch, tested=not self._in_test(files, epoch))
+            rows = read_csv(files.csv_file)
+            in_test = self._in_test(rows, epoch)
+            self._check_epoch(snapshot, epoch, tested=not in_test)
+            files.refuse_foreign(rows, snapshot)
             if not settings.overwrite:
-                self._refuse_to_drop(files, epoch)
+                files.refuse_to_drop(rows, epoch)
             with self._parts(files.csv_file) as wired:
-                self._check_space(wired, files.prefix)
-                self._resume(wired, files, snapshot, epoch)
-
-    def _resume(self, wired: Wired, files: RunFiles, snapshot: Snapshot, epoch: int) -> None:
-        experience = self._read_experience(wired)
-        pieces = Restoring(self.settings, snapshot).restore(wired.network, wired.memory)
-        keep_rows(files.csv_file, epoch)
-        files.remove_after(epoch)
-        if self._in_test(files, epoch):
-            self._test(wired, epoch)
-        if not pieces and self.settings.random_steps:
-            wired.agent.refill(epoch, self.settings.random_steps)
-        self._remember(wired, experience)
-        # NB! What was added just now is saved with the next epoch: this epoch's piece stays.
-        saved = MemoryFiles(files.prefix, pieces, enabled=self.settings.save_memory)
-        self._epochs(wired, files.prefix, saved, epoch)
+                self._check_space(wired, files)
+                experience = self._read_experience(wired)
+                restored = Restoring(settings, snapshot).restore(wired.network, wired.memory)
+                keep_rows(files.csv_file, [row for row in rows if row.epoch <= epoch])
+                files.remove_after(epoch)
+                if restored.everything:
+                    files.keep_only(epoch, restored.pieces)
+                if in_test:
+                    self._test(wired, epoch)
+                if restored.missing_steps:
+                    wired.agent.refill(epoch, restored.missing_steps)
+                self._remember(wired, experience)
+                # NB! This epoch's piece stays: what was added just now is in the next one.
+                saving = Saving(files, restored.pieces, save_memory=settings.save_memory)
+                self._epochs(wired, saving, epoch)
 
     def test(self) -> Row:
         """Play as the run's own test phase did.
@@ -266,8 +260,8 @@ class Run:
         if not (settings.test_steps or settings.test_games):
             raise UserError("nothing to test: give --test_steps or --test_games")
         if settings.csv_file is not None:
-            check_writable(settings.csv_file.resolve().parent)
-            check_csv(settings.csv_file)
+            check_writable(settings.csv_file, "--csv_file")
+            keep_rows(settings.csv_file, read_csv(settings.csv_file))
         with self._parts(settings.csv_file, only_test=True) as wired:
             self._test(wired, snapshot.header["epoch"])
             return wired.statistics.row
@@ -291,9 +285,9 @@ class Run:
             settings.save_weights_prefix or prefix or root() / "snapshots" / name,
         )
 
-    def _in_test(self, files: RunFiles, epoch: int) -> bool:
+    def _in_test(self, rows: list[CsvRow], epoch: int) -> bool:
         """Whether the run was stopped in the test of an epoch."""
-        phases = phases_of(files.csv_file, epoch)
+        phases = {row.phase for row in rows if row.epoch == epoch}
         tests = self.settings.test_steps or self.settings.test_games
         return bool(tests) and "train" in phases and "test" not in phases
 
@@ -304,25 +298,19 @@ class Run:
                 f"say --epochs {epoch + 1} or more to train on"
             )
 
-    def _refuse_to_drop(self, files: RunFiles, epoch: int) -> None:
-        """Stop if later epochs than the snapshot's are there."""
-        snapshots = run_snapshots(files.prefix)
-        last = max(snapshots, default=epoch)
-        if last > epoch:
-            raise UserError(
-                f"epoch {epoch} is not the last of this run: resume {snapshots[last]}, or give "
-                f"--overwrite true to drop the epochs {epoch + 1} to {last} and their CSV rows"
-            )
-
-    def _check_space(self, wired: Wired, prefix: Path) -> None:
+    def _check_space(self, wired: Wired, files: RunFiles) -> None:
         """Stop if the replay memory may not fit on the disk."""
         settings, environment = self.settings, wired.environment
         if settings.save_memory:
             played = settings.random_steps + settings.epochs * settings.train_steps
             shape, dtype = environment.observation_shape, environment.observation_dtype
-            size = observation_bytes(shape, dtype)
-            pictures = dtype == np.uint8
-            check_space(prefix.parent, min(settings.replay_size, played), size, pictures=pictures)
+            check_space(
+                files.prefix.parent,
+                min(settings.replay_size, played),
+                observation_bytes(shape, dtype),
+                pictures=dtype == np.uint8,
+                there_already=files.memory_bytes(),
+            )
 
     def _read_experience(self, wired: Wired) -> list[Experience]:
         """Read what people played, before anything of the run is written."""
@@ -336,9 +324,14 @@ class Run:
             number = fill_memory(wired.memory, experience, self.settings.num_games)
             logger.info("%s: %s steps of a person's play remembered", path, f"{number:,}")
 
-    def _epochs(self, wired: Wired, prefix: Path, saved: MemoryFiles, done: int) -> None:
-        """The main loop: an epoch is training, a snapshot and a test."""
+    def _epochs(self, wired: Wired, saving: Saving, done: int) -> None:
+        """The main loop: an epoch is training, a snapshot and a test.
+
+        Raises:
+            UserError: the last epoch's snapshot cannot be written.
+        """
         settings = self.settings
+        is_saved = True
         for epoch in range(done + 1, settings.epochs + 1):
             if settings.learning_rate_end is not None:
                 change = settings.learning_rate_end - settings.learning_rate
@@ -346,8 +339,10 @@ class Run:
                 wired.network.set_learning_rate(settings.learning_rate + change * done_of_all)
             if settings.train_steps:
                 wired.agent.train(epoch, settings.train_steps)
-                self._save(wired, prefix, saved, epoch)
+                is_saved = self._try_to_save(wired, saving, epoch)
             self._test(wired, epoch)
+        if not is_saved:
+            self._save(wired, saving, settings.epochs)
 
     def _test(self, wired: Wired, epoch: int) -> None:
         if self.settings.test_games:
@@ -355,12 +350,21 @@ class Run:
         elif self.settings.test_steps:
             wired.agent.test(epoch, self.settings.test_steps)
 
-    def _save(self, wired: Wired, prefix: Path, saved: MemoryFiles, epoch: int) -> None:
-        """Write an epoch's snapshot and what resuming needs; drop what no later epoch needs.
+    def _try_to_save(self, wired: Wired, saving: Saving, epoch: int) -> bool:
+        """Save the run; where this fails (the disk is full), warn, and let the run go on."""
+        try:
+            self._save(wired, saving, epoch)
+        except UserError as error:
+            logger.warning("%s; the run goes on, and the next snapshot is tried", error)
+            return False
+        return True
 
-        NB! The snapshot comes last, so that a snapshot that is there can be resumed from.
+    def _save(self, wired: Wired, saving: Saving, epoch: int) -> None:
+        """Write an epoch's snapshot and what resuming needs.
+
+        Raises:
+            UserError: the snapshot cannot be written.
         """
-        saved.save(wired.memory, epoch)
         header = {
             "game": self.game.name,
             "rom_md5": self.game.rom_md5,
@@ -371,19 +375,11 @@ class Run:
             "total_train_steps": wired.agent.total_train_steps,
             "weight_updates": wired.network.weight_updates,
             "replay_memory_count": len(wired.memory),
-            "memory": saved.header(wired.memory),
-            "total_time": wired.statistics.row["total_time"],
+            "total_time": wired.statistics.row.get("total_time", 0.0),
             "options": self.settings.kept(),
             "versions": {
                 name: importlib.metadata.version(name)
                 for name in ("simple_dqn", "torch", "numpy", "ale-py", "gymnasium")
             },
         }
-        path = snapshot_path(prefix, epoch)
-        state = wired.network.get_training_state()
-        state |= {f"memory.{name}": array for name, array in wired.memory.priorities().items()}
-        write_snapshot(training_state_path(path), header, state)
-        write_snapshot(path, header, wired.network.get_weights())
-        logger.info("wrote %s", path)
-        training_state_path(snapshot_path(prefix, epoch - 1)).unlink(missing_ok=True)
-        saved.drop_forgotten(wired.memory)
+        saving.save(epoch, header, wired.network, wired.memory)

@@ -3,15 +3,21 @@
 import contextlib
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from simple_dqn.errors import UserError
 from simple_dqn.files import check_writable, locked, remove_temporary_files
-from simple_dqn.run.snapshot import run_snapshots
+from simple_dqn.memory.on_disk import Piece
+from simple_dqn.run.csv_file import CsvRow
+from simple_dqn.run.snapshot import Snapshot, run_snapshots
 
 logger = logging.getLogger(__name__)
+
+
+_OF_AN_EPOCH = r"_(\d+)\.(safetensors|training\.safetensors|memory)"
+_LONGEST = "_1234567.training.safetensors"  # that follows on the prefix
 
 
 class RunFiles(NamedTuple):
@@ -26,8 +32,13 @@ class RunFiles(NamedTuple):
         Raises:
             UserError: they cannot.
         """
-        for path in self:
-            check_writable(path.resolve().parent)
+        if not self.prefix.name or self.prefix.is_dir():
+            raise UserError(
+                f"--save_weights_prefix {self.prefix} is a folder; give the beginning of the "
+                f"snapshots' names, too, for example {self.prefix / 'pong'}"
+            )
+        check_writable(self.csv_file)
+        check_writable(self.prefix.with_name(self.prefix.name + _LONGEST))
 
     def refuse_to_overwrite(self, game: str) -> None:
         """Stop if files of an earlier run are there.
@@ -47,21 +58,66 @@ class RunFiles(NamedTuple):
                 "--overwrite true replaces the earlier run"
             )
 
+    def refuse_foreign(self, rows: Sequence[CsvRow], snapshot: Snapshot) -> None:
+        """Stop if the rows in the CSV file are of another run than a snapshot.
+
+        Raises:
+            UserError: so it is.
+        """
+        if rows and snapshot.header["total_time"] not in (0, *(row.total_time for row in rows)):
+            raise UserError(
+                f"{self.csv_file} has no row of the run that wrote {snapshot.path}; say with "
+                "--csv_file where the rows of this run are, or are to be"
+            )
+
+    def refuse_to_drop(self, rows: Sequence[CsvRow], epoch: int) -> None:
+        """Stop if going on after an epoch would drop more than one training that is repeated.
+
+        Raises:
+            UserError: later epochs are there.
+        """
+        snapshots = run_snapshots(self.prefix)
+        finished = [row.epoch for row in rows if row.phase == "test" or row.epoch > epoch + 1]
+        last = max([*snapshots, *finished], default=epoch)
+        if last > epoch:
+            resume = f"resume {snapshots[last]}, or " if last in snapshots else ""
+            raise UserError(
+                f"epoch {epoch} is not the last of this run: {resume}give --overwrite true to drop "
+                f"the epochs {epoch + 1} to {last} and their rows in {self.csv_file}"
+            )
+
     def remove_after(self, epoch: int) -> None:
         """Remove the files of later epochs, and what a run that was killed left half done."""
-        for number, path in run_snapshots(self.prefix).items():
+        for number, kind, path in self._of_epochs():
             if number > epoch:
-                logger.info("removing %s", path)
-                path.unlink()
-        name = re.escape(self.prefix.name)
-        of_an_epoch = re.compile(name + r"_(\d+)\.(training\.safetensors|memory)")
-        for path in self.prefix.parent.iterdir():
-            if match := of_an_epoch.fullmatch(path.name):
-                number, is_memory = int(match[1]), match[2] == "memory"
-                if number > epoch or (number < epoch and not is_memory):
-                    path.unlink(missing_ok=True)
+                if kind == "safetensors":
+                    logger.info("removing %s", path)
+                path.unlink(missing_ok=True)
         for path in self:
             remove_temporary_files(path.parent, path.name)
+
+    def keep_only(self, epoch: int, pieces: Iterable[Piece]) -> None:
+        """Remove what only resuming from earlier epochs needs.
+
+        Args:
+            epoch: from whose end the run can be resumed.
+            pieces: of the replay memory that this needs.
+        """
+        names = {piece.name for piece in pieces}
+        for number, kind, path in self._of_epochs():
+            needless = kind == "training.safetensors" and number != epoch
+            if needless or (kind == "memory" and path.name not in names):
+                path.unlink(missing_ok=True)
+
+    def memory_bytes(self) -> int:
+        """Bytes that the pieces of the replay memory take so far."""
+        return sum(path.stat().st_size for _, kind, path in self._of_epochs() if kind == "memory")
+
+    def _of_epochs(self) -> list[tuple[int, str, Path]]:
+        """Epoch, kind and path of each file of an epoch that is there."""
+        pattern = re.compile(re.escape(self.prefix.name) + _OF_AN_EPOCH)
+        found = [(pattern.fullmatch(path.name), path) for path in self.prefix.parent.iterdir()]
+        return [(int(match[1]), match[2], path) for match, path in found if match]
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:

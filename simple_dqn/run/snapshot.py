@@ -2,13 +2,16 @@
 
 `pong_10.safetensors` holds the network's weights and a JSON header with everything that testing
 or playing needs to know. `pong_10.training.safetensors` beside it holds what only `resume.sh`
-needs: target network and optimizer. Both are safetensors files: reading one never runs code from
-it. A SHA-256 over header and arrays stands in the file, since the format itself has no checksum.
+needs: target network, optimizer, priorities, and what the pieces of the replay memory are. Both
+are safetensors files: reading one never runs code from it. A SHA-256 over header and arrays stands
+in the file, since the format itself has no checksum.
 """
 
+import contextlib
 import hashlib
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +22,7 @@ import safetensors.numpy
 
 from simple_dqn.environments.roms import Game
 from simple_dqn.errors import UserError
-from simple_dqn.files import write_atomically
+from simple_dqn.files import atomic_file, sync
 
 FORMAT_VERSION = 1
 Arrays = dict[str, npt.NDArray[np.generic]]
@@ -65,9 +68,23 @@ def write_snapshot(path: Path, header: dict[str, Any], arrays: Arrays) -> None:
     Raises:
         UserError: the file cannot be written.
     """
+    with snapshot_at_end(path, header, arrays):
+        pass
+
+
+@contextlib.contextmanager
+def snapshot_at_end(path: Path, header: dict[str, Any], arrays: Arrays) -> Iterator[None]:
+    """Write a snapshot to the disk, beside its place; it takes its place at the end of the block.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
     text = json.dumps({"format_version": FORMAT_VERSION, **header})
     metadata = {"simple_dqn": text, "sha256": _digest(text, arrays)}
-    write_atomically(path, safetensors.numpy.save(arrays, metadata))
+    with atomic_file(path) as file:
+        file.write(safetensors.numpy.save(arrays, metadata))
+        sync(file)
+        yield
 
 
 def read_snapshot(path: Path) -> Snapshot:

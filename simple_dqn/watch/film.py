@@ -14,6 +14,7 @@ import numpy.typing as npt
 from av.audio.resampler import AudioResampler
 
 from simple_dqn.errors import UserError
+from simple_dqn.files import errors_told, put_in_place, write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -51,13 +52,11 @@ class Film:
         self._rate, self._sample_rate = frames_per_second, sample_rate
         self._samples = 0
         self._video: Any = None  # made when the first picture tells its size
-        try:
+        with errors_told(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._container = av.open(
                 str(self._part), "w", format="mp4", options={"movflags": "faststart"}
             )
-        except (OSError, av.error.FFmpegError) as error:
-            raise UserError(f"cannot write {self._part}: {error.strerror}") from error
         self._audio = self._container.add_stream("aac", rate=_AAC_RATE, layout="mono")
         self._resampler = AudioResampler(format="fltp", layout="mono", rate=_AAC_RATE)
 
@@ -76,15 +75,16 @@ class Film:
             self._video.options = {"crf": "18", "preset": "veryfast"}
         frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
         frame.pts, frame.time_base = self.frames, Fraction(1, self._rate)
-        self._container.mux(self._video.encode(frame))
-        self.frames += 1
         samples = (sound.astype(np.int16) - 128) << 8
         piece = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
         piece.sample_rate, piece.pts = self._sample_rate, self._samples
         piece.time_base = Fraction(1, self._sample_rate)
+        with errors_told(self.path):
+            self._container.mux(self._video.encode(frame))
+            for resampled in self._resampler.resample(piece):
+                self._container.mux(self._audio.encode(resampled))
+        self.frames += 1
         self._samples += len(sound)
-        for resampled in self._resampler.resample(piece):
-            self._container.mux(self._audio.encode(resampled))
 
     def __enter__(self) -> Self:
         return self
@@ -98,15 +98,16 @@ class Film:
         """Finish the file, unless something went wrong or nothing was filmed."""
         whole = self.frames > 0 and (kind is None or issubclass(kind, KeyboardInterrupt))
         try:
-            if whole:
-                for resampled in self._resampler.resample(None):
-                    self._container.mux(self._audio.encode(resampled))
-                self._container.mux(self._video.encode(None))
-                self._container.mux(self._audio.encode(None))
-            self._container.close()
+            with errors_told(self.path):
+                if whole:
+                    for resampled in self._resampler.resample(None):
+                        self._container.mux(self._audio.encode(resampled))
+                    self._container.mux(self._video.encode(None))
+                    self._container.mux(self._audio.encode(None))
+                self._container.close()
             if whole:
                 self._check()
-                self._part.replace(self.path)
+                put_in_place(self._part, self.path)
                 logger.info("wrote %s: %d frames, %.1f s", self.path, self.frames, self._seconds)
         finally:
             self._part.unlink(missing_ok=True)
@@ -158,8 +159,4 @@ def write_picture(path: Path, picture: npt.NDArray[np.uint8]) -> None:
     """
     coded, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     assert coded
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data.tobytes())
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from error
+    write_atomically(path, data.tobytes())

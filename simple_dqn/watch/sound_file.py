@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from simple_dqn.errors import UserError
+from simple_dqn.files import errors_told, put_in_place
 
 logger = logging.getLogger(__name__)
 
@@ -33,18 +33,17 @@ class SoundFile:
         self._path = path
         self._part = path.with_name(f"{path.name}.part")
         self._samples, self._rate = 0, sample_rate
-        try:
+        with errors_told(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = wave.open(str(self._part), "wb")  # noqa: SIM115
-        except OSError as error:
-            raise UserError(f"cannot write {self._part}: {error.strerror}") from error
         self._file.setnchannels(1)
         self._file.setsampwidth(1)
         self._file.setframerate(sample_rate)
 
     def add(self, sound: npt.NDArray[np.uint8]) -> None:
         """Append samples, uint8 (n,), 128 is silence: as a WAV file of 8 bits has them."""
-        self._file.writeframesraw(sound.tobytes())
+        with errors_told(self._path):
+            self._file.writeframesraw(sound.tobytes())
         self._samples += len(sound)
 
     def __enter__(self) -> Self:
@@ -59,9 +58,10 @@ class SoundFile:
         """Finish the file, unless something went wrong or there was nothing to hear."""
         whole = self._samples > 0 and (kind is None or issubclass(kind, KeyboardInterrupt))
         try:
-            self._file.close()
-            if whole:
-                self._part.replace(self._path)
-                logger.info("wrote %s: %.1f s", self._path, self._samples / self._rate)
+            with errors_told(self._path):
+                self._file.close()
+                if whole:
+                    put_in_place(self._part, self._path)
+                    logger.info("wrote %s: %.1f s", self._path, self._samples / self._rate)
         finally:
             self._part.unlink(missing_ok=True)
