@@ -156,12 +156,25 @@ class DeepQNetwork:
             UserError: the loss is not finite: the network has diverged.
         """
         cost = self._cost_sum.item() / max(self._costs, 1)
-        if not math.isfinite(cost):
+        self._check_finite("the loss", cost)
+        return cost
+
+    def check_finite(self) -> None:
+        """See that training has not diverged, also in its last update.
+
+        Raises:
+            UserError: the loss or a weight is not finite.
+        """
+        self.mean_cost()
+        for name, values in self._network.state_dict().items():
+            self._check_finite(f"weight {name}", values.double().sum().item())
+
+    def _check_finite(self, what: str, value: float) -> None:
+        if not math.isfinite(value):
             raise UserError(
-                f"the loss became {cost} by weight update {self.weight_updates}; "
+                f"{what} became {value} by weight update {self.weight_updates}; "
                 "go back to the last snapshot with a smaller --learning_rate"
             )
-        return cost
 
     def reset_cost(self) -> None:
         """Begin a new mean of losses."""

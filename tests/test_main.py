@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from ale_py import roms
 
+from simple_dqn.deep_q_network import DeepQNetwork
 from simple_dqn.files import locked
 from simple_dqn.main import main
+from simple_dqn.replay_memory import Minibatch
 from simple_dqn.run import snapshot
 from simple_dqn.run.merge import merge
 from simple_dqn.run.options import Settings
@@ -419,6 +421,27 @@ def test_divergence_stops_the_run_and_keeps_the_last_good_snapshot(
     options = ["--epochs", "2", "--learning_rate", "1e30"]
     assert "--learning_rate" in refused(capsys, 1, "resume", last, *options)
     assert files(root) == before
+
+
+def test_weights_that_the_last_update_of_an_epoch_broke_are_not_written(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loss of that update, from before it, is finite still."""
+    assert main(["train", "pong", *TINY, "--epochs", "1"]) == 0
+    before = files(root / "snapshots")
+    last = str(root / "snapshots" / "pong_1.safetensors")
+    learn = DeepQNetwork.train
+
+    def train(self: DeepQNetwork, minibatch: Minibatch) -> None:
+        if self.weight_updates == 59:
+            self.set_learning_rate(float("inf"))
+        learn(self, minibatch)
+
+    monkeypatch.setattr(DeepQNetwork, "train", train)
+    line = refused(capsys, 1, "resume", last, "--epochs", "2")
+    assert "--learning_rate" in line
+    assert "weight update 60" in line
+    assert files(root / "snapshots") == before
 
 
 def test_ctrl_c_leaves_everything_whole(

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from simple_dqn.networks.layers import ARCHITECTURES, Convolution
-from simple_dqn.networks.native import Kernels, compile_kernels
+from simple_dqn.networks.native import Kernels, NativeRMSProp, compile_kernels
+from simple_dqn.networks.optimizers import GravesRMSProp
 
 NATURE = ARCHITECTURES["nature"].convolutions
 NIPS = ARCHITECTURES["nips"].convolutions
@@ -141,6 +142,29 @@ def test_rmsprop_is_the_papers(threads: int) -> None:
         np.testing.assert_allclose(w[index], weight, rtol=0, atol=1e-6)
         np.testing.assert_allclose(g[index], mean, rtol=1e-5, atol=1e-7)
         np.testing.assert_allclose(n[index], square, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("size", [1.0, 100.0, 3000.0, 1e6])
+def test_rmsprop_of_large_gradients_that_hardly_change_is_torchs(size: float) -> None:
+    """n - g^2 is rounded to below 0 here and there; torch's is checked against float64."""
+    kernels = make_kernels(NIPS, 4, (84, 84), 1)
+    settings = {"learning_rate": 0.00025, "decay_rate": 0.95, "min_squared_gradient": 0.01}
+    weights = [torch.nn.Parameter(torch.zeros(50)) for _ in range(2)]
+    optimizers = [
+        GravesRMSProp([weights[0]], **settings),
+        NativeRMSProp([weights[1]], kernels=kernels, **settings),
+    ]
+    rng = np.random.default_rng(0)
+    for _ in range(1000):
+        dw = torch.from_numpy(size * (1 + 1e-6 * rng.normal(size=50))).float()
+        for weight, optimizer in zip(weights, optimizers, strict=True):
+            weight.grad = dw.clone()
+            optimizer.step()
+    assert torch.isfinite(weights[1]).all()
+    # Where the variance is rounding alone, a step is at most 0.00025 dw / 0.1 and may be less.
+    assert torch.all(weights[1].abs() <= 1000 * 0.0025 * size * 1.001)
+    if size == 1:
+        torch.testing.assert_close(weights[1], weights[0], rtol=1e-3, atol=0)
 
 
 def test_what_was_compiled_is_used_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

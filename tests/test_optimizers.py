@@ -27,6 +27,30 @@ def test_graves_rmsprop_equals_a_scalar_twin() -> None:
         assert weight.tolist() == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.parametrize("size", [1.0, 100.0, 3000.0, 1e6])
+def test_large_gradients_that_hardly_change_stay_finite(size: float) -> None:
+    """n - g^2 goes to 0 and, rounded to float32, below; float64 has the true steps."""
+    rng = np.random.default_rng(0)
+    gradients = size * (1 + 1e-6 * rng.normal(size=(2000, 50)))
+    weight = nn.Parameter(torch.zeros(50))
+    optimizer = GravesRMSProp(
+        [weight], learning_rate=0.00025, decay_rate=0.95, min_squared_gradient=0.01
+    )
+    g, n = np.zeros(50), np.zeros(50)
+    for dw in gradients:
+        before = weight.detach().clone()
+        weight.grad = torch.from_numpy(dw).float()
+        optimizer.step()
+        g, n = 0.95 * g + 0.05 * dw, 0.95 * n + 0.05 * dw * dw
+        variance = np.maximum(n - g * g, 0)
+        # Rounding moves n and g^2 by some units in their last place, 2^-23 of their size.
+        wrong = 100 * 2.0**-23 * size**2
+        steps = (before - weight.detach()).double().numpy() / (0.00025 * dw)
+        slack = 1e-5 + 2.0**-23 * np.abs(weight.detach().numpy()).max() / (0.00025 * size)
+        assert np.all(steps <= 1 / np.sqrt(np.maximum(variance - wrong, 0) + 0.01) + slack)
+        assert np.all(steps >= 1 / np.sqrt(variance + wrong + 0.01) - slack)
+
+
 def test_the_constant_stands_inside_the_root() -> None:
     """For a tiny gradient the first step is learning_rate * dw / 0.1, not dw / 0.01."""
     weight = nn.Parameter(torch.zeros(1, dtype=torch.float64))

@@ -264,7 +264,9 @@ void rmsprop(int threads, int parameters, const long *sizes, float *const *ws, c
         for (long i = part * FLOATS_AT_ONCE; i < MIN((part + 1) * FLOATS_AT_ONCE, sizes[p]); i++) {
             g[i] = decay_rate * g[i] + (1 - decay_rate) * dw[i];
             n[i] = decay_rate * n[i] + (1 - decay_rate) * dw[i] * dw[i];
-            w[i] -= learning_rate * dw[i] / __builtin_sqrtf(n[i] - g[i] * g[i] + min_squared_gradient);
+            const float variance = n[i] - g[i] * g[i]; /* NB! by rounding it can be below 0 */
+            w[i] -= learning_rate * dw[i] /
+                    __builtin_sqrtf((variance < 0 ? 0 : variance) + min_squared_gradient);
         }
     }
 }

@@ -12,7 +12,9 @@ class GravesRMSProp(torch.optim.Optimizer):
 
         g <- decay g + (1 - decay) dw
         n <- decay n + (1 - decay) dw^2
-        w <- w - learning_rate dw / sqrt(n - g^2 + min_squared_gradient)
+        w <- w - learning_rate dw / sqrt(max(n - g^2, 0) + min_squared_gradient)
+
+    n - g^2 is a variance; where gradients hardly change, rounding would bring it below 0.
 
     Graves 2013 (Generating sequences with recurrent neural networks), equations 38-41;
     Mnih et al. 2015, extended data table 1; NeuralQLearner.lua, qLearnMinibatch. torch's RMSprop
@@ -61,6 +63,7 @@ class GravesRMSProp(torch.optim.Optimizer):
         torch._foreach_mul_(n, decay)
         torch._foreach_addcmul_(n, dw, dw, 1 - decay)
         root = torch._foreach_addcmul(n, g, g, -1)
+        torch._foreach_clamp_min_(root, 0)
         torch._foreach_add_(root, self._min_squared_gradient)
         torch._foreach_sqrt_(root)
         torch._foreach_addcdiv_(parameters, dw, root, -learning_rate)

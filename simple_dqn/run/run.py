@@ -328,7 +328,7 @@ class Run:
         """The main loop: an epoch is training, a snapshot and a test.
 
         Raises:
-            UserError: the last epoch's snapshot cannot be written.
+            UserError: the network has diverged; or the last epoch's snapshot cannot be written.
         """
         settings = self.settings
         is_saved = True
@@ -339,6 +339,7 @@ class Run:
                 wired.network.set_learning_rate(settings.learning_rate + change * done_of_all)
             if settings.train_steps:
                 wired.agent.train(epoch, settings.train_steps)
+                wired.network.check_finite()
                 is_saved = self._try_to_save(wired, saving, epoch)
             self._test(wired, epoch)
         if not is_saved:
