@@ -1,17 +1,23 @@
 """The CPU's kernels against torch in float64, by autograd; and what happens without a compiler."""
 
+import hashlib
 import logging
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from helpers import make_network
 from torch import Tensor
 from torch.nn import functional
 
+from simple_dqn.errors import UserError
+from simple_dqn.networks import native
 from simple_dqn.networks.layers import ARCHITECTURES, Convolution
 from simple_dqn.networks.native import Kernels, NativeRMSProp, compile_kernels
 from simple_dqn.networks.optimizers import GravesRMSProp
@@ -190,7 +196,8 @@ def test_a_damaged_library_is_compiled_anew(
     copy.parent.mkdir(parents=True)
     copy.write_bytes(b"no library")
     make_kernels(NIPS, 2, (40, 48), 1)
-    assert copy.stat().st_size == library.stat().st_size
+    (again,) = copy.parent.iterdir()
+    assert again.stat().st_size == library.stat().st_size
 
 
 def test_without_a_compiler_torch_does_the_work(
@@ -244,5 +251,161 @@ def test_a_cache_that_cannot_be_written_is_no_error(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    assert compile_kernels(NIPS, 2, (40, 60), 1) is None
+    make_kernels(NIPS, 2, (40, 60), 1)
     assert len(caplog.records) == 1
+
+
+def write_spy(library: Path, seen: Path) -> bytes:
+    """Compile a library that makes a file when it is loaded; returns its content."""
+    source = library.with_suffix(".c")
+    source.write_text(
+        "#include <stdio.h>\n"
+        f'__attribute__((constructor)) static void spy(void) {{ fopen("{seen}", "w"); }}\n'
+    )
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)
+    return library.read_bytes()
+
+
+@pytest.fixture
+def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache with the kernels of `NIPS, 2, (40, 68)`."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    make_kernels(NIPS, 2, (40, 68), 1)
+    (library,) = (tmp_path / "cache" / "simple_dqn").iterdir()
+    return library
+
+
+@pytest.mark.parametrize("harm", ["cut", "changed", "named", "link", "of others", "pipe"])
+def test_a_library_that_is_not_ours_is_not_loaded(tmp_path: Path, cached: Path, harm: str) -> None:
+    """It is compiled anew. In a child: a library cut short ends the process that loads it."""
+    content, seen = cached.read_bytes(), tmp_path / "seen"
+    spy = write_spy(tmp_path / "spy.so", seen)
+    named = cached.with_name(
+        f"{cached.stem.partition('-')[0]}-{hashlib.sha256(spy).hexdigest()[:32]}.so"
+    )
+    if harm == "cut":
+        cached.write_bytes(content[: len(content) // 2])
+    elif harm == "changed":
+        cached.write_bytes(spy)
+    else:
+        cached.unlink()
+    if harm == "named":
+        named.write_bytes(spy)
+        named.chmod(0o666)
+    elif harm == "link":
+        named.symlink_to(tmp_path / "spy.so")
+    elif harm == "of others":
+        if os.geteuid():
+            pytest.skip("only root can give a file away")
+        named.write_bytes(spy)
+        os.chown(named, 12345, 12345)
+    elif harm == "pipe":
+        os.mkfifo(named)
+    program = (
+        "from simple_dqn.networks.layers import ARCHITECTURES\n"
+        "from simple_dqn.networks.native import compile_kernels\n"
+        "nips = ARCHITECTURES['nips'].convolutions\n"
+        "assert compile_kernels(nips, 2, (40, 68), 1)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert not seen.exists()
+    (library,) = cached.parent.iterdir()
+    digest = hashlib.sha256(library.read_bytes()).hexdigest()
+    assert library.stem.endswith(f"-{digest[:32]}")
+    assert not library.is_symlink()
+    assert library.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o775])
+def test_a_cache_that_others_can_write_is_not_used(
+    cached: Path, caplog: pytest.LogCaptureFixture, mode: int
+) -> None:
+    """Nor is it written; one line says so, and the kernels are there."""
+    for folder in (cached.parent, cached.parent.parent):
+        caplog.clear()
+        folder.chmod(mode)
+        before = cached.stat().st_atime_ns, cached.stat().st_mtime_ns
+        make_kernels(NIPS, 2, (40, 68), 1)
+        (record,) = caplog.records
+        assert f"chmod go-w {folder}" in record.getMessage()
+        assert "\n" not in record.getMessage()
+        assert before == (cached.stat().st_atime_ns, cached.stat().st_mtime_ns)
+        folder.chmod(0o700)
+
+
+def test_without_a_home_kernels_are_compiled_at_each_start(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As with `docker run --user 12345`: no HOME and no entry in /etc/passwd."""
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    make_kernels(NIPS, 2, (40, 72), 1)
+    (record,) = caplog.records
+    assert "XDG_CACHE_HOME" in record.getMessage()
+
+
+def test_a_compiler_that_hangs_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(native, "_SECONDS_TO_COMPILE", 0.2)
+    (tmp_path / "cc").write_text("#!/bin/sh\nexec sleep 1000\n")
+    (tmp_path / "cc").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    assert compile_kernels(NIPS, 2, (40, 76), 1) is None
+    (record,) = caplog.records
+    assert "did not end within 0.2 seconds" in record.getMessage()
+
+
+def test_c_gets_no_tensor_that_it_was_not_compiled_for() -> None:
+    """Each of these would be read or written beyond its end."""
+    kernels = make_kernels(NIPS, 2, (40, 40), 1)
+    states = make_states(3, 2, (40, 40))
+    ours = place(kernels, make_parameters(NIPS, 2))
+    features, kept = kernels.forward(states, ours, keep=True)
+    for wrong in (
+        make_states(3, 2, (40, 39)),
+        make_states(3, 1, (40, 40)),
+        states.float(),
+        states.transpose(2, 3),
+    ):
+        with pytest.raises(ValueError, match="states"):
+            kernels.forward(wrong, ours, keep=False)
+    for index in range(4):
+        for other in (ours[index][:-1], ours[index].double(), ours[index].flatten()[:1]):
+            with pytest.raises(ValueError, match="convolution"):
+                kernels.forward(states, [*ours[:index], other, *ours[index + 1 :]], keep=False)
+    with pytest.raises(ValueError, match="parameters"):
+        kernels.forward(states, ours[:2], keep=False)
+    with pytest.raises(ValueError, match="gradients"):
+        kernels.backward(features[:, 1:], ours, kept)
+    with pytest.raises(ValueError, match="inputs"):
+        kernels.backward(features, ours, kept[:-1])
+    group = [torch.zeros(6, 5)]
+    for wrong_group in ([torch.zeros(1)], [torch.zeros(5, 6)], [torch.zeros(6, 5).double()]):
+        for index in range(4):
+            groups = [group, group, group, group]
+            groups[index] = wrong_group
+            with pytest.raises(ValueError, match="parameters"):
+                kernels.rmsprop(*groups, 0.95, 0.00025, 0.01)
+    with pytest.raises(ValueError, match="parameters"):
+        kernels.rmsprop(*([torch.zeros(6, 10)[:, ::2]] for _ in range(4)), 0.95, 0.00025, 0.01)
+
+
+@pytest.mark.parametrize("native_kernels", [True, False])
+@pytest.mark.parametrize("harm", ["shape", "missing"])
+def test_a_training_state_of_another_shape_is_refused(native_kernels: bool, harm: str) -> None:
+    network = make_network(native_kernels=native_kernels, network="nips")
+    state = network.get_training_state()
+    name = "optimizer.7.mean_gradient"
+    if harm == "shape":
+        state[name] = np.zeros(1, np.float32)
+    else:
+        del state[name]
+    with pytest.raises(UserError, match="mean_gradient"):
+        network.set_training_state(state)

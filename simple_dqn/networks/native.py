@@ -6,13 +6,13 @@ float32, without a C compiler) PyTorch's own convolutions do the same work. With
 update takes about 0.6 of the time that it takes with PyTorch's (results/README.md, Speed).
 """
 
-import contextlib
 import ctypes
 import hashlib
 import logging
 import os
 import platform
 import shutil
+import stat
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -30,7 +30,9 @@ from simple_dqn.networks.optimizers import GravesRMSProp
 logger = logging.getLogger(__name__)
 
 _STATES_AT_ONCE = 4  # states whose gradients one thread sums up
+_SECONDS_TO_COMPILE = 120.0  # some 3 on an idle machine
 _SOURCE = Path(__file__).with_name("convolutions.c")
+_ORDERS = (1, 2, 3, 0), (2, 3, 1, 0)  # of the axes of weights: first layer, others
 # No -ffast-math: square roots and quotients are exact, sums run in the order written.
 _FLAGS = [
     "-std=gnu11",
@@ -58,6 +60,11 @@ class Kernels:
         """Take over a library that was compiled for these shapes, see `compile_kernels`."""
         self._library = library
         self._num_threads = num_threads
+        first = shapes[0]
+        self._pixels = first["inputs"]
+        self._weights = [
+            (shape["filters"], shape["channels"], shape["size"], shape["size"]) for shape in shapes
+        ]
         outputs = [s["rows"] * s["columns"] * s["filters"] for s in shapes]
         self.num_features = outputs[-1]
         self._floats_kept = sum(shape["inputs"] for shape in shapes) + self.num_features
@@ -65,7 +72,7 @@ class Kernels:
 
     def place(self, layer: int, weight: Tensor) -> Tensor:
         """Return a convolution's weight in the order that the kernels read: filter last."""
-        order = (1, 2, 3, 0) if layer == 0 else (2, 3, 1, 0)
+        order = _ORDERS[min(layer, 1)]
         return weight.permute(order).contiguous().permute([order.index(axis) for axis in range(4)])
 
     def features(self, states: Tensor, parameters: Sequence[Tensor]) -> Tensor:
@@ -87,8 +94,15 @@ class Kernels:
         self, states: Tensor, parameters: Sequence[Tensor], *, keep: bool
     ) -> tuple[Tensor, Tensor]:
         """Return the features, and the layers' inputs and outputs if `backward` will need them."""
-        assert states[0].is_contiguous()
         number = len(states)
+        self._check_parameters(parameters)
+        _check(
+            states.dtype == torch.uint8
+            and states.is_cpu
+            and states[:1].numel() == self._pixels * min(number, 1)
+            and states[:1].is_contiguous(),
+            "states",
+        )
         features = torch.empty(number, self.num_features)
         kept = torch.empty(number if keep else self._num_threads, self._floats_kept)
         self._library.forward(
@@ -104,6 +118,9 @@ class Kernels:
         """Return the gradients of the parameters, given the gradient of the features."""
         dfeatures = dfeatures.contiguous()
         number = len(dfeatures)
+        self._check_parameters(parameters)
+        _check(_is_matrix(dfeatures, number, self.num_features), "gradients of features")
+        _check(_is_matrix(kept, number, self._floats_kept), "inputs and outputs")
         turned = [weight.permute(2, 3, 0, 1).contiguous() for weight in parameters[2::2]]
         sizes = [parameter.numel() for parameter in parameters]
         sums = torch.empty(-(-number // _STATES_AT_ONCE), sum(sizes))
@@ -138,7 +155,10 @@ class Kernels:
             constants: decay rate, learning rate, min. squared gradient.
         """
         groups = (parameters, dw, g, n)
-        assert all(len({t.stride() for t in same}) == 1 for same in zip(*groups, strict=True))
+        for same in zip(*groups, strict=True):
+            alike = len({(t.shape, t.stride()) for t in same}) == 1
+            known = all(t.is_cpu and t.dtype == torch.float32 for t in same)
+            _check(alike and known and _is_dense(same[0]), "parameters and their gradients")
         sizes = [parameter.numel() for parameter in parameters]
         arguments = (
             ctypes.c_int(len(sizes)),
@@ -148,6 +168,22 @@ class Kernels:
         )
         threads = self._num_threads if sum(sizes) > 200_000 else 1
         self._library.rmsprop(threads, *arguments)
+
+    def _check_parameters(self, parameters: Sequence[Tensor]) -> None:
+        """Check that weights and biases are as large as the library was compiled for."""
+        _check(len(parameters) == 2 * len(self._weights), "parameters")
+        for index, shape in enumerate(self._weights):
+            weight, bias = parameters[2 * index : 2 * index + 2]
+            known = all(p.is_cpu and p.dtype == torch.float32 for p in (weight, bias))
+            order = _ORDERS[min(index, 1)]
+            _check(
+                known
+                and weight.shape == shape
+                and weight.permute(order).is_contiguous()
+                and bias.shape == shape[:1]
+                and bias.is_contiguous(),
+                f"parameters of convolution {index}",
+            )
 
 
 class NativeQNetwork(QNetwork):
@@ -222,7 +258,8 @@ def compile_kernels(
     """Compile `convolutions.c` for a network, or load it from the cache; None if neither works.
 
     The compiled library is kept in `$XDG_CACHE_HOME/simple_dqn`, by default
-    `~/.cache/simple_dqn`.
+    `~/.cache/simple_dqn`. Where there is no such folder, or others than the user can write there,
+    the library is compiled at each start.
 
     Args:
         convolutions: layers of the network.
@@ -241,29 +278,95 @@ def compile_kernels(
         command.append(f"-DLAYER_{index}=((Layer){{{fields}}})")
     try:
         return Kernels(_load(command), shapes, num_threads)
-    except (OSError, UserError, subprocess.CalledProcessError) as error:
-        reason = (getattr(error, "stderr", None) or str(error)).strip()
-        logger.warning(
-            "kernels for this CPU could not be compiled, so updates take 1.6 times as long: %s",
-            reason.splitlines()[0],
-        )
-        return None
+    except subprocess.TimeoutExpired:
+        reason = f"{compiler} did not end within {_SECONDS_TO_COMPILE:g} seconds"
+    except subprocess.CalledProcessError as error:
+        reason = error.stderr.strip() or f"{compiler} failed"
+    except (OSError, UserError) as error:
+        reason = str(error)
+    logger.warning(
+        "kernels for this CPU could not be compiled, so updates take 1.6 times as long: %s",
+        reason.splitlines()[0],
+    )
+    return None
 
 
 def _load(command: list[str]) -> ctypes.CDLL:
-    """Load the library that the command compiles; from the cache, if it is there and whole."""
+    """Load the library that the command compiles; from the cache, if it is there and whole.
+
+    NB! Loading a library runs what is in it. So the name of a cached one tells the SHA-256 of its
+    content, and nobody else may be able to write it or its folder.
+    """
     made_from = [*command, _SOURCE.read_text(), platform.node(), _processor()]
-    digest = hashlib.sha256("\n".join(made_from).encode()).hexdigest()
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "simple_dqn"
-    path = cache / f"{digest[:16]}.so"
-    with contextlib.suppress(OSError):
-        return ctypes.CDLL(str(path))
-    cache.mkdir(parents=True, exist_ok=True)
+    key = _digest("\n".join(made_from).encode())
+    try:
+        cache = _find_cache()
+        if library := _cached(cache, key):
+            return ctypes.CDLL(str(library))
+    except (OSError, UserError) as error:
+        logger.warning("kernels are compiled anew at each start: %s", error)
+        cache = None
     with tempfile.TemporaryDirectory() as folder:
-        built = Path(folder) / path.name
-        _compile([*command, "-o", str(built), str(_SOURCE)])
-        write_atomically(path, built.read_bytes())
-    return ctypes.CDLL(str(path))
+        library = Path(folder) / f"{key}.so"
+        _compile([*command, "-o", str(library), str(_SOURCE)])
+        if cache is not None:
+            content = library.read_bytes()
+            library = cache / f"{key}-{_digest(content)}.so"
+            write_atomically(library, content)
+            library.chmod(0o600)
+        return ctypes.CDLL(str(library))
+
+
+def _find_cache() -> Path:
+    """Return the folder of compiled libraries; it is made if need be.
+
+    Raises:
+        UserError: there is none, or others can write there.
+        OSError: it cannot be made.
+    """
+    parent = os.environ.get("XDG_CACHE_HOME")
+    try:
+        cache = Path(parent) if parent else Path.home() / ".cache"
+    except RuntimeError as error:
+        raise UserError(
+            "there is no home folder to keep them in; set XDG_CACHE_HOME to a folder"
+        ) from error
+    cache = cache.resolve() / "simple_dqn"
+    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    cache = cache.resolve(strict=True)
+    for folder in (cache, *cache.parents):
+        if not _is_safe(folder.stat()):
+            raise UserError(
+                f"others can write {folder}; say chmod go-w {folder}, or set XDG_CACHE_HOME to a "
+                "folder of your own"
+            )
+    return cache
+
+
+def _cached(cache: Path, key: str) -> Path | None:
+    """Find a library of that key; what is no whole library, or not of this user, is removed."""
+    for path in cache.glob(f"{key}-*.so"):
+        state = path.lstat()
+        safe = stat.S_ISREG(state.st_mode) and _is_safe(state)
+        if safe and path.stem == f"{key}-{_digest(path.read_bytes())}":
+            return path
+        path.unlink()
+    return None
+
+
+def _is_safe(state: os.stat_result) -> bool:
+    """Whether nobody but this user and root can write a file or a folder, as ssh asks of keys.
+
+    In a sticky folder, such as /tmp, others can write, but not replace what is there.
+    """
+    owned = state.st_uid in (0, getattr(os, "geteuid", int)())
+    sticky = stat.S_ISDIR(state.st_mode) and bool(state.st_mode & stat.S_ISVTX)
+    return owned and (sticky or not state.st_mode & 0o022)
+
+
+def _digest(content: bytes) -> str:
+    """Return 128 bits of the SHA-256."""
+    return hashlib.sha256(content).hexdigest()[:32]
 
 
 def _compile(command: list[str]) -> None:
@@ -271,10 +374,22 @@ def _compile(command: list[str]) -> None:
 
     With threads of their own, the kernels and torch would hinder each other at every layer.
     """
+
+    def run(*more: str) -> None:
+        subprocess.run(
+            [*command, *more],
+            check=True,
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            errors="replace",
+            timeout=_SECONDS_TO_COMPILE,
+        )
+
     try:
-        subprocess.run([*command, "-fopenmp"], check=True, capture_output=True, text=True)
+        run("-fopenmp")
     except subprocess.CalledProcessError:
-        subprocess.run(command, check=True, capture_output=True, text=True)
+        run()
         logger.info("the C compiler knows no OpenMP, so the kernels use one thread; install gcc")
 
 
@@ -314,6 +429,27 @@ def _processor() -> str:
     except OSError:
         return platform.processor()
     return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags"))}))
+
+
+def _check(fits: bool, what: str) -> None:
+    """See that C gets no tensor that is smaller than it takes it for.
+
+    Raises:
+        ValueError: it would.
+    """
+    if not fits:
+        raise ValueError(f"kernels: the {what} have another shape or type than compiled for")
+
+
+def _is_matrix(tensor: Tensor, rows: int, columns: int) -> bool:
+    known = tensor.is_cpu and tensor.dtype == torch.float32
+    return known and tensor.shape == (rows, columns) and tensor.is_contiguous()
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    """Whether the tensor, in any order of its axes, spans no more memory than it has elements."""
+    axes = zip(tensor.shape, tensor.stride(), strict=True)
+    return 1 + sum((size - 1) * stride for size, stride in axes) == tensor.numel()
 
 
 _long = ctypes.c_long
