@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Every check, as CI runs them; options go to pytest (`scripts/check.sh -k replay`).
 # shellcheck source=scripts/common.sh
-source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
+source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/common.sh"
 use_environment dev
 cd -- "$SIMPLE_DQN_ROOT"
 "$bin/ruff" format --check .
@@ -12,4 +12,4 @@ if command -v shellcheck >/dev/null; then
 else
     printf 'shellcheck is not installed: the scripts are not checked\n'
 fi
-exec "$bin/python" -m pytest --numprocesses logical "$@"
+exec "$bin/python" -P -m pytest --numprocesses logical "$@"

@@ -1,6 +1,8 @@
 # Sourced by every script: finds or makes the Python environment and leaves its `bin` in $bin.
+# Python is called with -P: no file of the current folder is taken for a module.
 # shellcheck shell=bash
 set -euo pipefail
+unset CDPATH # with it, cd may go elsewhere and print where
 
 SIMPLE_DQN_ROOT="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)"
 export SIMPLE_DQN_ROOT # where roms/, snapshots/ and results/ are
@@ -13,7 +15,7 @@ fail() {
 find_python() {
     local python
     for python in python3 python python3.13 python3.12 python3.11; do
-        if "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+        if "$python" -P -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             printf '%s\n' "$python"
             return
         fi
@@ -36,9 +38,9 @@ use_environment() {
     cmp -s "$SIMPLE_DQN_ROOT/pyproject.toml" "$stamp" && return
     python="$(find_python)"
     printf 'Installing simple_dqn%s into .venv (once, a few minutes)\n' "${extra:+ [$extra]}" >&2
-    [[ -x "$bin/python" ]] || "$python" -m venv "$venv" ||
+    [[ -x "$bin/python" ]] || "$python" -P -m venv "$venv" ||
         fail "Could not make a virtual environment in $venv; see the lines above."
-    "$bin/python" -m pip install --quiet --disable-pip-version-check \
+    "$bin/python" -P -m pip install --quiet --disable-pip-version-check \
         --editable "$SIMPLE_DQN_ROOT${extra:+[$extra]}" >&2 ||
         fail "pip could not install simple_dqn into $venv; see the lines above."
     cp "$SIMPLE_DQN_ROOT/pyproject.toml" "$venv/installed.toml"
@@ -50,6 +52,6 @@ profile() {
     use_environment ''
     SIMPLE_DQN_ROOT="$(mktemp -d)"
     trap 'rm -rf -- "${SIMPLE_DQN_ROOT:?}"' EXIT
-    "$bin/python" -m cProfile -s tottime -m simple_dqn train pong --epochs 1 \
+    "$bin/python" -P -m cProfile -s tottime -m simple_dqn train pong --epochs 1 \
         --replay_size 100000 --random_seed 1 "$@"
 }

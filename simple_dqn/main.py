@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from simple_dqn import __version__
 from simple_dqn.errors import UserError
+from simple_dqn.run import streams
 from simple_dqn.run.command_line import COMMANDS, parse
 
 # What an interrupted command leaves.
@@ -22,26 +23,32 @@ _KEPT = dict.fromkeys(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    with streams.lasting():
+        try:
+            return _main(arguments)
+        except UserError as error:
+            sys.stderr.write(f"simple_dqn: {error}\n")
+            return error.status
+        except KeyboardInterrupt:
+            sys.stderr.write(
+                ("\n" if sys.stderr.isatty() else "")  # below the progress bar
+                + f"simple_dqn: interrupted{_KEPT.get(arguments[0], '')}\n"
+            )
+            return 130
+
+
+def _main(arguments: Sequence[str]) -> int:
+    """Find the command and run it."""
     if arguments[:1] == ["--version"]:
-        sys.stdout.write(f"simple_dqn {__version__}\n")
+        streams.write(f"simple_dqn {__version__}\n")
         return 0
     if not arguments or arguments[0] not in COMMANDS:
         return _usage(arguments)
     for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
-        if number := getattr(signal, name, None):
+        number = getattr(signal, name, None)
+        if number and signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP
             signal.signal(number, _interrupt)
-    name = arguments[0]
-    try:
-        _run(name, arguments[1:])
-    except UserError as error:
-        sys.stderr.write(f"simple_dqn: {error}\n")
-        return error.status
-    except KeyboardInterrupt:
-        sys.stderr.write(
-            ("\n" if sys.stderr.isatty() else "")  # below the progress bar
-            + f"simple_dqn: interrupted{_KEPT.get(name, '')}\n"
-        )
-        return 130
+    _run(arguments[0], arguments[1:])
     return 0
 
 
@@ -72,7 +79,7 @@ def _usage(arguments: Sequence[str]) -> int:
     for command in COMMANDS.values():
         text += f"  {command.usage:28}{command.summary}\n"
     if arguments in (["--help"], ["-h"]):
-        sys.stdout.write(text)
+        streams.write(text)
         return 0
     sys.stderr.write(text)
     return 2

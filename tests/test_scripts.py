@@ -1,6 +1,7 @@
 """The shell scripts, called as a person would, from a folder with spaces in its path."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -28,11 +29,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     assert not (project / ".venv").exists()
 
 
-def start(project: Path, script: str, *arguments: str, cwd: Path) -> subprocess.Popen[str]:
+def start(
+    project: Path, script: str, *arguments: str, cwd: Path, **variables: str
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [str(project / "scripts" / script), *arguments],
         cwd=cwd,
-        env={**os.environ, "VIRTUAL_ENV": sys.prefix},
+        env={**os.environ, "VIRTUAL_ENV": sys.prefix, **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -97,3 +100,71 @@ def test_signals_end_a_run_cleanly(project: Path, tmp_path: Path, kind: signal.S
     assert "Traceback" not in errors
     lines = (project / "results" / f"pong_{label}.csv").read_text().splitlines()
     assert [line.split(",")[1] for line in lines] == ["phase", "random"]
+
+
+def test_a_link_to_a_script_is_that_script(project: Path, tmp_path: Path) -> None:
+    """Also a link to a link, and a relative one."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "dqn").symlink_to(project / "scripts" / "train.sh")
+    (tmp_path / "dqn-train").symlink_to(Path("bin") / "dqn")
+    result = subprocess.run(
+        ["./dqn-train", "pong", "linked", *TINY, "--train_steps", "0", "--test_steps", "0"],
+        cwd=tmp_path,
+        env={**os.environ, "VIRTUAL_ENV": sys.prefix},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    assert (project / "results" / "pong_linked.csv").exists()
+
+
+def test_cdpath_does_not_mislead_a_script(project: Path, tmp_path: Path) -> None:
+    """With it, `cd scripts/..` prints where it goes, which may be elsewhere."""
+    (tmp_path / "scripts").mkdir()
+    none = ["--train_steps", "0", "--test_steps", "0"]
+    result = subprocess.run(
+        ["scripts/train.sh", "pong", "cdpath", *TINY, *none],
+        cwd=project,
+        env={**os.environ, "VIRTUAL_ENV": sys.prefix, "CDPATH": f"{tmp_path}:."},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    assert (project / "results" / "pong_cdpath.csv").exists()
+    assert not [path for path in project.iterdir() if "\n" in path.name]
+    assert not (tmp_path / "results").exists()
+
+
+def test_files_of_the_current_folder_are_no_modules(project: Path, tmp_path: Path) -> None:
+    """Whoever starts a script in a folder of downloads runs nothing of what lies there."""
+    names = ("random", "statistics", "numpy", "torch", "typing", "ale_py", "tqdm", "simple_dqn")
+    for name in names:
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'executed')!r}, 'w')\n")
+    table = tmp_path / "pong.csv"
+    shutil.copy(REPOSITORY / "results" / "pong_s1.csv", table)
+    run(project, "plot.sh", "pong.csv", cwd=tmp_path)
+    run(project, "train.sh", "pong", "trap", *TINY, "--train_steps", "0", cwd=tmp_path)
+    run(project, "profile_random.sh", *SHORT["profile_random.sh"].split(), cwd=tmp_path)
+    assert not (tmp_path / "executed").exists()
+
+
+def test_every_script_calls_python_safely() -> None:
+    """Scripts for which the test above would take too long, and the installation of .venv."""
+    text = "".join(path.read_text() for path in (REPOSITORY / "scripts").glob("*.sh"))
+    assert text.count('python" -P -') >= 14
+    assert not re.search('python" -[^P]', text)
+
+
+def test_a_clone_with_autocrlf_has_line_feeds(tmp_path: Path) -> None:
+    """bash would read `bash\\r` and `pipefail\\r`."""
+    source, clone = tmp_path / "source", tmp_path / "clone"
+    shutil.copytree(REPOSITORY / "scripts", source / "scripts")
+    shutil.copy(REPOSITORY / ".gitattributes", source)
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-c", "core.autocrlf=false"]
+    for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "x"]):
+        subprocess.run([*git, *command], cwd=source, check=True)
+    crlf = ["git", "-c", "core.autocrlf=true", "clone", "--quiet", str(source), str(clone)]
+    subprocess.run(crlf, check=True)
+    scripts = list((clone / "scripts").iterdir())
+    assert len(scripts) > 10
+    assert not [path for path in scripts if b"\r" in path.read_bytes()]

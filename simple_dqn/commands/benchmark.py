@@ -33,7 +33,7 @@ from simple_dqn.errors import UserError
 from simple_dqn.networks.layers import QNetwork
 from simple_dqn.networks.native import NativeQNetwork
 from simple_dqn.replay_memory import ReplayMemory
-from simple_dqn.run import parts
+from simple_dqn.run import parts, streams
 from simple_dqn.run.options import Settings
 from simple_dqn.run.places import find_game
 
@@ -91,7 +91,7 @@ def run_benchmark(settings: Settings, game: Game, *, seconds: float, peers: bool
     )
     full = parts.make_memory(settings, settings.replay_size, environment, threads)
     rates = measure(_own_works(settings, threads, environment, small, full) | peer, seconds)
-    sys.stdout.write(
+    streams.write(
         f"{_machine(threads)}\n{game.name}: {settings.num_games} game(s) on {threads.environment} "
         f"thread(s), network on {threads.device} with {threads.network} thread(s)\n\n"
         + report(

@@ -1,7 +1,6 @@
 """`nvis SNAPSHOT`: make a page that shows what excites each filter, and what in it."""
 
 import logging
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,7 @@ from tqdm import tqdm
 
 from simple_dqn.errors import UserError
 from simple_dqn.files import write_atomically
-from simple_dqn.run import parts
+from simple_dqn.run import parts, streams
 from simple_dqn.run.options import Settings
 from simple_dqn.run.places import check_output, find_game, root
 from simple_dqn.run.snapshot import Snapshot, check_game
@@ -64,4 +63,4 @@ def nvis(
         list(view_filters(guided, np.stack(states), visualization_filters)),
     )
     write_atomically(path, page.encode())
-    sys.stdout.write(f"{path}\n")
+    streams.write(f"{path}\n")

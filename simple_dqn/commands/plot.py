@@ -1,8 +1,8 @@
 """`plot CSV...`: draw the statistics of one or several runs."""
 
-import sys
 from pathlib import Path
 
+from simple_dqn.run import streams
 from simple_dqn.watch.curves import plot_results
 
 
@@ -18,4 +18,4 @@ def plot(csv_file: list[Path], fields: str, output: Path | None) -> None:
     output = output or (first.with_suffix(".png") if first.name else first)
     columns = [field.strip() for field in fields.split(",") if field.strip()]
     plot_results(csv_file, fields=columns, output=output)
-    sys.stdout.write(f"{output}\n")
+    streams.write(f"{output}\n")

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from simple_dqn.files import check_writable, interrupts_held
-from simple_dqn.run import parts
+from simple_dqn.run import parts, streams
 from simple_dqn.run.options import Settings
 from simple_dqn.run.places import check_output, find_game, root
 from simple_dqn.run.snapshot import Snapshot, check_game
@@ -89,7 +88,7 @@ def record(
         ", ".join(f"{score:g}" for score in scores),
         film.frames / FRAMES_PER_SECOND / seconds,
     )
-    sys.stdout.write(f"{path}\n")
+    streams.write(f"{path}\n")
 
 
 def _check_outputs(

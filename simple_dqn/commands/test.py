@@ -1,8 +1,7 @@
 """`test SNAPSHOT`: play as the run's own test phase did and tell the score."""
 
-import sys
-
 from simple_dqn.environments.roms import human_normalized_score
+from simple_dqn.run import streams
 from simple_dqn.run.options import Settings
 from simple_dqn.run.run import Run
 from simple_dqn.run.snapshot import Snapshot
@@ -12,7 +11,7 @@ from simple_dqn.statistics import Row
 def test(settings: Settings, snapshot: Snapshot) -> None:
     """Test a network and write the score to standard output."""
     run = Run(settings, snapshot)
-    sys.stdout.write(_score_report(run.game.name, run.test()))
+    streams.write(_score_report(run.game.name, run.test()))
 
 
 def _score_report(game: str, row: Row) -> str:

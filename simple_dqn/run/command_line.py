@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
+from simple_dqn.run import streams
 from simple_dqn.run.options import (
     BOOLEAN,
     OPTIONS,
@@ -216,7 +217,11 @@ COMMANDS = {command.name: command for command in _COMMANDS}
 
 
 class _Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line."""
+    """An argument parser whose errors are one line, and which tells when help cannot be written."""
+
+    def print_help(self, file: Any = None) -> None:  # noqa: ARG002 (argparse gives none)
+        """Write the help to standard output."""
+        streams.write(self.format_help())
 
     def error(self, message: str) -> NoReturn:
         """Tell what is wrong and exit with status 2."""

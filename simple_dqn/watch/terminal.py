@@ -49,6 +49,7 @@ class Terminal:
         self._true_colour = os.environ.get("COLORTERM", "") in {"truecolor", "24bit"}
         self._held: dict[str, float] = {}
         self._next_picture = 0.0
+        self._gone = False
         self._settings = termios.tcgetattr(sys.stdin)
         tty.setcbreak(sys.stdin)
         self._write("\x1b[?1049h\x1b[?25l")  # the other screen, without a cursor
@@ -57,8 +58,8 @@ class Terminal:
         """Return the keys pressed since the last call, and the directions pressed lately."""
         pressed: list[str] = []
         now = time.perf_counter()
-        if select.select([sys.stdin], [], [], 0)[0]:
-            text = os.read(sys.stdin.fileno(), 4096).decode(errors="ignore")
+        if self._gone or select.select([sys.stdin], [], [], 0)[0]:
+            text = self._read()
             for key in _KEY.findall(text) if text else ["close"]:
                 direction = _ARROWS.get(key[-1]) if len(key) == 3 else _LETTERS.get(key)
                 if direction:
@@ -83,13 +84,23 @@ class Terminal:
 
     def close(self) -> None:
         """Give the terminal back as it was."""
+        self._write("\x1b[0m\x1b[?25h\x1b[?1049l")
+        with contextlib.suppress(termios.error):
+            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._settings)
+
+    def _read(self) -> str:
+        """Return what was typed; nothing if the terminal went away."""
         with contextlib.suppress(OSError):
-            self._write("\x1b[0m\x1b[?25h\x1b[?1049l")
-        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._settings)
+            if not self._gone:
+                return os.read(sys.stdin.fileno(), 4096).decode(errors="ignore")
+        return ""
 
     def _write(self, text: str) -> None:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        try:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        except OSError:  # the terminal went away
+            self._gone = True
 
 
 def draw(picture: npt.NDArray[np.uint8], columns: int, rows: int, *, true_colour: bool) -> str:
