@@ -9,7 +9,7 @@ import pytest
 
 from simple_dqn.errors import OptionError, UserError
 from simple_dqn.run import snapshot
-from simple_dqn.run.command_line import COMMANDS, PRESET, make_parser
+from simple_dqn.run.command_line import COMMANDS, PRESET, make_parser, parse
 from simple_dqn.run.merge import arguments_of, merge, read_preset
 from simple_dqn.run.options import KEPT, OPTIONS, Settings, as_text
 from simple_dqn.run.reference import fill
@@ -23,7 +23,7 @@ WRITTEN: list[tuple[str, object, object]] = [
     ("epochs", "1,000,000", 1_000_000),
     ("epochs", 1e6, 1_000_000),
     ("epochs", 7, 7),
-    ("replay_size", "123456789012345678", 123456789012345678),
+    ("replay_size", "123456789012", 123456789012),
     ("learning_rate", "1e-4", 0.0001),
     ("learning_rate", 1, 1.0),
     ("learning_rate_end", None, None),
@@ -50,6 +50,10 @@ REFUSED: list[tuple[str, object]] = [
     ("epochs", "nan"),
     ("epochs", "1e999999999"),
     ("num_games", "1e-999999999"),
+    ("frame_skip", 2147483648),
+    ("learning_rate", "1e300"),
+    ("min_reward", "-1e39"),
+    ("max_reward", "nan"),
     ("learning_rate", "inf"),
     ("learning_rate", None),
     ("learning_rate", True),
@@ -93,6 +97,37 @@ def test_settings_are_checked_in_python_too(name: str, value: Any) -> None:
     with pytest.raises(UserError, match=rf"^(--)?{name}: [^\n]+$") as refused:
         Settings(**values)
     assert isinstance(refused.value, OptionError)
+
+
+def test_every_number_has_bounds() -> None:
+    """The largest ones fit into 64 bits, also as sums over a run, or into a float32."""
+    rows = [*OPTIONS, *(row for command in COMMANDS.values() for row in command.own)]
+    numbers = [row for row in rows if row.kind.metavar in {"N", "X", "N|all", "X|LOW,HIGH"}]
+    assert len(numbers) > 35
+    for row in numbers:
+        for value in ("1e39", "-1e39", "9223372036854775807", "inf", "-inf", "nan"):
+            if row.kind.metavar == "X" and value.startswith("9"):
+                continue
+            with pytest.raises(OptionError, match=row.name):
+                row.check(value)
+
+
+@pytest.mark.parametrize("written", ["-1e38", "-1E3", "-.5", "-2", "-0.25", "-1_0.5e-1"])
+def test_negative_numbers_may_be_written_in_any_way(written: str) -> None:
+    for arguments in (["--min_reward", written], [f"--min_reward={written}"]):
+        given = parse("train", ["pong", *arguments, "--epochs", "3"])
+        assert given == {"game": "pong", "min_reward": float(written), "epochs": 3}
+
+
+@pytest.mark.parametrize("option", ["--learning_rate", "--epochs", "--exploration_rate_end"])
+@pytest.mark.parametrize("written", ["-1e3", "-inf", "-.1"])
+def test_negative_numbers_are_told_to_be_out_of_range(
+    capsys: pytest.CaptureFixture[str], option: str, written: str
+) -> None:
+    with pytest.raises(SystemExit):
+        parse("train", ["pong", option, written])
+    error = capsys.readouterr().err
+    assert "out of range" in error or "whole number" in error
 
 
 def test_settings_are_not_changed() -> None:

@@ -4,6 +4,7 @@ Nothing here needs torch, an emulator or NumPy: help and mistakes come at once.
 """
 
 import argparse
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -31,6 +32,7 @@ PRESET = Option(
     group="main loop",
 )
 GAME, LABEL = OPTIONS[:2]
+_NEGATIVE = re.compile(r"-(\.?\d|inf|nan)", re.IGNORECASE)
 
 
 class Command(NamedTuple):
@@ -67,7 +69,7 @@ def _snapshot_or_game(value: str) -> Path | str:
 
 
 def _number_or_all(value: object) -> int | None:
-    return None if value in {None, "all"} else int(integer(1)(value))
+    return None if value in {None, "all"} else int(integer(1, 10_000)(value))
 
 
 _SNAPSHOT = Option(
@@ -126,7 +128,7 @@ _COMMANDS = (
         "film a network's games by the evaluation protocol, with their sound",
         (
             _SNAPSHOT,
-            Option("play_games", 1, integer(1), "number of games in the film"),
+            Option("play_games", 1, integer(1, 10_000), "number of games in the film"),
             _SHOW_MIND,
             Option(
                 "video_file",
@@ -203,7 +205,9 @@ _COMMANDS = (
         "measure what this machine can do with a run's options, and what bounds it",
         (
             Option("game", "pong", GAME.kind, GAME.help, nargs="?", positional=True),
-            Option("seconds", 5.0, number(0, above=True), "seconds of measuring for each row"),
+            Option(
+                "seconds", 5.0, number(0, 86_400, above=True), "seconds of measuring for each row"
+            ),
             Option(
                 "peers",
                 False,
@@ -234,8 +238,21 @@ def parse(name: str, arguments: Sequence[str]) -> dict[str, Any]:
     Returns:
         What was given, by name; what was not given is not there.
     """
-    given = vars(make_parser(COMMANDS[name]).parse_intermixed_args(arguments))
+    words = _with_negative_numbers(arguments)
+    given = vars(make_parser(COMMANDS[name]).parse_intermixed_args(words))
     return {name: value for name, value in given.items() if value is not None}
+
+
+def _with_negative_numbers(arguments: Sequence[str]) -> list[str]:
+    """Write `--min_reward -1e38` as `--min_reward=-1e38`: argparse takes -1e38 for an option."""
+    words: list[str] = []
+    for argument in arguments:
+        last = words[-1] if words else ""
+        if _NEGATIVE.match(argument) and re.fullmatch("--[^=]+", last):
+            words[-1] += f"={argument}"
+        else:
+            words.append(argument)
+    return words
 
 
 def make_parser(command: Command) -> argparse.ArgumentParser:

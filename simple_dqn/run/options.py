@@ -8,7 +8,6 @@ extended data table 1) and stand only here.
 
 import dataclasses
 import decimal
-import math
 import re
 from argparse import ArgumentTypeError
 from collections.abc import Callable
@@ -88,7 +87,7 @@ def as_text(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def integer(minimum: int, maximum: int | None = None) -> Kind:
+def integer(minimum: int, maximum: int) -> Kind:
     """Whole numbers from `minimum` to `maximum`; also written 1_000_000, 1,000,000 or 1e6."""
 
     def check(value: object) -> int:
@@ -102,19 +101,17 @@ def integer(minimum: int, maximum: int | None = None) -> Kind:
         if not exact.is_finite() or (exact.adjusted() < 18 and exact != exact.to_integral_value()):
             raise ArgumentTypeError(f"{text!r} is not a whole number")
         # NB! 1e999999999 is a whole number that no memory holds.
-        if exact.adjusted() > 18 or exact < minimum or (maximum is not None and exact > maximum):
-            bounds = f"at least {minimum}" if maximum is None else f"{minimum} to {maximum}"
-            raise ArgumentTypeError(f"{text} is out of range; it must be {bounds}")
+        if exact.adjusted() > 18 or not minimum <= exact <= maximum:
+            raise ArgumentTypeError(
+                f"{text} is out of range; it must be {minimum:,} to {maximum:,}"
+            )
         return int(exact)
 
     return Kind(check, "N")
 
 
-def number(minimum: float, maximum: float = math.inf, *, above: bool = False) -> Kind:
+def number(minimum: float, maximum: float, *, above: bool = False) -> Kind:
     """Finite numbers from (or, with `above`, above) `minimum` to `maximum`."""
-    lower = "" if minimum == -math.inf else f"above {minimum:g}" if above else f"from {minimum:g}"
-    upper = "" if maximum == math.inf else f"to {maximum:g}"
-    bounds = " ".join(bound for bound in (lower, upper) if bound) or "finite"
 
     def check(value: object) -> float:
         try:
@@ -122,8 +119,11 @@ def number(minimum: float, maximum: float = math.inf, *, above: bool = False) ->
         except ValueError:
             raise ArgumentTypeError(f"{str(value)!r} is not a number") from None
         inside = minimum < exact <= maximum if above else minimum <= exact <= maximum
-        if not (math.isfinite(exact) and inside):
-            raise ArgumentTypeError(f"{value} is out of range; it must be {bounds}")
+        if not inside:  # so is nan
+            lower = "above" if above else "from"
+            raise ArgumentTypeError(
+                f"{value} is out of range; it must be {lower} {minimum:g} to {maximum:g}"
+            )
         return exact
 
     return Kind(check, "X")
@@ -187,6 +187,8 @@ def path(metavar: str) -> Kind:
 
 BOOLEAN = Kind(_boolean, "BOOL")  # true or false, yes or no, 1 or 0
 PROBABILITY = number(0, 1)
+# Larger numbers have no use; their products fit into 64 bits, numbers with a point into 32.
+_STEPS, _EPOCHS, _LARGEST = 10**12, 10**6, 1e38
 TEXT = Kind(_text, "NAME")
 
 
@@ -251,7 +253,7 @@ class Settings:
     )
     frame_skip: int = option(
         4,
-        integer(1),
+        integer(1, 1000),
         "number of frames for which the emulator repeats an action; one step is so many frames "
         "(Nature: 4)",
     )
@@ -279,7 +281,7 @@ class Settings:
 
     replay_size: int = option(
         1_000_000,
-        integer(1),
+        integer(1, _STEPS),
         "number of steps that the replay memory keeps, of all games together; 1,000,000 steps of "
         "84x84 pixels take 7.06 GB (Nature: 1,000,000)",
         group="replay memory",
@@ -314,11 +316,11 @@ class Settings:
         group="network",
     )
     learning_rate: float = option(
-        0.00025, number(0), "learning rate of the optimizer, per update (Nature: 0.00025)"
+        0.00025, number(0, 1e30), "learning rate of the optimizer, per update (Nature: 0.00025)"
     )
     learning_rate_end: float | None = option(
         None,
-        number(0),
+        number(0, 1e30),
         "learning rate of the last epoch, reached in equal steps from epoch to epoch; without this "
         "option the learning rate stays the same (Nature)",
     )
@@ -357,7 +359,9 @@ class Settings:
         "number of steps whose rewards a target adds up before it adds the value of the state that "
         "follows them (Nature: 1)",
     )
-    batch_size: int = option(32, integer(1), "number of transitions in a minibatch (Nature: 32)")
+    batch_size: int = option(
+        32, integer(1, 65_536), "number of transitions in a minibatch (Nature: 32)"
+    )
     optimizer: str = option(
         "rmsprop",
         choice("rmsprop", "adam", "adadelta"),
@@ -371,24 +375,24 @@ class Settings:
     )
     adam_epsilon: float = option(
         0.00015,
-        number(0, above=True),
+        number(0, 1e6, above=True),
         "number that adam adds to the root of the mean squared gradient; a weight whose gradients "
         "are smaller than this number learns slowly",
     )
     clip_error: float = option(
         1.0,
-        number(0),
+        number(0, _LARGEST),
         "limit up to which the error of a transition counts in the gradient; with 0 there is no "
         "limit (Nature: 1)",
     )
     min_reward: float = option(
         -1.0,
-        number(-math.inf),
+        number(-_LARGEST, _LARGEST),
         "smallest reward in learning; smaller rewards are raised to it (Nature: -1)",
     )
     max_reward: float = option(
         1.0,
-        number(-math.inf),
+        number(-_LARGEST, _LARGEST),
         "largest reward in learning; larger rewards are lowered to it (Nature: 1)",
     )
     batch_norm: bool = option(False, BOOLEAN, "true: batch normalization in the hidden layers")
@@ -407,7 +411,7 @@ class Settings:
         group="backend",
         kept=False,
     )
-    device_id: int = option(0, integer(0), "number of the GPU, counted from 0", kept=False)
+    device_id: int = option(0, integer(0, 1023), "number of the GPU, counted from 0", kept=False)
     datatype: str = option(
         "float32",
         choice("float16", "float32", "float64"),
@@ -450,7 +454,7 @@ class Settings:
     )
     exploration_decay_steps: int = option(
         1_000_000,
-        integer(1),
+        integer(1, _STEPS),
         "number of training steps over which the exploration rate goes linearly from its start to "
         "its end (Nature: 1,000,000)",
     )
@@ -459,15 +463,15 @@ class Settings:
     )
     train_frequency: int = option(
         4,
-        integer(1),
+        integer(1, _STEPS),
         "number of steps from one training of the network to the next (Nature: 4)",
     )
     train_repeat: int = option(
-        1, integer(1), "number of minibatches in each training of the network (Nature: 1)"
+        1, integer(1, 10_000), "number of minibatches in each training of the network (Nature: 1)"
     )
     target_steps: int = option(
         10_000,
-        integer(0),
+        integer(0, _STEPS),
         "number of steps from one copy of the network to the target network to the next; with 0 "
         "there is no target network (Nature: 10,000)",
     )
@@ -479,26 +483,28 @@ class Settings:
 
     random_steps: int = option(
         50_000,
-        integer(0),
+        integer(0, _STEPS),
         "number of steps of random play before training (Nature: 50,000)",
         group="main loop",
     )
     train_steps: int = option(
-        250_000, integer(0), "number of training steps in an epoch (Nature: 250,000)"
+        250_000, integer(0, _STEPS), "number of training steps in an epoch (Nature: 250,000)"
     )
     test_steps: int = option(
-        125_000, integer(0), "number of test steps in an epoch (Nature: 125,000)"
+        125_000, integer(0, _STEPS), "number of test steps in an epoch (Nature: 125,000)"
     )
     test_games: int = option(
         0,
-        integer(0),
+        integer(0, 1_000_000),
         "number of whole games in a test (30 in Nature's final test); with 0 the test lasts "
         "--test_steps",
     )
-    epochs: int = option(200, integer(0), "number of the last epoch, counted from 1 (Nature: 200)")
+    epochs: int = option(
+        200, integer(0, _EPOCHS), "number of the last epoch, counted from 1 (Nature: 200)"
+    )
     start_epoch: int = option(
         0,
-        integer(0),
+        integer(0, _EPOCHS),
         "number of epochs that count as done at the start; the numbers of the epochs and the "
         "exploration rate continue from there",
         kept=False,
