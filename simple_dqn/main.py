@@ -35,6 +35,14 @@ def main(argv: Sequence[str] | None = None) -> int:
                 + f"simple_dqn: interrupted{_KEPT.get(arguments[0], '')}\n"
             )
             return 130
+        except (MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            sys.stderr.write(
+                "simple_dqn: there is too little free memory; give a smaller --replay_size, "
+                "--batch_size, --num_games or --screen_width and --screen_height\n"
+            )
+            return 1
 
 
 def _main(arguments: Sequence[str]) -> int:
@@ -68,6 +76,12 @@ def _load(name: str) -> ModuleType:
     This is the only place that imports anything late.
     """
     return importlib.import_module(f"simple_dqn.{name}")
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether NumPy (MemoryError) or torch found no memory; torch tells its allocator's words."""
+    gpu = type(error).__name__ == "OutOfMemoryError"
+    return isinstance(error, MemoryError) or gpu or "can't allocate memory" in str(error)
 
 
 def _usage(arguments: Sequence[str]) -> int:

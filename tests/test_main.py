@@ -351,6 +351,7 @@ def test_impossible_combinations_are_refused(
         ("--replay_size 10_000_000_000", "fits"),
         ("--min_reward 2", "--max_reward"),
         ("--double_q true --target_steps 0", "--target_steps"),
+        ("--batch_norm true --batch_size 1", "--batch_size"),
         ("--distributional c51 --max_reward 100", "--max_reward"),
         ("--backend gpu --device_id 99", "--backend cpu"),
         ("--load_weights nowhere.safetensors", "nowhere.safetensors"),

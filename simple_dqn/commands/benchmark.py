@@ -21,7 +21,6 @@ from typing import NamedTuple
 import ale_py
 import gymnasium
 import numpy as np
-import psutil
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -30,6 +29,7 @@ from simple_dqn.deep_q_network import DeepQNetwork
 from simple_dqn.environment import Environment
 from simple_dqn.environments.roms import Game
 from simple_dqn.errors import UserError
+from simple_dqn.memory.available import available_bytes
 from simple_dqn.networks.layers import QNetwork
 from simple_dqn.networks.native import NativeQNetwork
 from simple_dqn.replay_memory import ReplayMemory
@@ -77,7 +77,7 @@ def run_benchmark(settings: Settings, game: Game, *, seconds: float, peers: bool
     if settings.environment != "ale" or settings.color_averaging:
         raise UserError("ALE's vector engine is measured; leave out gym and color averaging")
     bytes_per_step = settings.screen_height * settings.screen_width + 6
-    most = psutil.virtual_memory().available // 2 // bytes_per_step
+    most = available_bytes() // 2 // bytes_per_step
     settings = dataclasses.replace(
         settings,
         random_seed=settings.random_seed or 0,

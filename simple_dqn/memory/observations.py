@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import psutil
 
 from simple_dqn.environment import Observations
 from simple_dqn.errors import UserError
+from simple_dqn.memory.available import available_bytes
 
 _OTHER_BYTES_PER_STEP = 6  # action, reward and ending
 
@@ -41,13 +41,12 @@ class ObservationsInMemory:
         check_size(
             num_games * lane_size,
             observation_bytes(observation_shape, observation_dtype),
-            psutil.virtual_memory().available,
+            available_bytes(),
         )
         self.num_games, self.lane_size = num_games, lane_size
         self.shape, self.dtype = observation_shape, observation_dtype
-        self._array: npt.NDArray[Any] = np.empty(
-            (num_games, lane_size, *observation_shape), observation_dtype
-        )
+        shape = (num_games, lane_size, *observation_shape)
+        self._array: npt.NDArray[Any] = np.empty(shape, observation_dtype)
         self.nbytes = self._array.nbytes
         self._read: npt.NDArray[Any] = np.empty((0, 0, *observation_shape), observation_dtype)
 

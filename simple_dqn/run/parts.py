@@ -192,6 +192,8 @@ def make_network(
     """
     if args.double_q and not args.target_steps:
         raise UserError("--double_q needs a target network; give --target_steps above 0")
+    if args.batch_norm and args.batch_size == 1:
+        raise UserError("--batch_norm needs minibatches; give --batch_size 2 or more")
     device = prepare(threads.device, threads.network)
     dtype: torch.dtype = getattr(torch, args.datatype)
     kernels = _compile_kernels(args, observation_shape, threads)
