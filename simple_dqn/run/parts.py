@@ -38,6 +38,10 @@ from simple_dqn.watch.watched_game import WatchedGame
 NUM_ATOMS, _LARGEST_RETURN = 51, 10.0  # of C51; Bellemare et al. 2017, section 5
 TEST_FRAMES = 18_000  # 5 minutes; Mnih et al. 2015, Methods, Evaluation procedure
 
+# A Gymnasium game in tests lasts no longer, so that a test ends; Gymnasium's own Atari games are
+# cut there, too.
+TEST_STEPS = 27_000
+
 
 class Threads(NamedTuple):
     """Who computes where."""
@@ -70,7 +74,10 @@ def make_environment(
     screen_shape = (args.screen_height, args.screen_width)
     if args.environment == "gym":
         return GymEnvironment(
-            environment_id=args.game, num_games=args.num_games, screen_shape=screen_shape
+            environment_id=args.game,
+            num_games=args.num_games,
+            screen_shape=screen_shape,
+            max_steps=None if training else TEST_STEPS,
         )
     settings: dict[str, Any] = {
         "rom_path": game.rom_path,
