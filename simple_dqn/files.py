@@ -167,6 +167,7 @@ def interrupts_held() -> Iterator[Callable[[], None]]:
         yield check
         return
     numbers = [getattr(signal, name) for name in _REQUESTS_TO_STOP if hasattr(signal, name)]
+    numbers = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]  # nohup
     before = {number: signal.signal(number, lambda *_: came.append(_)) for number in numbers}
     try:
         yield check

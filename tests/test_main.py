@@ -509,3 +509,44 @@ def test_the_learning_rate_goes_down_epoch_by_epoch(
     assert weights("pong_1") != weights("pong_2") != weights("pong_same_2")
     assert weights("pong_2") == weights("pong_3")
     assert weights("pong_same_2") != weights("pong_same_3")
+
+
+def test_a_run_has_something_to_train(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = refused(capsys, 1, "train", "pong", *TINY, "--start_epoch", "5", "--epochs", "5")
+    assert "--start_epoch 5 leaves nothing to train of --epochs 5" in line
+    assert list(root.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["resume", "test", "play", "record", "nvis"])
+def test_a_snapshot_says_where_to_begin(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Options that say the same are not taken, instead of being ignored."""
+    for option in ("--load_weights", "--start_epoch"):
+        line = refused(capsys, 2, command, "pong_1.safetensors", option, "1")
+        assert f"unrecognized arguments: {option} 1" in line
+
+
+def test_places_that_cannot_be_written_are_told_at_once(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Folders in place of names, names that are too long, a folder in place of the CSV file."""
+    (root / "folder").mkdir()
+    (root / "results" / "pong_taken.csv").mkdir(parents=True)
+    for arguments, told in (
+        (["--save_weights_prefix", "."], "--save_weights_prefix . is a folder"),
+        (["--save_weights_prefix", f"{root}/folder/"], "folder is a folder; give the beginning"),
+        (["x" * 300], "File name too long"),
+        (["--csv_file", f"{root}/{'x' * 250}/{'x' * 256}"], "File name too long"),
+        (["--csv_file", f"{root}/folder"], "Is a directory"),
+        (["taken"], "Is a directory"),
+    ):
+        assert told in refused(capsys, 1, "train", "pong", *arguments, *TINY)
+    assert not [path for path in root.rglob("*") if path.is_file()]
+
+
+def test_a_file_named_as_a_game_does_not_hide_it(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pong").write_text("notes")
+    assert main(["train", "pong", *TINY, "--epochs", "1"]) == 0
+    assert (root / "snapshots" / "pong_1.safetensors").exists()

@@ -252,3 +252,17 @@ def test_a_person_plays_alone_and_leaves(desktop: Desktop, way: str) -> None:
     else:
         desktop.xdotool("key", way)
     left(process)
+
+
+def test_what_a_person_played_outlives_the_display(desktop: Desktop, tmp_path: Path) -> None:
+    """The X server dies in the middle of a game, and Xlib ends the process without a word to us."""
+    experience = tmp_path / "played.npz"
+    process = play(desktop, "pong", "--record_experience", str(experience))
+    seen = desktop.screenshot()[200:700].tobytes()
+    wait_until(lambda: desktop.screenshot()[200:700].tobytes() != seen)
+    desktop.close()
+    _, errors = process.communicate(timeout=SECONDS)
+    assert process.returncode == 1
+    assert "Traceback" not in errors
+    with np.load(experience) as played:
+        assert len(played["actions"]) > 0

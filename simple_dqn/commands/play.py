@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 from simple_dqn.errors import UserError
@@ -49,7 +50,15 @@ def play(
     recorder = Recorder() if record_experience is not None else None
     if record_experience is not None:
         check_output(record_experience, "--record_experience", overwrite=settings.overwrite)
-    with contextlib.closing(_open(display, f"simple_dqn: {game.name}")) as shown:
+
+    def save() -> None:
+        """Keep what the person played so far."""
+        if record_experience is not None and recorder:
+            played_with = experience_settings(settings.kept(), game, watched.action_meanings)
+            with interrupts_held():
+                write_experience(record_experience, recorder.experience(), played_with)
+
+    with contextlib.closing(_open(display, f"simple_dqn: {game.name}", save)) as shown:
         network = load_network(settings, snapshot) if snapshot is not None else None
         watched = parts.make_watched_game(settings, game, network, random_seed=seed)
         mind = None
@@ -65,16 +74,15 @@ def play(
         try:
             with contextlib.suppress(KeyboardInterrupt):
                 session.run()
-        finally:  # whatever happened: what a person played is kept
-            if record_experience is not None and recorder:
-                played_with = experience_settings(settings.kept(), game, watched.action_meanings)
-                with interrupts_held():
-                    write_experience(record_experience, recorder.experience(), played_with)
+        finally:  # whatever happened
+            save()
     if recorder is not None:
         if not len(recorder):
             raise UserError("nothing was recorded: no step was played by a person (key m)")
         logger.info("%s: %s steps of yours", record_experience, f"{len(recorder):,}")
 
 
-def _open(display: str, title: str) -> Terminal | Window:
-    return Terminal() if display == "terminal" else Window(title, _WIDTH, _HEIGHT)
+def _open(display: str, title: str, on_lost: Callable[[], None]) -> Terminal | Window:
+    if display == "terminal":
+        return Terminal()
+    return Window(title, _WIDTH, _HEIGHT, on_lost=on_lost)

@@ -39,7 +39,8 @@ def find_game(text: str, roms_dir: Path) -> Game:
     """
     path = Path(text)
     try:
-        if path.is_file():
+        # NB! A file `pong` in the current folder does not hide the game.
+        if (len(path.parts) > 1 or path.suffix) and path.is_file():
             return _read_rom(path)
     except OSError as error:  # a name too long, a folder closed to the user
         raise UserError(f"cannot look for {text}: {error.strerror}; {_HINT}") from error

@@ -44,6 +44,7 @@ class Command(NamedTuple):
         own: arguments and options that are no options of a run.
         run_options: whether it takes the options of a run.
         not_from_snapshot: options whose values in a snapshot do not count.
+        without: options of a run that the command does not take.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Command(NamedTuple):
     own: tuple[Option, ...] = ()
     run_options: bool = True
     not_from_snapshot: frozenset[str] = frozenset()
+    without: frozenset[str] = frozenset()
 
     @property
     def usage(self) -> str:
@@ -79,6 +81,7 @@ _SNAPSHOT = Option(
     "snapshot of a network: snapshots/<game>[_<label>]_<epoch>.safetensors",
     positional=True,
 )
+_BEGINNING = frozenset({"load_weights", "start_epoch"})  # a snapshot says where to begin
 _SHOW_MIND = Option(
     "show_mind",
     False,
@@ -93,8 +96,13 @@ _COMMANDS = (
         "train a network on a game, with a CSV row per phase and a snapshot per epoch",
         (GAME, LABEL),
     ),
-    Command("resume", "go on with the run that wrote a snapshot", (_SNAPSHOT,)),
-    Command("test", "play as the run's own test phase did and tell the score", (_SNAPSHOT,)),
+    Command("resume", "go on with the run that wrote a snapshot", (_SNAPSHOT,), without=_BEGINNING),
+    Command(
+        "test",
+        "play as the run's own test phase did and tell the score",
+        (_SNAPSHOT,),
+        without=_BEGINNING,
+    ),
     Command(
         "play",
         "watch a network play, take over and give back; or play a game alone",
@@ -122,6 +130,7 @@ _COMMANDS = (
             ),
         ),
         not_from_snapshot=frozenset({"random_seed"}),
+        without=_BEGINNING,
     ),
     Command(
         "record",
@@ -149,6 +158,7 @@ _COMMANDS = (
                 "file (.wav) into which the sound of the film is written, too",
             ),
         ),
+        without=_BEGINNING,
     ),
     Command(
         "nvis",
@@ -170,6 +180,7 @@ _COMMANDS = (
                 "file of the page; without this option it is results/<game>[_<label>]_<epoch>.html",
             ),
         ),
+        without=_BEGINNING,
     ),
     Command(
         "plot",
@@ -269,7 +280,8 @@ def make_parser(command: Command) -> argparse.ArgumentParser:
     _add(parser.add_argument_group(command.name), [r for r in command.own if not r.positional])
     if command.run_options:
         for name, rows in option_groups().items():
-            _add(parser.add_argument_group(name), rows)
+            taken = [row for row in rows if row.name not in command.without]
+            _add(parser.add_argument_group(name), taken)
     return parser
 
 

@@ -187,6 +187,11 @@ class Run:
                 not fit together; a file that is to be loaded cannot be.
         """
         settings = self.settings
+        if settings.start_epoch and settings.start_epoch >= settings.epochs:
+            raise UserError(
+                f"--start_epoch {settings.start_epoch} leaves nothing to train of --epochs "
+                f"{settings.epochs}; give more epochs"
+            )
         files = self._files(self.game.name + (f"_{settings.label}" if settings.label else ""))
         files.check()
         with files.held():

@@ -1,10 +1,11 @@
 """A window with sound, through pygame."""
 
 import contextlib
+import ctypes
 import logging
 import os
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import cv2
 import numpy as np
@@ -41,11 +42,28 @@ _INSTEAD = (
 )
 
 
+def _when_x_is_lost(function: Callable[[], None] | None) -> object:
+    """Let Xlib call a function before it ends the process, where the X server goes away."""
+    if function is None:
+        return None
+    handler = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(lambda _: function() or 0)
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libX11.so.6").XSetIOErrorHandler(handler)
+    return handler
+
+
 class Window:
     """Shows pictures in a window that can be resized; a `play.Display`."""
 
     def __init__(
-        self, title: str, width: int, height: int, *, instead: str = _INSTEAD, sound: bool = True
+        self,
+        title: str,
+        width: int,
+        height: int,
+        *,
+        instead: str = _INSTEAD,
+        sound: bool = True,
+        on_lost: Callable[[], None] | None = None,
     ) -> None:
         """Open the window.
 
@@ -55,6 +73,7 @@ class Window:
             height: of the pictures at first.
             instead: what a person without a display can do; the end of the error's text.
             sound: whether the game is to be heard.
+            on_lost: called if the X server goes away; Xlib ends the process then.
 
         Raises:
             UserError: there is no display.
@@ -70,6 +89,7 @@ class Window:
         if pygame.display.get_driver() == "x11":
             # With its own renderer SDL makes a new window for each new size, and loses keys then.
             os.environ.setdefault("SDL_FRAMEBUFFER_ACCELERATION", "0")
+            self._on_lost = _when_x_is_lost(on_lost)  # kept, since C calls it
         pygame.font.init()
         self._shape: tuple[int, ...] = (height, width)
         self._sizes: dict[tuple[int, ...], tuple[int, int]] = {}  # the window's, by picture
