@@ -16,8 +16,10 @@ from torch import Tensor, nn
 from simple_dqn.errors import UserError
 from simple_dqn.networks.heads import Head, taken
 from simple_dqn.networks.next_values import NextValue
+from simple_dqn.networks.optimizers import state_like
 from simple_dqn.networks.weights import (
     Arrays,
+    check_arrays,
     check_same_network,
     optimizer_state_of,
     to_numpy,
@@ -205,13 +207,21 @@ class DeepQNetwork:
         return to_numpy(state)
 
     def set_training_state(self, state: Arrays) -> None:
-        """Take over what `get_training_state` gave for the same network and optimizer."""
-        tensors = to_tensors(state)
-        target = with_prefix(tensors, "target.")
+        """Take over what `get_training_state` gave for the same network and optimizer.
+
+        Raises:
+            UserError: the state belongs to another network or optimizer.
+        """
+        target, of_optimizer = with_prefix(state, "target."), with_prefix(state, "optimizer.")
+        if len(target) + len(of_optimizer) < len(state):
+            raise UserError("there are arrays that are neither target network nor optimizer")
+        if target:
+            check_same_network(self._network, target)
+        if of_optimizer:
+            check_arrays("this optimizer belongs", of_optimizer, state_like(self._optimizer))
         if target and self._target_network is not self._network:
-            self._target_network.load_state_dict(target)
-        of_optimizer = optimizer_state_of(
-            with_prefix(tensors, "optimizer."), list(self._network.parameters())
-        )
-        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": of_optimizer})
+            self._target_network.load_state_dict(to_tensors(target))
+        if of_optimizer:  # else no update was made yet, or the optimizer begins afresh
+            new = optimizer_state_of(to_tensors(of_optimizer), list(self._network.parameters()))
+            self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": new})
         self._step = self._as_graph(self._gradient_step)  # the optimizer has other tensors now

@@ -1,4 +1,9 @@
-"""The exception classes for people's mistakes."""
+"""The exception classes for people's mistakes, and for files that are not what they should be."""
+
+import contextlib
+from collections.abc import Iterator
+
+_LONGEST = 1000  # characters of a message
 
 
 class UserError(Exception):
@@ -10,8 +15,32 @@ class UserError(Exception):
 
     status = 1
 
+    def __str__(self) -> str:
+        """One line of printable letters, also where a name or a value in it comes from a file."""
+        text = super().__str__()
+        shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:_LONGEST])
+        return shown + ("..." if len(text) > _LONGEST else "")
+
 
 class OptionError(UserError):
     """An option has a value that it cannot have."""
 
     status = 2
+
+
+@contextlib.contextmanager
+def refusing(message: str) -> Iterator[None]:
+    """Make one error of whatever other libraries raise when they read a damaged or crafted file.
+
+    Such libraries raise errors of many kinds, and not only of those that they document. NB! Only
+    calls of readers belong into this context, since mistakes of ours would hide in it.
+
+    Raises:
+        UserError: a reader failed; the message tells of which file.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(message) from error

@@ -37,3 +37,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--every_kill", action="store_true", help="kill runs at every moment of writing"
     )
+    parser.addoption(
+        "--fuzz", type=int, default=300, help="number of mutated files that the tool reads"
+    )

@@ -22,6 +22,21 @@ from simple_dqn.run.options import Settings
 
 Array = npt.NDArray[np.float64]
 
+HEADER: dict[str, Any] = {  # of a snapshot
+    "game": "pong",
+    "rom_md5": "60e0ea3cbe0913d39803477945e9e5ec",
+    "label": None,
+    "action_meanings": ["NOOP", "FIRE", "RIGHT", "LEFT", "RIGHTFIRE", "LEFTFIRE"],
+    "network": "nature",
+    "epoch": 3,
+    "total_train_steps": 120,
+    "weight_updates": 30,
+    "replay_memory_count": 120,
+    "total_time": 1.5,
+    "options": {"batch_size": 32},
+    "versions": {"simple_dqn": "0.1.0", "torch": "2.13.0+cpu"},
+}
+
 
 def make_settings(**changes: Any) -> Settings:
     """The options' defaults, but for those named."""

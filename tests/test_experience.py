@@ -1,6 +1,7 @@
 """A person's steps: kept, read again, and given to the replay memory."""
 
 import io
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from simple_dqn.run.options import Settings
 from simple_dqn.watch.watched_game import Step
 
 SHAPE = (3, 2)
-SETTINGS = {"game": "pong", "frame_skip": 4}
+SETTINGS = {"game": "pong", "frame_skip": 4, "actions": "NOOP FIRE UP RIGHT LEFT"}
+MOST = 100  # steps
 
 
 def make_step(
@@ -66,7 +68,7 @@ def test_what_is_written_is_read(
     experience = make_experience(length, cuts)
     path = tmp_path_factory.mktemp("experience") / "played.npz"
     write_experience(path, experience, SETTINGS)
-    for read, written in zip(read_experience(path, SETTINGS), experience, strict=True):
+    for read, written in zip(read_experience(path, SETTINGS, SHAPE, MOST), experience, strict=True):
         np.testing.assert_array_equal(read, written)
         assert read.dtype == written.dtype
 
@@ -75,7 +77,7 @@ def test_other_settings_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "played.npz"
     write_experience(path, make_experience(3), SETTINGS)
     with pytest.raises(UserError, match="played with frame_skip = 4, this run has 3"):
-        read_experience(path, {**SETTINGS, "frame_skip": 3})
+        read_experience(path, {**SETTINGS, "frame_skip": 3}, SHAPE, MOST)
 
 
 def test_what_is_no_experience_is_refused(tmp_path: Path) -> None:
@@ -93,11 +95,60 @@ def test_what_is_no_experience_is_refused(tmp_path: Path) -> None:
         path = tmp_path / "bad.npz"
         path.write_bytes(content)
         with pytest.raises(UserError, match="is no experience"):
-            read_experience(path, SETTINGS)
+            read_experience(path, SETTINGS, SHAPE, MOST)
     with pytest.raises(UserError, match="No such file"):
-        read_experience(tmp_path / "missing.npz", SETTINGS)
+        read_experience(tmp_path / "missing.npz", SETTINGS, SHAPE, MOST)
     with pytest.raises(UserError, match="cannot read"):
-        read_experience(tmp_path, SETTINGS)
+        read_experience(tmp_path, SETTINGS, SHAPE, MOST)
+
+
+def test_every_value_is_checked(tmp_path: Path) -> None:
+    """Numbers, shapes and types are those that this run's game gives; 5 of 5 is no action."""
+    path = tmp_path / "played.npz"
+    good = make_experience(10)
+    bad: list[dict[str, Any]] = [
+        {"actions": good.actions + np.uint8(1)},
+        {"actions": good.actions.astype(np.int64)},
+        {"actions": good.actions[1:]},
+        {"rewards": np.full(10, np.nan, np.float32)},
+        {"rewards": np.full(10, np.inf, np.float32)},
+        {"rewards": good.rewards.astype(np.float64)},
+        {"terminals": good.terminals.astype(np.uint8)},
+        {"cuts": good.cuts[:, None]},
+        {"screens": good.screens[..., :1]},
+        {"screens": good.screens.astype(np.float32)},
+        {"screens": np.asfortranarray(good.screens)},
+        {field: array[:0][()] for field, array in good._asdict().items() if field != "screens"},
+    ]
+    for changes in bad:
+        write_experience(path, good._replace(**changes), SETTINGS)
+        with pytest.raises(UserError, match="is no experience"):
+            read_experience(path, SETTINGS, SHAPE, MOST)
+    write_experience(path, good, SETTINGS)
+    with pytest.raises(UserError, match=r"holds 10 steps, the replay memory 9; .*--replay_size"):
+        read_experience(path, SETTINGS, SHAPE, 9)
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "{", "[" * 9000, '"' + "x" * 20_000 + '"'])
+def test_settings_that_are_none_are_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "played.npz"
+    np.savez(path, settings=np.array(text), **make_experience(3)._asdict())
+    with pytest.raises(UserError, match="is no experience"):
+        read_experience(path, SETTINGS, SHAPE, MOST)
+
+
+def test_no_more_is_allocated_than_the_memory_holds(tmp_path: Path) -> None:
+    """An archive of 200 kB whose screens take 200 MB, and one that only says that they do."""
+    path = tmp_path / "played.npz"
+    screens = np.zeros((2 * 10**8 // 6, *SHAPE), np.uint8)
+    write_experience(path, make_experience(3)._replace(screens=screens), SETTINGS)
+    del screens
+    tracemalloc.start()
+    with pytest.raises(UserError, match="is no experience"):
+        read_experience(path, SETTINGS, SHAPE, MOST)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10**7
 
 
 def test_the_settings_are_what_the_meaning_of_steps_depends_on() -> None:

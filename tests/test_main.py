@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ale_py import roms
+from helpers import HEADER
 
 from simple_dqn.deep_q_network import DeepQNetwork
 from simple_dqn.files import locked
@@ -262,6 +263,84 @@ def test_start_epoch_and_load_weights(root: Path) -> None:
         np.testing.assert_array_equal(loaded.arrays[name], weights)
 
 
+OF_OTHER_NETWORKS = [
+    ("pixel_mean", "0.4", "trained with --pixel_mean 0 and means nothing with 0.4"),
+    ("screen_width", "39", "trained with --screen_width 36"),  # the same shapes of weights
+    ("dueling", "true", "trained with --dueling false"),
+    ("network", "mlp", "trained with --network nature"),
+    ("distributional", "c51", "trained with --distributional none"),
+    ("batch_norm", "true", "trained with --batch_norm false"),
+    ("history_length", "2", "another network"),
+    ("minimal_action_set", "false", "chooses among the actions NOOP FIRE RIGHT LEFT"),
+]
+
+
+def test_weights_are_of_the_network_that_is_asked_for(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever changes what the network is, sees or chooses among."""
+    assert main(["train", "pong", *TINY, "--epochs", "1", "--test_steps", "20"]) == 0
+    trained = str(root / "snapshots" / "pong_1.safetensors")
+    before = files(root)
+    for option, value, told in OF_OTHER_NETWORKS:
+        other = [f"--{option}", value]
+        load = ["train", "pong", "x", *TINY, *other, "--load_weights", trained]
+        for arguments in (load, ["test", trained, *other], ["record", trained, *other]):
+            assert told in refused(capsys, 1, *arguments)
+    after = files(root)
+    assert {name: after[name] for name in before} == before
+    assert all(".lock" in name for name in after.keys() - before.keys())
+
+
+def test_another_frame_skip_of_loaded_weights_is_told(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "pong", *TINY, "--epochs", "1", "--test_steps", "0"]) == 0
+    load = ["--load_weights", str(root / "snapshots" / "pong_1.safetensors"), "--epochs", "1"]
+    assert "when the network was trained" not in capsys.readouterr().err
+    assert main(["train", "pong", "same", *TINY, *load]) == 0
+    assert "when the network was trained" not in capsys.readouterr().err
+    other = ["--frame_skip", "3", "--color_averaging", "true"]
+    assert main(["train", "pong", "other", *TINY, *load, *other]) == 0
+    told = capsys.readouterr().err
+    assert "--frame_skip is 3 and was 4 when the network was trained" in told
+    assert "--color_averaging is true and was false" in told
+
+
+def test_a_resumed_run_without_target_network_keeps_its_weights(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also the other way round: then the target network begins as a copy of the network."""
+    never = ["--train_frequency", "100000"]
+    assert main(["train", "pong", *TINY, "--epochs", "1", "--target_steps", "1000000"]) == 0
+    first = root / "snapshots" / "pong_1.safetensors"
+    state = snapshot.read_snapshot(root / "snapshots" / "pong_1.training.safetensors").arrays
+    weights = snapshot.read_snapshot(first).arrays
+    assert not np.array_equal(state["target.0.weight"], weights["0.weight"])
+    capsys.readouterr()
+    assert main(["resume", str(first), "--epochs", "2", "--target_steps", "0", *never]) == 0
+    assert "target network" not in capsys.readouterr().err
+    second = snapshot.read_snapshot(root / "snapshots" / "pong_2.safetensors")
+    state = snapshot.read_snapshot(root / "snapshots" / "pong_2.training.safetensors").arrays
+    assert not [name for name in state if name.startswith("target.")]
+    for name, array in weights.items():
+        np.testing.assert_array_equal(second.arrays[name], array)
+    resume = ["resume", str(second.path), "--epochs", "3", "--target_steps", "1000000", *never]
+    assert main(resume) == 0
+    assert "not restored: the target network, which there was none" in capsys.readouterr().err
+    state = snapshot.read_snapshot(root / "snapshots" / "pong_3.training.safetensors").arrays
+    for name, array in weights.items():
+        np.testing.assert_array_equal(state[f"target.{name}"], array)
+
+
+def test_resuming_with_another_optimizer(root: Path) -> None:
+    """In both directions."""
+    assert main(["train", "pong", *TINY, "--epochs", "1", "--test_steps", "0"]) == 0
+    for epoch, optimizer in ((1, "adam"), (2, "rmsprop"), (3, "adadelta")):
+        path = str(root / "snapshots" / f"pong_{epoch}.safetensors")
+        assert main(["resume", path, "--epochs", str(epoch + 1), "--optimizer", optimizer]) == 0
+
+
 def test_presets(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Command line before preset before default; `nature` is the defaults."""
     preset = root / "my preset.toml"
@@ -307,7 +386,7 @@ def test_preset_nature_is_the_defaults(root: Path) -> None:
     assert merge({"game": "pong"}, preset="nature") == Settings(game="pong")
     path = root / "pong_1.safetensors"
     options = {"optimizer": "adam", "epochs": 3, "environment": "gym", "random_seed": 7}
-    snapshot.write_snapshot(path, {"game": "pong", "label": None, "options": options}, {})
+    snapshot.write_snapshot(path, {**HEADER, "options": options}, {})
     loaded = snapshot.read_snapshot(path)
     settings = merge({"train_steps": 5}, preset="nature", snapshot=loaded)
     expected = Settings(game="pong", environment="gym", random_seed=7, train_steps=5)
@@ -392,7 +471,7 @@ def test_bad_snapshots_are_refused(root: Path, capsys: pytest.CaptureFixture[str
     assert "breakout" in other_game
     other_network = ["--load_weights", str(good), "--screen_width", "84"]
     line = refused(capsys, 1, "train", "pong", "wide", *TINY, *other_network)
-    assert "another network" in line
+    assert "trained with --screen_width 36 and means nothing with 84" in line
     foreign = root / "foreign.csv"
     foreign.write_text("a,b\n1,2\n")
     line = refused(capsys, 1, "test", str(good), "--csv_file", str(foreign))

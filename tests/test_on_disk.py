@@ -1,18 +1,22 @@
 """Pieces of a replay memory: what was written is read again, and damage is found."""
 
+import hashlib
+import json
+import resource
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import zstandard
 from helpers import make_memory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simple_dqn.errors import UserError
 from simple_dqn.memory import on_disk
-from simple_dqn.memory.on_disk import check_piece, read_piece, steps_of, write_piece
+from simple_dqn.memory.on_disk import Piece, check_piece, read_piece, steps_of, write_piece
 from simple_dqn.memory.prioritized import PrioritizedReplayMemory
 from simple_dqn.replay_memory import ReplayMemory
 from simple_dqn.run.memory_files import MemoryFiles, Restored, memory_header, restore_memory
@@ -153,6 +157,84 @@ def test_a_piece_that_cannot_be_written_is_caught_up_with(
     fill(memory, np.random.default_rng(2), 5)
     bounds = [(piece.start, piece.stop) for piece in files.save(memory, 2)]
     assert bounds == [(0, 5), (5, 15)]
+
+
+def write_crafted(path: Path, memory: ReplayMemory, stop: int, content: bytes) -> Piece:
+    """Write a piece whose stream holds anything, with a right checksum."""
+    line = json.dumps(on_disk._facts(memory, 0, stop)).encode() + b"\n"
+    path.write_bytes(line + content)
+    return Piece(path.name, hashlib.sha256(path.read_bytes()).hexdigest(), 0, stop)
+
+
+def test_steps_that_no_game_has_are_refused(tmp_path: Path) -> None:
+    """Observations of 3 bytes, 10 actions, rewards and endings."""
+    memory = make_memory(lane_size=20)
+    memory.total = 10
+    path = tmp_path / "pong_1.memory"
+    actions, rewards, endings = np.full(10, 5, "u1"), np.zeros(10, "f4"), np.full(10, 2, "u1")
+
+    def read(actions: Any, rewards: Any, endings: Any) -> None:
+        content = bytes(30) + b"".join(part.tobytes() for part in (actions, rewards, endings))
+        piece = write_crafted(path, memory, 10, zstandard.ZstdCompressor().compress(content))
+        read_piece(path, memory, piece, num_actions=6)
+
+    read(actions, rewards, endings)
+    one = np.arange(10) == 9
+    crafted: list[Any] = [
+        (actions + one, rewards, endings),
+        *[(actions, rewards + np.where(one, x, 0), endings) for x in (np.nan, np.inf)],
+        (actions, rewards, endings + one),
+    ]
+    for steps in crafted:
+        of_types = (part.astype(t) for part, t in zip(steps, ("u1", "f4", "u1"), strict=True))
+        with pytest.raises(UserError, match=r"pong_1\.memory holds steps that no game has"):
+            read(*of_types)
+
+
+def test_a_crafted_stream_takes_no_memory(tmp_path: Path) -> None:
+    """A stream of 2 GB in some kB is read as far as there are steps; a window of 64 MB, not."""
+    memory = make_memory(lane_size=20)
+    memory.total = 10
+    path = tmp_path / "pong_1.memory"
+    compressor = zstandard.ZstdCompressor().compressobj()
+    bomb = b"".join(compressor.compress(bytes(2**20)) for _ in range(2000)) + compressor.flush()
+    parameters = zstandard.ZstdCompressionParameters.from_level(1, window_log=26)
+    wide = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    window = wide.compress(bytes(90)) + wide.flush()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    read_piece(path, memory, write_crafted(path, memory, 10, bomb))
+    with pytest.raises(UserError, match="too much memory"):
+        read_piece(path, memory, write_crafted(path, memory, 10, window))
+    long = json.dumps({"x": "y" * 10**6}).encode()
+    path.write_bytes(long)
+    piece = Piece(path.name, hashlib.sha256(long).hexdigest(), 0, 10)
+    with pytest.raises(UserError, match="is no piece"):
+        check_piece(path, memory, piece)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # kB
+
+
+def test_priorities_of_other_steps_are_refused() -> None:
+    memory = make_memory(lane_size=30, num_games=2, prioritized=True, batch_size=8, n_step=2)
+    for steps in (3, 20, 20):  # hardly begun, in part, full
+        fill(memory, np.random.default_rng(steps), steps)
+        good = memory.priorities()
+        memory.set_priorities(good)
+        crafted: list[dict[str, Any]] = [
+            {},
+            {"priorities": good["priorities"]},
+            {**good, "priorities": good["priorities"][1:]},
+            {**good, "priorities": good["priorities"][:, None]},
+            {**good, "more": np.zeros(1)},
+            *[{**good, "highest_priority": np.array(x)} for x in (0.0, -1.0, np.nan, np.inf)],
+            {**good, "highest_priority": np.ones(1)},
+            *[{**good, "priorities": good["priorities"] + x} for x in (0.1, np.nan, -0.1, np.inf)],
+        ]
+        if good["priorities"].any():
+            crafted.append({**good, "priorities": np.zeros(60)})
+        for priorities in crafted:
+            with pytest.raises(UserError, match="priorities"):
+                memory.set_priorities(priorities)
+        assert all(np.array_equal(memory.priorities()[name], good[name]) for name in good)
 
 
 def test_pieces_with_a_gap_are_not_restored(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import HEADER
 
 from simple_dqn.errors import OptionError, UserError
 from simple_dqn.run import snapshot
@@ -177,15 +178,15 @@ def test_old_snapshots_tell_their_options(path: Path) -> None:
 
 def make_snapshot(folder: Path, options: dict[str, object]) -> snapshot.Snapshot:
     path = folder / "pong_1.safetensors"
-    header: dict[str, object] = {"game": "pong", "label": "x", "options": options}
-    snapshot.write_snapshot(path, header, {})
+    snapshot.write_snapshot(path, {**HEADER, "label": "x", "options": options}, {})
     return snapshot.read_snapshot(path)
 
 
 def test_command_line_before_preset_before_snapshot_before_default(tmp_path: Path) -> None:
     preset = tmp_path / "preset.toml"
     preset.write_text("epochs = 2\nn_step = 1e1\nexploration_rate_end = [0.1, 0.2]\n")
-    loaded = make_snapshot(tmp_path, {"epochs": 1, "n_step": 1, "history_length": 2, "gone": 5})
+    older = {"epochs": 1, "n_step": 1, "history_length": 2, "init_weights": 5}
+    loaded = make_snapshot(tmp_path, older)
     settings = merge({"epochs": 3}, preset=str(preset), snapshot=loaded)
     assert (settings.epochs, settings.n_step, settings.history_length) == (3, 10, 2)
     assert settings.exploration_rate_end == (0.1, 0.2)
@@ -196,13 +197,19 @@ def test_command_line_before_preset_before_snapshot_before_default(tmp_path: Pat
 def test_a_wrong_value_names_its_option_wherever_it_stands(tmp_path: Path) -> None:
     preset = tmp_path / "preset.toml"
     preset.write_text("epochs = -2\n")
-    with pytest.raises(OptionError, match="--epochs: -2 is out of range"):
+    with pytest.raises(OptionError, match=r"preset\.toml: --epochs: -2 is out of range"):
         merge({"game": "pong"}, preset=str(preset))
-    with pytest.raises(OptionError, match="--n_step: 'x' is not a whole number"):
+    with pytest.raises(UserError, match=r"pong_1.* options: --n_step: 'x' is not a whole number"):
         merge({}, snapshot=make_snapshot(tmp_path, {"n_step": "x"}))
 
 
-@pytest.mark.parametrize("line", ["game = 'pong'", "nothing = 1", "[epochs]\nx = 1"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("game = 'pong'", "nothing = 1", "[nothing]\nx = 1", "overwrite = true"),
+        *("csv_file = 'x'", "save_weights_prefix = 'x'", "load_weights = 'x'"),
+    ],
+)
 def test_a_preset_has_options_only(tmp_path: Path, line: str) -> None:
     preset = tmp_path / "preset.toml"
     preset.write_text(line)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
+from helpers import HEADER
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +18,6 @@ ARRAYS: snapshot.Arrays = {
     "0.count": np.array(7, dtype=np.int64),
     "9.bias": np.array([np.nan, -1.5], dtype=np.float64),
 }
-HEADER = {"game": "pong", "epoch": 3, "options": {"batch_size": 32}, "label": None}
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -38,9 +38,9 @@ def test_every_length_of_header_is_read(tmp_path: Path) -> None:
     path = tmp_path / "pong_3.safetensors"
     first_bytes = set()
     for length in range(0, 260, 4):
-        snapshot.write_snapshot(path, {"label": "x" * length}, ARRAYS)
+        snapshot.write_snapshot(path, {**HEADER, "label": "x" * (1 + length)}, ARRAYS)
         first_bytes.add(path.read_bytes()[0])
-        assert snapshot.read_snapshot(path).header["label"] == "x" * length
+        assert snapshot.read_snapshot(path).header["label"] == "x" * (1 + length)
     assert 0x80 in first_bytes
 
 
@@ -108,7 +108,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "pong_3.safetensors"
     snapshot.write_snapshot(path, HEADER, ARRAYS)
     with pytest.raises(TypeError):
-        snapshot.write_snapshot(path, {"game": object()}, ARRAYS)
+        snapshot.write_snapshot(path, {**HEADER, "game": object()}, ARRAYS)
     assert snapshot.read_snapshot(path).header["game"] == "pong"
     blocked = path / "pong_4.safetensors"  # a file where a folder is needed
     with pytest.raises(UserError, match="cannot write"):

@@ -11,7 +11,7 @@ from simple_dqn.files import write_atomically
 from simple_dqn.run import parts, streams
 from simple_dqn.run.options import Settings
 from simple_dqn.run.places import check_output, find_game, root
-from simple_dqn.run.snapshot import Snapshot, check_game
+from simple_dqn.run.snapshot import Snapshot, check_actions, check_game
 from simple_dqn.run.trained import load_network, look_inside
 from simple_dqn.watch.filter_page import view_filters, write_page
 
@@ -48,6 +48,7 @@ def nvis(
         random_seed=settings.random_seed or 0,
         max_frames=parts.TEST_FRAMES,
     )
+    check_actions(snapshot, watched.action_meanings)
     states = [watched.state.copy()]
     with tqdm(desc="playing", unit=" frames", disable=None, leave=False) as bar:
         for frame in watched.frames():

@@ -12,7 +12,7 @@ from simple_dqn.memory.experience import Recorder, experience_settings, write_ex
 from simple_dqn.run import parts
 from simple_dqn.run.options import Settings
 from simple_dqn.run.places import check_output, find_game
-from simple_dqn.run.snapshot import Snapshot, check_game
+from simple_dqn.run.snapshot import Snapshot, check_actions, check_game
 from simple_dqn.run.trained import load_network, look_inside
 from simple_dqn.watch.mind import Mind
 from simple_dqn.watch.play import Play
@@ -63,6 +63,7 @@ def play(
         watched = parts.make_watched_game(settings, game, network, random_seed=seed)
         mind = None
         if network is not None and snapshot is not None:
+            check_actions(snapshot, watched.action_meanings)
             mind = Mind(watched, network, look_inside(settings, snapshot))
         session = Play(
             watched,

@@ -12,7 +12,7 @@ from simple_dqn.files import check_writable, interrupts_held
 from simple_dqn.run import parts, streams
 from simple_dqn.run.options import Settings
 from simple_dqn.run.places import check_output, find_game, root
-from simple_dqn.run.snapshot import Snapshot, check_game
+from simple_dqn.run.snapshot import Snapshot, check_actions, check_game
 from simple_dqn.run.trained import load_network, look_inside
 from simple_dqn.watch.film import Film, write_picture
 from simple_dqn.watch.mind import Mind
@@ -61,6 +61,7 @@ def record(
         random_seed=settings.random_seed or 0,
         max_frames=parts.TEST_FRAMES,
     )
+    check_actions(snapshot, watched.action_meanings)
     draw = Mind(watched, network, look_inside(settings, snapshot)).beside if show_mind else widen
     with contextlib.ExitStack() as stack:
         check_interrupt = stack.enter_context(interrupts_held())

@@ -3,7 +3,6 @@
 import io
 import json
 import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simple_dqn.environments.roms import Game
-from simple_dqn.errors import UserError
+from simple_dqn.errors import UserError, refusing
 from simple_dqn.files import write_atomically
 from simple_dqn.replay_memory import ReplayMemory
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from simple_dqn.watch.watched_game import Step
 
 FORMAT_VERSION = 1
+_LONGEST_SETTINGS = 10_000  # letters
 _OPTIONS_OF_STEPS = ("frame_skip", "screen_width", "screen_height", "color_averaging")
 
 
@@ -112,37 +112,81 @@ def write_experience(path: Path, experience: Experience, settings: dict[str, Any
     write_atomically(path, buffer.getvalue())
 
 
-def read_experience(path: Path, settings: dict[str, Any]) -> Experience:
-    """Read steps; nothing in the file is ever executed.
+def read_experience(
+    path: Path, settings: dict[str, Any], screen_shape: tuple[int, ...], most: int
+) -> Experience:
+    """Read steps; nothing in the file is ever executed, and every value is checked.
 
     Args:
         path: written by `write_experience`.
-        settings: of the run that will learn from the steps.
+        settings: of the run that will learn from the steps, see `experience_settings`.
+        screen_shape: (height, width) of the run's screens.
+        most: number of steps that the run's replay memory holds.
 
     Raises:
-        UserError: no such file, not one of ours, damaged, or played with other settings.
+        UserError: no such file, not one of ours, damaged, played with other settings, or more
+            steps than the replay memory holds.
     """
+    bad = (
+        f"{path} is no experience, or a damaged one; "
+        "scripts/play.sh GAME --record_experience FILE makes such files"
+    )
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file, refusing(bad), zipfile.ZipFile(file) as archive:
+            theirs = json.loads(str(_read(archive, "settings", (), np.dtype(np.str_))))
+            _check_settings(path, theirs, settings)
+            (number,) = _header(archive, "actions")[0]
+            if number > most:
+                raise UserError(
+                    f"{path} holds {number:,} steps, the replay memory {most:,}; "
+                    "give a larger --replay_size"
+                )
+            experience = Experience(
+                screens=_read(archive, "screens", (number, *screen_shape), np.dtype(np.uint8)),
+                actions=_read(archive, "actions", (number,), np.dtype(np.uint8)),
+                rewards=_read(archive, "rewards", (number,), np.dtype(np.float32)),
+                terminals=_read(archive, "terminals", (number,), np.dtype(np.bool_)),
+                cuts=_read(archive, "cuts", (number,), np.dtype(np.bool_)),
+            )
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            text = str(archive["settings"])
-            experience = Experience(**{name: archive[name] for name in Experience._fields})
-    except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(
-            f"{path} is no experience, or a damaged one; "
-            "scripts/play.sh GAME --record_experience FILE makes such files"
-        ) from error
-    theirs = json.loads(text)
+    are_actions = experience.actions.max(initial=0) < len(settings["actions"].split())
+    if not (are_actions and np.isfinite(experience.rewards).all()):
+        raise UserError(bad)
+    return experience
+
+
+def _check_settings(path: Path, theirs: dict[str, Any], settings: dict[str, Any]) -> None:
     for name, value in {"format_version": FORMAT_VERSION, **settings}.items():
         if theirs.get(name) != value:
             raise UserError(
                 f"{path} was played with {name} = {theirs.get(name)}, this run has {value}; "
                 "give this run the same options, or leave the file out"
             )
-    return experience
+
+
+def _header(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Return shape and type of an array in a NumPy archive, without reading the array."""
+    with archive.open(f"{name}.npy") as file:
+        if np.lib.format.read_magic(file) != (1, 0):
+            raise ValueError("no format that np.savez writes")
+        shape, column_major, dtype = np.lib.format.read_array_header_1_0(file)
+        if column_major:
+            raise ValueError("not the order that we write")
+        return shape, dtype
+
+
+def _read(
+    archive: zipfile.ZipFile, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> npt.NDArray[Any]:
+    """Read an array of the given shape and type; nothing is allocated for any other."""
+    there = _header(archive, name)
+    text = dtype.kind == there[1].kind == "U" and there[1].itemsize <= 4 * _LONGEST_SETTINGS
+    if there[0] != shape or not (text or there[1] == dtype):
+        raise ValueError(f"{name} is an array of {there}")
+    with archive.open(f"{name}.npy") as file:
+        array: npt.NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+        return array
 
 
 def fill_memory(memory: ReplayMemory, experience: Experience, num_games: int) -> int:

@@ -20,13 +20,15 @@ import numpy.typing as npt
 import zstandard
 
 from simple_dqn.environment import Observations
-from simple_dqn.errors import UserError
+from simple_dqn.errors import UserError, refusing
 from simple_dqn.files import atomic_file
 from simple_dqn.replay_memory import CONTINUES, CUT, ReplayMemory
 
 _FORMAT = 1
 _LEVEL = 1  # of compression; higher levels gain little on screens and take several times as long
 _BLOCK_BYTES = 2**20  # observations that are held at a time, besides the memory itself
+_LONGEST_LINE = 10_000  # bytes of JSON
+_MOST_WINDOW_BYTES = 2**23  # that the decompressor may allocate; level 1 takes a sixteenth of it
 
 
 class Piece(NamedTuple):
@@ -109,14 +111,21 @@ def check_piece(path: Path, memory: ReplayMemory, piece: Piece) -> None:
             if hashlib.file_digest(file, "sha256").hexdigest() != piece.sha256:
                 raise UserError(f"{path} is damaged (truncated or altered)")
             file.seek(0)
-            if json.loads(file.readline()) != _facts(memory, piece.start, piece.stop):
+            facts = _facts(memory, piece.start, piece.stop)
+            with refusing(f"{path} is no piece of a replay memory"):
+                theirs = json.loads(file.readline(_LONGEST_LINE))
+            if theirs != facts:
                 raise UserError(f"{path} is of other games or screens than this run's")
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def read_piece(path: Path, memory: ReplayMemory, piece: Piece, forgotten: int = 0) -> None:
+def read_piece(
+    path: Path, memory: ReplayMemory, piece: Piece, forgotten: int = 0, num_actions: int = 256
+) -> None:
     """Put the steps of a piece back into a memory, those that the memory still holds.
+
+    No more is allocated than a block, whatever the file says.
 
     Args:
         path: of the piece, which `check_piece` found whole.
@@ -124,25 +133,34 @@ def read_piece(path: Path, memory: ReplayMemory, piece: Piece, forgotten: int = 
             steps that are forgotten.
         piece: what the snapshot says of the file.
         forgotten: steps of every lane, from the first one on, that could not be read.
+        num_actions: of the game.
 
     Raises:
-        UserError: the file cannot be read.
+        UserError: the file cannot be read, or holds what is no step.
     """
     try:
         with path.open("rb") as file:
-            file.readline()
-            with zstandard.ZstdDecompressor().stream_reader(file) as stream:
+            file.readline(_LONGEST_LINE)
+            decompressor = zstandard.ZstdDecompressor(max_window_size=_MOST_WINDOW_BYTES)
+            with decompressor.stream_reader(file) as stream:
                 for game in range(memory.num_games):
-                    _read_lane(stream, memory, game, piece, forgotten)
+                    _read_lane(stream, memory, game, piece, forgotten, num_actions)
     except (OSError, zstandard.ZstdError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
 
 
-def _read_lane(stream: Any, memory: ReplayMemory, game: int, piece: Piece, forgotten: int) -> None:
+def _read_lane(
+    stream: Any,
+    memory: ReplayMemory,
+    game: int,
+    piece: Piece,
+    forgotten: int,
+    num_actions: int,
+) -> None:
     """Read what a piece holds of one game."""
     oldest = forgotten + memory.total - memory.count
-    blocks = list(_blocks(memory, piece.start, piece.stop))
-    length = blocks[0][1] - blocks[0][0]
+    first, last = next(_blocks(memory, piece.start, piece.stop))
+    length = last - first
     shape, dtype = memory.observation_shape, memory.observation_dtype
     block = Steps(
         np.empty((length, *shape), dtype),
@@ -150,22 +168,28 @@ def _read_lane(stream: Any, memory: ReplayMemory, game: int, piece: Piece, forgo
         np.empty(length, np.float32),
         np.empty(length, np.uint8),
     )
-    for first, last in blocks:
-        for column in block:
-            _read_into(stream, column[: last - first])
+    for first, last in _blocks(memory, piece.start, piece.stop):
+        steps = _part(block, slice(0, last - first))
+        for column in steps:
+            _read_into(stream, column)
+        if not _are_steps(steps, num_actions):
+            raise UserError(f"{piece.name} holds steps that no game has")
         kept = slice(max(first, oldest) - first, last - first)
         if kept.start < kept.stop:
-            _restore(
-                memory,
-                game,
-                first + kept.start - forgotten,
-                Steps(
-                    block.observations[kept],
-                    block.actions[kept],
-                    block.rewards[kept],
-                    block.endings[kept],
-                ),
-            )
+            _restore(memory, game, first + kept.start - forgotten, _part(steps, kept))
+
+
+def _part(steps: Steps, part: slice) -> Steps:
+    """Return some of the steps, as views."""
+    return Steps(
+        steps.observations[part], steps.actions[part], steps.rewards[part], steps.endings[part]
+    )
+
+
+def _are_steps(steps: Steps, num_actions: int) -> bool:
+    """Whether the numbers, one step at least, are such as a game gives."""
+    finite = np.isfinite(steps.rewards).all() and np.isfinite(steps.observations).all()
+    return bool(finite and steps.actions.max() < num_actions and steps.endings.max() <= CUT)
 
 
 def steps_of(memory: ReplayMemory, game: int, start: int, stop: int) -> Steps:

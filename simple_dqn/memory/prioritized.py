@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simple_dqn.environment import Observations
+from simple_dqn.errors import UserError
 from simple_dqn.memory.sum_tree import SumTree
 from simple_dqn.replay_memory import Minibatch, ReplayMemory
 
@@ -103,10 +104,35 @@ class PrioritizedReplayMemory(ReplayMemory):
     def set_priorities(
         self, priorities: dict[str, npt.NDArray[np.generic]], forgotten: int = 0
     ) -> None:
-        """Take over what `priorities` gave for the same steps; see `ReplayMemory`."""
+        """Take over what `priorities` gave for the same steps; see `ReplayMemory`.
+
+        Raises:
+            UserError: these are no priorities of the memory's steps.
+        """
+        size = self._actions.size
+        shapes = {name: array.shape for name, array in priorities.items()}
+        if shapes != {"priorities": (size,), "highest_priority": ()}:
+            raise UserError(f"there are no priorities of {size:,} steps")
         leaves = priorities["priorities"].astype(np.float64).reshape(self._actions.shape)
         if forgotten:
             leaves = np.roll(leaves, -forgotten, axis=1)
             leaves[:, self.count :] = 0.0
-        self._priorities[np.arange(leaves.size)] = leaves.ravel()
-        self._highest_priority = float(priorities["highest_priority"].astype(np.float64))
+        numbers = leaves.ravel()
+        highest = float(priorities["highest_priority"].astype(np.float64))
+        legal = self._legal()
+        # NB! One illegal transition would be drawn; where none is drawn, there are no weights.
+        wrong = not 0 < highest < np.inf or not np.isfinite(numbers.sum()) or (numbers < 0).any()
+        if wrong or numbers[~legal].any() or (legal.any() and not numbers.any()):
+            raise UserError("the priorities are not those of the replay memory's steps")
+        self._priorities[np.arange(size)] = numbers
+        self._highest_priority = highest
+
+    def _legal(self) -> npt.NDArray[np.bool_]:
+        """Whether a transition begins at each index, bool (num_games * lane_size,)."""
+        legal = np.zeros(self._actions.shape, np.bool_)
+        first, number = self._first_and_number()
+        for start in range(0, number, 2**14):  # at a time: each takes n_step numbers
+            positions = (first + np.arange(start, min(start + 2**14, number))) % self.lane_size
+            for game in range(len(legal)):
+                legal[game, positions] = ~self._is_cut(np.full(len(positions), game), positions)
+        return legal.reshape(-1)

@@ -126,3 +126,28 @@ def make_optimizer(
         return torch.optim.Adam(params, eps=epsilon * batch_size, fused=True, **kwargs)
     assert name == "adadelta", name
     return torch.optim.Adadelta(params, rho=decay_rate, **kwargs)
+
+
+# What an optimizer keeps of a parameter: `step` is one number, others have the parameter's shape.
+_KEPT: dict[type[torch.optim.Optimizer], tuple[str, ...]] = {
+    GravesRMSProp: ("mean_gradient", "mean_squared_gradient"),
+    torch.optim.Adam: ("step", "exp_avg", "exp_avg_sq"),
+    torch.optim.Adadelta: ("step", "square_avg", "acc_delta"),
+}
+
+
+def state_like(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return tensors with the shapes and types of an optimizer's state after an update.
+
+    Args:
+        optimizer: made by `make_optimizer`.
+
+    Returns:
+        Tensors by `<parameter's index>.<name>`; their numbers mean nothing.
+    """
+    names = next(names for kind, names in _KEPT.items() if isinstance(optimizer, kind))
+    return {
+        f"{index}.{name}": torch.zeros(()) if name == "step" else parameter
+        for index, parameter in enumerate(optimizer.param_groups[0]["params"])
+        for name in names
+    }

@@ -1,4 +1,8 @@
-"""Weights and optimizer states as NumPy arrays by name, for snapshots."""
+"""Weights and optimizer states as NumPy arrays by name, for snapshots.
+
+What is read from a file is checked before a tensor takes it over: names, shapes, types, and that
+all numbers are finite. The kernels in C go by a tensor's shape alone.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,6 +15,11 @@ from simple_dqn.errors import UserError
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 
+_NEVER_NEGATIVE = (
+    *("running_var", ".step"),
+    *("mean_squared_gradient", "exp_avg_sq", "square_avg", "acc_delta"),
+)
+
 
 def to_numpy(tensors: Mapping[str, Tensor]) -> Arrays:
     """Copy tensors to arrays."""
@@ -22,24 +31,50 @@ def to_tensors(arrays: Arrays) -> dict[str, Tensor]:
     return {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
 
 
-def with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Return the tensors whose names begin with a prefix, which is taken off."""
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+def with_prefix(arrays: Arrays, prefix: str) -> Arrays:
+    """Return the arrays whose names begin with a prefix, which is taken off."""
+    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
 
 
 def check_same_network(network: nn.Module, weights: Arrays) -> None:
-    """Check that weights have the names and shapes of a network's.
+    """Check that weights can be those of a network, which may be on torch's `meta` device.
 
     Raises:
-        UserError: they do not.
+        UserError: they have other names, shapes or types, or are not finite.
     """
-    own = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    given = {name: value.shape for name, value in weights.items()}
-    for name in own.keys() | given.keys():
-        if own.get(name) != given.get(name):
+    check_arrays("these weights belong", weights, network.state_dict())
+
+
+def check_arrays(what: str, given: Arrays, expected: Mapping[str, Tensor]) -> None:
+    """Check arrays from a file against the tensors that will take them over.
+
+    Args:
+        what: begins the message about arrays of other names, shapes or types.
+        given: arrays by name.
+        expected: tensors by name; their numbers do not count.
+
+    Raises:
+        UserError: names, shapes or types differ, or there are numbers that no training gives.
+    """
+    for name in sorted(expected.keys() | given.keys()):
+        here = tuple(expected[name].shape) if name in expected else None
+        there = given[name].shape if name in given else None
+        if here != there:
             raise UserError(
-                f"these weights belong to another network: {name} is {given.get(name)} there "
-                f"and {own.get(name)} here; use the options that the snapshot was trained with"
+                f"{what} to another network: {name} is {there} there and {here} here; "
+                "use the options that the snapshot was trained with"
+            )
+        array, tensor = given[name], expected[name]
+        if (array.dtype.kind == "f") != tensor.is_floating_point():
+            raise UserError(f"{what} to another network: {name} has the type {array.dtype} there")
+        with np.errstate(over="ignore"):  # what becomes infinite is told
+            numbers = array.astype(str(tensor.dtype).removeprefix("torch."), copy=False)
+        # In 16 bits the square of a gradient of 256 is infinite, and training goes on.
+        wrong = ~np.isfinite(numbers) if numbers.itemsize > 2 else np.isnan(numbers)
+        if wrong.any() or (name.endswith(_NEVER_NEGATIVE) and numbers.min() < 0):
+            raise UserError(
+                f"{name} has numbers that no training gives: the network diverged, or the file was "
+                "altered; use an earlier epoch's snapshot"
             )
 
 

@@ -82,6 +82,14 @@ _SNAPSHOT = Option(
     positional=True,
 )
 _BEGINNING = frozenset({"load_weights", "start_epoch"})  # a snapshot says where to begin
+ALLOW_IMPORT = Option(
+    "allow_import",
+    False,
+    BOOLEAN,
+    "true: the Python module that the snapshot of a game `module:Id` names is imported, which runs "
+    "its code; false: such a snapshot is refused",
+)
+_OF_SNAPSHOT = (_SNAPSHOT, ALLOW_IMPORT)
 _SHOW_MIND = Option(
     "show_mind",
     False,
@@ -96,11 +104,11 @@ _COMMANDS = (
         "train a network on a game, with a CSV row per phase and a snapshot per epoch",
         (GAME, LABEL),
     ),
-    Command("resume", "go on with the run that wrote a snapshot", (_SNAPSHOT,), without=_BEGINNING),
+    Command("resume", "go on with the run that wrote a snapshot", _OF_SNAPSHOT, without=_BEGINNING),
     Command(
         "test",
         "play as the run's own test phase did and tell the score",
-        (_SNAPSHOT,),
+        _OF_SNAPSHOT,
         without=_BEGINNING,
     ),
     Command(
@@ -114,6 +122,7 @@ _COMMANDS = (
                 f"{_SNAPSHOT.help}; or the name of a game, to play alone",
                 positional=True,
             ),
+            ALLOW_IMPORT,
             Option(
                 "display",
                 "window",
@@ -136,7 +145,7 @@ _COMMANDS = (
         "record",
         "film a network's games by the evaluation protocol, with their sound",
         (
-            _SNAPSHOT,
+            *_OF_SNAPSHOT,
             Option("play_games", 1, integer(1, 10_000), "number of games in the film"),
             _SHOW_MIND,
             Option(
@@ -164,7 +173,7 @@ _COMMANDS = (
         "nvis",
         "make a page that shows what excites each filter of a network, and what in it",
         (
-            _SNAPSHOT,
+            *_OF_SNAPSHOT,
             # Deviates: all filters by default, since a page of all is made in seconds; 4 in 2015.
             Option(
                 "visualization_filters",

@@ -107,7 +107,7 @@ def read_csv(csv_file: Path) -> list[CsvRow]:
         del lines[-1]
     try:
         return [_parse(line) for line in lines]
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise UserError(
             f"{csv_file} has a row that is none of ours ({error}); mend it, move it away or give "
             "--csv_file"

@@ -66,13 +66,16 @@ class Restored(NamedTuple):
     forgotten: int
 
 
-def restore_memory(folder: Path, header: Mapping[str, Any], memory: ReplayMemory) -> Restored:
+def restore_memory(
+    folder: Path, header: Mapping[str, Any], memory: ReplayMemory, num_actions: int = 256
+) -> Restored:
     """Put a replay memory together from its pieces, from as many of the newest as are whole.
 
     Args:
         folder: of the pieces.
         header: what the training state says of the memory, see `memory_header`.
         memory: empty; it may hold fewer or more steps than the one that was saved.
+        num_actions: of the game.
     """
     total = int(header["total"])
     pieces = _whole_pieces(folder, [Piece(**piece) for piece in header["pieces"]], memory, total)
@@ -83,7 +86,8 @@ def restore_memory(folder: Path, header: Mapping[str, Any], memory: ReplayMemory
     memory.total = total - forgotten
     try:
         for piece in pieces:
-            read_piece(folder / piece.name, memory, piece, forgotten)
+            if piece.stop > total - memory.count:
+                read_piece(folder / piece.name, memory, piece, forgotten, num_actions)
     except UserError as error:
         logger.warning("%s", error)
         forget(memory)

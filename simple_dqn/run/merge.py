@@ -11,14 +11,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from simple_dqn.errors import UserError
-from simple_dqn.run.command_line import PRESET, Command
+from simple_dqn.errors import OptionError, UserError
+from simple_dqn.run.command_line import ALLOW_IMPORT, PRESET, Command
 from simple_dqn.run.options import KEPT, OPTIONS, Settings
+from simple_dqn.run.schema import check_options
 from simple_dqn.run.snapshot import Snapshot, read_snapshot
 
 logger = logging.getLogger(__name__)
 
-_NAMES = {row.name for row in OPTIONS if not row.positional}
 _NOT_OF_THE_PAPER = {"environment", "random_seed"}
 
 
@@ -55,6 +55,7 @@ def arguments_of(command: Command, given: Mapping[str, Any]) -> dict[str, Any]:
         preset=given.get(PRESET.name),
         snapshot=snapshot,
         not_from_snapshot=command.not_from_snapshot,
+        allow_import=own.pop(ALLOW_IMPORT.name, False),
     )
     return {"settings": settings, **own}
 
@@ -65,6 +66,7 @@ def merge(
     preset: str | None = None,
     snapshot: Snapshot | None = None,
     not_from_snapshot: frozenset[str] = frozenset(),
+    allow_import: bool = False,
 ) -> Settings:
     """Put the values of options together.
 
@@ -73,42 +75,54 @@ def merge(
         preset: name or file of a preset.
         snapshot: of the run that goes on, or whose network is used.
         not_from_snapshot: options whose values in the snapshot do not count.
+        allow_import: whether a file may name a Python module, which is then imported.
 
     Raises:
-        UserError: the preset cannot be read, or an option has a value that it cannot have.
+        UserError: the preset cannot be read, an option has a value that it cannot have, or a file
+            names a module that may not be imported.
     """
     values: dict[str, Any] = {}
     if snapshot is not None:
         values = {name: snapshot.header[name] for name in ("game", "label")}
-        # A header of an older version may have options that are gone, and lack those that are new.
-        kept = {row.name for row in KEPT} - not_from_snapshot
-        values |= {k: v for k, v in snapshot.header["options"].items() if k in kept}
+        options = snapshot.header["options"]  # an older version's lack those that are new
+        values |= {k: v for k, v in options.items() if k not in not_from_snapshot}
     if preset is not None:
         values |= read_preset(preset)
+    for name in ("game", "environment"):
+        module, colon, _ = str(values.get(name, "")).rpartition(":")  # `module:Id`, `module:Class`
+        if colon and name not in given and not allow_import:
+            consent = "--allow_import true" if snapshot else f"--{name} {values[name]} yourself"
+            raise UserError(
+                f"the {name} in {snapshot.path if snapshot else preset} is {values[name]}, which "
+                f"would run the Python module {module}; if you trust that module, give {consent}"
+            )
     return Settings(**(values | dict(given)))
 
 
 def read_preset(name: str) -> dict[str, Any]:
     """Read the values of options from a preset that comes along, or from a TOML file.
 
+    They are checked by the same schema as a snapshot's.
+
     Raises:
-        UserError: there is no such file, or it names something that is no option.
+        UserError: there is no such file, or it names something that is no option which a snapshot
+            keeps: file names, `overwrite` and the like are given on the command line alone.
+        OptionError: an option has a value that it cannot have.
     """
     if name == "nature":  # the defaults, also where a snapshot says otherwise
         return {row.name: row.default for row in KEPT if row.name not in _NOT_OF_THE_PAPER}
     presets = resources.files("simple_dqn.run") / "presets"
     own = presets / f"{name}.toml"
+    stems = sorted(["nature", *(Path(str(file)).stem for file in presets.iterdir())])
+    hint = f"give a TOML file or one of: {', '.join(stems)}"
     try:
         text = own.read_text() if own.is_file() else Path(name).read_text()
         values = tomllib.loads(text)
-    except (OSError, UnicodeError, tomllib.TOMLDecodeError) as error:
-        stems = sorted(["nature", *(Path(str(file)).stem for file in presets.iterdir())])
-        raise UserError(
-            f"cannot read preset {name}: {error}; give a TOML file or one of: {', '.join(stems)}"
-        ) from error
-    for option, value in values.items():
-        if option not in _NAMES or isinstance(value, dict):
-            raise UserError(
-                f"preset {name}: {option} = {value!r} is no option; see --help for their names"
-            )
-    return values
+    except (OSError, ValueError, RecursionError) as error:  # TOMLDecodeError is a ValueError
+        raise UserError(f"cannot read preset {name}: {error}; {hint}") from error
+    try:
+        return check_options(values)
+    except OptionError as error:
+        raise OptionError(f"preset {name}: {error}") from error
+    except UserError as error:
+        raise UserError(f"preset {name}: {error}; see --help for their names") from error

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from simple_dqn.deep_q_network import DeepQNetwork
 from simple_dqn.errors import UserError
-from simple_dqn.memory.on_disk import Piece
+from simple_dqn.memory.on_disk import Piece, forget
 from simple_dqn.replay_memory import ReplayMemory
 from simple_dqn.run.memory_files import restore_memory
 from simple_dqn.run.options import Settings
@@ -61,10 +61,15 @@ class Restoring:
         self._lost = f"{path} is not there"
         if path.exists():
             try:
-                self._header, self._state, _ = read_snapshot(path)
+                header, state, _ = read_snapshot(path)
             except UserError as error:
                 logger.warning("%s", error)
                 self._lost = f"{path} cannot be used"
+            else:
+                if _of_run(header) == _of_run(snapshot.header):
+                    self._header, self._state = header, state
+                else:
+                    self._lost = f"{path} is of another run or epoch"
 
     def restore(self, network: DeepQNetwork, memory: ReplayMemory) -> Restored:
         """Restore target network, optimizer and replay memory, and tell what was restored.
@@ -95,13 +100,23 @@ class Restoring:
             )
             return
         state = {k: v for k, v in self._state.items() if not k.startswith("memory.")}
-        if "optimizer" in self._changed:
+        other_optimizer = "optimizer" in self._changed
+        if other_optimizer:
             state = {k: v for k, v in state.items() if not k.startswith("optimizer.")}
+        try:
+            network.set_training_state(state)
+        except UserError as error:
+            missing.append(f"target network and optimizer, since {error}")
+            return
+        if other_optimizer:
             missing.append("the optimizer, which is another one now and begins afresh")
         else:
             restored.append("optimizer")
-        network.set_training_state(state)
-        restored.append("target network")
+        if any(name.startswith("target.") for name in state):
+            if self._settings.target_steps:
+                restored.append("target network")
+        elif self._settings.target_steps:
+            missing.append("the target network, which there was none; it begins as a copy")
 
     def _restore_memory(
         self, memory: ReplayMemory, restored: list[str], missing: list[str]
@@ -118,9 +133,16 @@ class Restoring:
         elif changed:
             reason = f"its steps depend on {', '.join(changed)}"
         else:
-            pieces, whole, forgotten = restore_memory(self._snapshot.path.parent, header, memory)
-            memory.set_priorities(self._of_memory(), forgotten)
+            num_actions = len(self._snapshot.header["action_meanings"])
+            pieces, whole, forgotten = restore_memory(
+                self._snapshot.path.parent, header, memory, num_actions
+            )
             reason = "its pieces are not whole"
+            try:
+                memory.set_priorities(self._of_memory(), forgotten)
+            except UserError as error:
+                forget(memory)
+                whole, reason = False, str(error)
         if len(memory):
             restored.append(f"replay memory ({len(memory):,} steps)")
         if whole:
@@ -137,6 +159,11 @@ class Restoring:
         """What the training state holds of the memory, by name."""
         prefix, state = "memory.", self._state or {}
         return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+
+def _of_run(header: dict[str, Any]) -> dict[str, Any]:
+    """What a header says of the run and its epoch."""
+    return {name: value for name, value in header.items() if name != "memory"}
 
 
 def _plain(value: object) -> object:

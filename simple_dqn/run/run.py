@@ -13,7 +13,7 @@ import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -40,7 +40,14 @@ from simple_dqn.run.progress import Progress
 from simple_dqn.run.restoring import Restoring
 from simple_dqn.run.run_files import RunFiles
 from simple_dqn.run.saving import Saving
-from simple_dqn.run.snapshot import Snapshot, check_game, read_snapshot, run_prefix
+from simple_dqn.run.snapshot import (
+    Snapshot,
+    check_actions,
+    check_game,
+    read_snapshot,
+    run_prefix,
+)
+from simple_dqn.run.trained import changes_of_play, check_weights
 from simple_dqn.statistics import Row, Statistics
 from simple_dqn.watch.live import LiveWindow
 
@@ -87,6 +94,9 @@ def wired_parts(
             return stack.enter_context(contextlib.closing(made))
 
         environment = test_environment = make(training=False)
+        if snapshot is not None:
+            check_actions(snapshot, environment.action_meanings)
+            check_weights(settings, snapshot, environment.observation_shape)
         size = settings.batch_size
         size += settings.num_games * (settings.history_length + settings.n_step)
         if not only_test:
@@ -119,7 +129,7 @@ def _make_statistics(
     agent: Agent,
 ) -> Statistics:
     """Set weights and counters to where the run stands, and go on counting from there."""
-    header = {}
+    header: dict[str, Any] = {}
     agent.total_train_steps = settings.start_epoch * settings.train_steps
     if snapshot is not None:
         header = snapshot.header
@@ -207,6 +217,10 @@ class Run:
         if settings.load_weights is not None:
             loaded = read_snapshot(settings.load_weights)
             check_game(loaded, self.game)
+            check_actions(loaded, wired.environment.action_meanings)
+            check_weights(settings, loaded, wired.environment.observation_shape)
+            for change in changes_of_play(settings, loaded):
+                logger.warning("%s", change)
             wired.network.set_weights(loaded.arrays)
         files.remove_after(-1)
         files.csv_file.unlink(missing_ok=True)
@@ -321,7 +335,9 @@ class Run:
         """Read what people played, before anything of the run is written."""
         meanings = wired.environment.action_meanings
         played_with = experience_settings(self.settings.kept(), self.game, meanings)
-        return [read_experience(path, played_with) for path in self.settings.load_experience]
+        shape, most = wired.environment.observation_shape, self.settings.replay_size
+        paths = self.settings.load_experience
+        return [read_experience(path, played_with, shape, most) for path in paths]
 
     def _remember(self, wired: Wired, experiences: list[Experience]) -> None:
         """Let the replay memory begin with what people played."""

@@ -4,27 +4,30 @@
 or playing needs to know. `pong_10.training.safetensors` beside it holds what only `resume.sh`
 needs: target network, optimizer, priorities, and what the pieces of the replay memory are. Both
 are safetensors files: reading one never runs code from it. A SHA-256 over header and arrays stands
-in the file, since the format itself has no checksum.
+in the file, since the format itself has no checksum. The checksum finds damage; what a header may
+say, `schema.py` checks.
 """
 
 import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import psutil
 import safetensors
 import safetensors.numpy
 
 from simple_dqn.environments.roms import Game
-from simple_dqn.errors import UserError
+from simple_dqn.errors import UserError, refusing
 from simple_dqn.files import atomic_file, sync
+from simple_dqn.run.schema import FORMAT_VERSION, check_header
 
-FORMAT_VERSION = 1
+_TYPES = {"F16", "F32", "F64", "I64"}  # of arrays, in the language of safetensors
 Arrays = dict[str, npt.NDArray[np.generic]]
 
 
@@ -88,14 +91,16 @@ def snapshot_at_end(path: Path, header: dict[str, Any], arrays: Arrays) -> Itera
 
 
 def read_snapshot(path: Path) -> Snapshot:
-    """Read a snapshot and check that it is whole.
+    """Read a snapshot, check that it is whole, and check its header by the schema.
 
     Raises:
-        UserError: missing, not a snapshot, damaged, or written by a newer version.
+        UserError: missing, not a snapshot, damaged, written by a newer version, larger than the
+            free memory, or with a header that no snapshot has.
     """
     try:
         with path.open("rb") as file:
             start = file.read(9)
+        size = path.stat().st_size
     except OSError as error:
         raise UserError(f"cannot read snapshot {path}: {error.strerror}") from error
     # NB! A safetensors file begins with the length of its header, whose first byte may be a
@@ -105,22 +110,41 @@ def read_snapshot(path: Path) -> Snapshot:
             f"{path} is a pickle file, which could run any code; simple_dqn reads only its own "
             ".safetensors snapshots: train the network again with scripts/train.sh"
         )
+    free = psutil.virtual_memory().available
+    if size > free:
+        raise UserError(f"{path} takes {size / 1e9:.2f} GB, but {free / 1e9:.2f} GB are free")
     damaged = f"{path} is damaged (truncated or altered); use another epoch's snapshot or a backup"
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (safetensors.SafetensorError, OSError, ValueError, UnicodeError) as error:
-        raise UserError(damaged) from error
-    if "simple_dqn" not in metadata:
-        raise UserError(f"{path} is a safetensors file, but no snapshot of simple_dqn")
+    with refusing(damaged), safetensors.safe_open(path, framework="numpy") as file:
+        metadata = file.metadata() or {}
+        if "simple_dqn" not in metadata:
+            raise UserError(f"{path} is a safetensors file, but no snapshot of simple_dqn")
+        names = list(file.keys())
+        if any(file.get_slice(name).get_dtype() not in _TYPES for name in names):
+            raise UserError(f"{path} has arrays of types that no snapshot of simple_dqn has")
+        arrays = {name: file.get_tensor(name) for name in names}
     text = metadata["simple_dqn"]
     if metadata.get("sha256") != _digest(text, arrays):
         raise UserError(damaged)
-    header = json.loads(text)
-    if header["format_version"] > FORMAT_VERSION:
+    with refusing(f"{path} has a header that cannot be read; use a snapshot from another source"):
+        header = json.loads(text)
+    return Snapshot(_checked(header, path), arrays, path)
+
+
+def _checked(header: object, path: Path) -> dict[str, Any]:
+    """Check a header.
+
+    Raises:
+        UserError: it is not one that this version writes.
+    """
+    version = header.get("format_version") if isinstance(header, dict) else None
+    if isinstance(version, int) and version > FORMAT_VERSION:
         raise UserError(f"{path} was written by a newer simple_dqn; update this one to read it")
-    return Snapshot(header, arrays, path)
+    try:
+        return check_header(header)
+    except UserError as error:
+        raise UserError(
+            f"{path} was altered, or another program wrote it: {error}; use another snapshot"
+        ) from error
 
 
 def check_game(snapshot: Snapshot, game: Game) -> None:
@@ -133,6 +157,20 @@ def check_game(snapshot: Snapshot, game: Game) -> None:
         raise UserError(
             f"{snapshot.path} is a snapshot of {snapshot.header['game']}, not of {game.name} "
             f"({game.rom_path}); use the game it was trained on"
+        )
+
+
+def check_actions(snapshot: Snapshot, action_meanings: Sequence[str]) -> None:
+    """See that a snapshot's network chooses among the actions of a game.
+
+    Raises:
+        UserError: it does not.
+    """
+    theirs = snapshot.header["action_meanings"]
+    if theirs != list(action_meanings):
+        raise UserError(
+            f"the network of {snapshot.path} chooses among the actions {' '.join(theirs)}, but the "
+            f"game has {' '.join(action_meanings)}; give --minimal_action_set as it was trained"
         )
 
 

@@ -1,16 +1,72 @@
-"""The network of a snapshot, and a look inside it."""
+"""The network of a snapshot: whether it fits the settings, and a look inside it."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
 
 from simple_dqn.deep_q_network import DeepQNetwork
+from simple_dqn.errors import UserError
 from simple_dqn.networks.guided_backpropagation import GuidedNetwork
+from simple_dqn.networks.weights import check_same_network
 from simple_dqn.run import parts
-from simple_dqn.run.options import Settings
+from simple_dqn.run.options import Settings, as_text
 from simple_dqn.run.snapshot import Snapshot
+
+# With other values of these options, the weights of a network mean nothing.
+_OF_NETWORK = (
+    *("network", "dueling", "distributional", "batch_norm"),
+    *("screen_width", "screen_height", "pixel_mean"),
+)
+# With other values of these options, the same network sees other screens or acts at other times.
+_OF_PLAY = ("frame_skip", "color_averaging", "repeat_action_probability")
+
+
+def check_weights(
+    settings: Settings, snapshot: Snapshot, observation_shape: tuple[int, ...]
+) -> None:
+    """See that the weights of a snapshot are those of the network that the settings describe.
+
+    NB! Before the network is made: one as large as a header says may not fit into memory.
+
+    Args:
+        settings: of the run.
+        snapshot: of the network.
+        observation_shape: shape of what the game shows.
+
+    Raises:
+        UserError: the network was trained with other options that decide what it is or sees, or
+            its weights are not those of such a network.
+    """
+    for name, (then, now) in _differences(settings, snapshot, _OF_NETWORK).items():
+        raise UserError(
+            f"the network of {snapshot.path} was trained with --{name} {as_text(then)} and means "
+            f"nothing with {as_text(now)}; give --{name} {as_text(then)}"
+        )
+    num_actions = len(snapshot.header["action_meanings"])
+    with torch.device("meta"):  # no numbers
+        layers = parts.make_layers(settings, num_actions, observation_shape)
+    check_same_network(layers, snapshot.arrays)
+
+
+def changes_of_play(settings: Settings, snapshot: Snapshot) -> list[str]:
+    """Tell which options that change a network's play differ from those of its training."""
+    return [
+        f"--{name} is {as_text(now)} and was {as_text(then)} when the network was trained"
+        for name, (then, now) in _differences(settings, snapshot, _OF_PLAY).items()
+    ]
 
 
 def load_network(settings: Settings, snapshot: Snapshot) -> DeepQNetwork:
-    """Make the network of a snapshot."""
+    """Make the network of a snapshot.
+
+    Raises:
+        UserError: as for `check_weights`.
+    """
+    num_actions, screen_shape = _sizes(settings, snapshot)
+    check_weights(settings, snapshot, screen_shape)
     threads = parts.choose_threads(settings)
-    network = parts.make_network(settings, *_sizes(settings, snapshot), threads, 0)
+    network = parts.make_network(settings, num_actions, screen_shape, threads, 0)
     network.set_weights(snapshot.arrays)
     return network
 
@@ -20,6 +76,15 @@ def look_inside(settings: Settings, snapshot: Snapshot) -> GuidedNetwork:
     device = parts.choose_threads(settings).device
     sizes = _sizes(settings, snapshot)
     return parts.make_guided_network(settings, *sizes, snapshot.arrays, device)
+
+
+def _differences(
+    settings: Settings, snapshot: Snapshot, names: Iterable[str]
+) -> dict[str, tuple[Any, Any]]:
+    """The options that differ, by name: their values in the snapshot and in the settings."""
+    trained_with = Settings(game=snapshot.header["game"], **snapshot.header["options"])
+    values = {name: (getattr(trained_with, name), getattr(settings, name)) for name in names}
+    return {name: (then, now) for name, (then, now) in values.items() if then != now}
 
 
 def _sizes(settings: Settings, snapshot: Snapshot) -> tuple[int, tuple[int, int]]:

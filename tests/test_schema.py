@@ -1,0 +1,249 @@
+"""What a file may say: crafted snapshots, training states and presets, with right checksums."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from helpers import HEADER, make_network
+
+from simple_dqn.deep_q_network import DeepQNetwork
+from simple_dqn.errors import UserError, refusing
+from simple_dqn.main import main
+from simple_dqn.replay_memory import Minibatch
+from simple_dqn.run.merge import merge
+from simple_dqn.run.schema import check_header, check_options
+from simple_dqn.run.snapshot import Arrays, read_snapshot, write_snapshot
+
+WHOLE: dict[str, Any] = {"format_version": 1, **HEADER}
+PIECE = {"name": "pong_3.memory", "sha256": "0" * 64, "start": 0, "stop": 60}
+
+
+def with_options(**options: object) -> dict[str, Any]:
+    return {**WHOLE, "options": options}
+
+
+def with_piece(**changes: object) -> dict[str, Any]:
+    return {**WHOLE, "memory": {"total": 60, "pieces": [{**PIECE, **changes}]}}
+
+
+REFUSED: list[tuple[object, str]] = [
+    *[(value, "is no JSON object") for value in (None, [], "x", 3)],
+    ({**WHOLE, "more": 1}, "more is not known"),
+    ({name: WHOLE[name] for name in WHOLE if name != "action_meanings"}, "action_meanings is miss"),
+    *[({**WHOLE, "epoch": value}, "epoch: ") for value in (-1, 1.5, "x", None, 10**30, [])],
+    ({**WHOLE, "total_time": float("nan")}, "total_time: nan"),
+    *[({**WHOLE, "game": value}, "game: ") for value in ("../x", "/etc/passwd", "", 3, "a b")],
+    ({**WHOLE, "game": "some_module:X-v0"}, "no name of an Atari game"),
+    *[({**WHOLE, "label": value}, "label: ") for value in ("../x", "a/b", "", [1])],
+    *[({**WHOLE, "action_meanings": v}, "action_meanings: ") for v in ([], ["A"] * 257, [1], "UP")],
+    ({**WHOLE, "versions": {"torch": ["x"]}}, "versions: "),
+    (with_options(num_games=0), "options: --num_games: 0 is out of range"),
+    (with_options(learning_rate=float("nan")), "options: --learning_rate: nan"),
+    (with_options(discount_rate=5), "options: --discount_rate: 5"),
+    (with_options(frame_skip="four"), "options: --frame_skip: 'four'"),
+    (with_options(history_length=[4]), "options: --history_length: "),
+    (with_options(no_such_option=1), "no_such_option = 1 is no option that a file may set"),
+    *[
+        (with_options(**{name: "victim.txt"}), f"{name} = 'victim.txt' is no option that a file")
+        for name in ("csv_file", "save_weights_prefix", "load_weights", "visualization_file")
+    ],
+    *[(with_options(overwrite=value), "overwrite") for value in (True, False)],
+    *[
+        (with_piece(name=name), "memory: pieces: name: ")
+        for name in ("../a_1.memory", "/a_1.memory", "victim.txt", "a_1.safetensors", "..", 3)
+    ],
+    (with_piece(sha256="x"), "sha256: "),
+    (with_piece(start=60), "60 to 60 are no steps"),
+    (with_piece(stop=10**15), "holds more steps than the replay memory"),
+]
+
+
+@pytest.mark.parametrize(("header", "told"), REFUSED)
+def test_what_no_snapshot_says_is_refused(header: object, told: str) -> None:
+    """Also as JSON, which is what a file holds."""
+    with pytest.raises(UserError, match=r"^[^\n]+$") as refused:
+        check_header(json.loads(json.dumps(header)))
+    assert told in str(refused.value)
+
+
+def test_a_header_comes_back_as_the_settings_have_it() -> None:
+    options = {"frame_skip": "4", "learning_rate": 1, "exploration_rate_end": [0, 1]}
+    header = with_piece() | {"options": {**options, "init_weights": "gone since"}}
+    checked = check_header(header)
+    expected = {"frame_skip": 4, "learning_rate": 1.0, "exploration_rate_end": [0.0, 1.0]}
+    assert checked == {**header, "options": expected}
+    assert [type(value) for value in checked["options"].values()] == [int, float, list]
+    older = {name: value for name, value in header.items() if name != "memory"}
+    assert "memory" not in check_header(older)
+    assert check_options({}) == {}
+
+
+def write_canary(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A module that leaves a file where it is imported; the file."""
+    canary = folder / "canary"
+    (folder / "some_module.py").write_text(
+        f"import pathlib\npathlib.Path({str(canary)!r}).touch()\n"
+    )
+    monkeypatch.syspath_prepend(str(folder))
+    return canary
+
+
+@pytest.mark.parametrize("command", ["test", "resume", "play", "record", "nvis"])
+@pytest.mark.usefixtures("root")
+def test_a_snapshot_imports_no_module(
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    canary = write_canary(tmp_path, monkeypatch)
+    path = tmp_path / "x_1.safetensors"
+    header = {**HEADER, "game": "some_module:X-v0", "rom_md5": "", "options": {}}
+    header["options"] = {"environment": "gym"}
+    write_snapshot(path, header, {})
+    assert main([command, str(path), "--environment", "gym"]) == 1
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert "--allow_import true" in told
+    assert not canary.exists()
+
+
+@pytest.mark.usefixtures("root")
+def test_a_module_is_imported_when_the_user_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    canary = write_canary(tmp_path, monkeypatch)
+    path = tmp_path / "x_1.safetensors"
+    header = {**HEADER, "game": "some_module:X-v0", "rom_md5": ""}
+    write_snapshot(path, header | {"options": {"environment": "gym"}}, {})
+    assert main(["test", str(path), "--allow_import", "true"]) == 1
+    assert "cannot make 'some_module:X-v0'" in capsys.readouterr().err
+    assert canary.exists()
+    assert merge({}, snapshot=read_snapshot(path), allow_import=True).game == "some_module:X-v0"
+
+
+@pytest.mark.usefixtures("root")
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [("nvis", "visualization_file"), ("record", "video_file"), ("test", "csv_file")],
+)
+def test_a_snapshot_does_not_say_what_is_overwritten(
+    command: str, option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    victim = tmp_path / "victim.txt"
+    victim.write_text("precious\n")
+    path = tmp_path / "pong_1.safetensors"
+    options = {option: str(victim), "overwrite": True}
+    write_snapshot(path, {**HEADER, "options": options}, {})
+    assert main([command, str(path)]) == 1
+    assert "is no option that a file may set" in capsys.readouterr().err
+    assert victim.read_text() == "precious\n"
+    preset = tmp_path / "preset.toml"
+    preset.write_text(f"csv_file = {str(victim)!r}\noverwrite = true\n")
+    assert main(["train", "pong", "--preset", str(preset)]) == 1
+    assert "is no option that a file may set" in capsys.readouterr().err
+    assert victim.read_text() == "precious\n"
+
+
+def test_a_file_larger_than_the_free_memory_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "pong_1.safetensors"
+    write_snapshot(path, HEADER, {"x": np.zeros(1000)})
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=8000))
+    with pytest.raises(UserError, match=r"takes 0\.00 GB, but"):
+        read_snapshot(path)
+
+
+def test_other_types_than_a_networks_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "pong_1.safetensors"
+    write_snapshot(path, HEADER, {"x": np.zeros(3, np.uint8)})
+    with pytest.raises(UserError, match="arrays of types that no snapshot"):
+        read_snapshot(path)
+
+
+def test_a_message_is_one_line_that_a_terminal_obeys_not() -> None:
+    text = str(UserError("a\nb\x1b[2J\udc80 é " + "x" * 5000))
+    assert text.startswith("a\\nb\\x1b[2J\\udc80 é xxx")
+    assert len(text) < 1100
+    for raised in (ValueError("x"), RecursionError(), MemoryError()):
+        with pytest.raises(UserError, match="bad file"), refusing("bad file"):
+            raise raised
+    with pytest.raises(UserError, match="itself"), refusing("bad file"):
+        raise UserError("itself")
+
+
+# ---- training states
+
+
+def trained(**options: object) -> tuple[DeepQNetwork, Arrays]:
+    network = make_network(**options)
+    rng = np.random.default_rng(0)
+    states = rng.integers(0, 255, (2, 8, 4, 36, 40), np.uint8)
+    ones = np.ones(8)
+    actions = rng.integers(0, 3, 8)
+    network.train(Minibatch(states[0], actions, ones, ones, states[1], ones.astype("f4"), actions))
+    return network, network.get_training_state()
+
+
+@pytest.mark.parametrize("optimizer", ["rmsprop", "adam", "adadelta"])
+@pytest.mark.parametrize("native_kernels", [False, True])
+def test_a_training_state_of_other_shapes_is_refused(
+    optimizer: str, *, native_kernels: bool
+) -> None:
+    """The kernels in C would write as many numbers as the weights have."""
+    network, state = trained(optimizer=optimizer, native_kernels=native_kernels, batch_norm=False)
+    network.set_training_state(state)
+    squares = next(
+        name for name in sorted(state) if name.endswith(("squared_gradient", "_sq", "e_avg"))
+    )
+    wrong: dict[str, np.ndarray[Any, Any] | None] = {
+        "optimizer.7.x": np.zeros(1, np.float32),
+        "optimizer.99.step": np.zeros((), np.float32),
+        "optimizer.-1.step": np.zeros((), np.float32),
+        "other": np.zeros(1),
+        squares: None,
+        "target.0.weight": np.zeros(1, np.float32),
+    }
+    for name, array in wrong.items():
+        changed = {**state, name: array} if array is not None else {**state}
+        if array is None:
+            del changed[name]
+        with pytest.raises(UserError, match=r"another network|neither target network nor"):
+            network.set_training_state(changed)
+    shapes = [(1,), (), (0,), (*state[squares].shape, 1), state[squares].shape[::-1]]
+    for shape in shapes:
+        with pytest.raises(UserError, match="another network"):
+            network.set_training_state({**state, squares: np.zeros(shape, np.float32)})
+    with pytest.raises(UserError, match="another network"):
+        network.set_training_state({**state, squares: state[squares].astype(np.int64)})
+    for number in (np.nan, np.inf, -1.0):
+        array = state[squares].copy()
+        array.flat[3] = number
+        with pytest.raises(UserError, match="numbers that no training gives"):
+            network.set_training_state({**state, squares: array})
+    after = network.get_training_state()
+    assert all(np.array_equal(after[name], value) for name, value in state.items())
+
+
+def test_weights_are_finite_in_the_networks_own_type() -> None:
+    network = make_network()
+    weights = network.get_weights()
+    for number in (np.nan, np.inf, 1e300):
+        array = weights["0.bias"].astype(np.float64)
+        array[1] = number
+        with pytest.raises(UserError, match=r"0\.bias has numbers that no training gives"):
+            network.set_weights({**weights, "0.bias": array})
+
+
+def test_an_optimizer_without_a_state_begins_afresh() -> None:
+    """As when another optimizer is chosen at resuming: RMSProp keeps what it was made with."""
+    _, state = trained()
+    target = {name: value for name, value in state.items() if name.startswith("target.")}
+    other = make_network()
+    other.set_training_state(target)
+    assert other.get_training_state().keys() == state.keys()
