@@ -35,6 +35,11 @@ def main(argv: Sequence[str] | None = None) -> int:
                 + f"simple_dqn: interrupted{_KEPT.get(arguments[0], '')}\n"
             )
             return 130
+        except (
+            OSError
+        ) as error:  # a disk or a folder that fails where no message of ours foresaw it
+            sys.stderr.write(f"simple_dqn: {error}\n")
+            return 1
         except (MemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
                 raise

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from simple_dqn.errors import UserError
-from simple_dqn.files import sync_folder, write_atomically
+from simple_dqn.files import interrupts_held, sync_folder, write_atomically
 from simple_dqn.statistics import COLUMNS, Row
 
 logger = logging.getLogger(__name__)
@@ -53,9 +53,14 @@ class CsvWriter:
             raise UserError(f"cannot write {self._path}: {error.strerror}") from error
 
     def _append(self) -> None:
-        """Add the rows that are left, all or none."""
+        """Add the rows that are left, all or none; none comes twice at a request to stop."""
         if not self._rows:
             return
+        with interrupts_held() as raise_interrupts:
+            self._write_rows()
+        raise_interrupts()
+
+    def _write_rows(self) -> None:
         text = io.StringIO()
         writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
         with self._path.open("ab", buffering=0) as file:
@@ -71,9 +76,9 @@ class CsvWriter:
             except OSError:
                 os.ftruncate(file.fileno(), size)  # no half of a row
                 raise
+        self._rows = []
         if size == 0:
             sync_folder(self._path.parent)
-        self._rows = []
 
 
 class CsvRow(NamedTuple):
