@@ -18,8 +18,9 @@ class UserError(Exception):
     def __str__(self) -> str:
         """One line of printable letters, also where a name or a value in it comes from a file."""
         text = super().__str__()
-        shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:_LONGEST])
-        return shown + ("..." if len(text) > _LONGEST else "")
+        if len(text) > _LONGEST:  # what to do stands at the end
+            text = f"{text[: _LONGEST // 2]}...{text[-_LONGEST // 2 :]}"
+        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 class OptionError(UserError):
