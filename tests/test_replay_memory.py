@@ -421,6 +421,7 @@ def test_too_large_a_memory_is_refused_before_it_is_allocated() -> None:
 def test_advised_size_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     class Free(NamedTuple):
         available: int = 100 * (84 * 84 + 6)
+        total: int = 10**12
 
     monkeypatch.setattr(psutil, "virtual_memory", Free)
     make_memory(lane_size=100, batch_size=32, observation_shape=(84, 84))
