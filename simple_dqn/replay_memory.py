@@ -121,12 +121,12 @@ class ReplayMemory:
         self.num_games, self.lane_size = observations.num_games, observations.lane_size
         self.observation_shape = observations.shape
         self.observation_dtype = observations.dtype
-        shape = num_games, _ = self.num_games, self.lane_size
-        if self.lane_size < history_length + n_step or num_games * self.lane_size < batch_size:
+        shape = self.num_games, self.lane_size
+        if self.lane_size < history_length + n_step or np.prod(shape) < batch_size:
             raise UserError(
-                f"--replay_size is too small with {self.lane_size} steps for each of {num_games} "
-                f"games: the replay memory must hold a minibatch of {batch_size}, and at least "
-                f"{history_length + n_step} steps of each game"
+                f"--replay_size is too small with {self.lane_size} steps for each of "
+                f"{self.num_games} games: the replay memory must hold a minibatch of "
+                f"{batch_size}, and at least {history_length + n_step} steps of each game"
             )
         self.total = 0
         self._num_cuts = 0  # entries marked CUT

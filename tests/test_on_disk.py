@@ -19,7 +19,7 @@ from simple_dqn.memory import on_disk
 from simple_dqn.memory.on_disk import Piece, check_piece, read_piece, steps_of, write_piece
 from simple_dqn.memory.prioritized import PrioritizedReplayMemory
 from simple_dqn.replay_memory import ReplayMemory
-from simple_dqn.run.memory_files import MemoryFiles, Restored, memory_header, restore_memory
+from simple_dqn.run.memory_files import MemoryFiles, RestoredMemory, memory_header, restore_memory
 
 
 def fill(memory: ReplayMemory, rng: np.random.Generator, steps: int) -> None:
@@ -83,7 +83,7 @@ def test_a_memory_is_put_together_from_its_pieces(
             pieces = files.save(memory, epoch)
         restored = restore_memory(folder, memory_header(memory, pieces), again)
     again.set_priorities(memory.priorities())
-    assert restored == Restored(pieces, whole=True, forgotten=0)
+    assert restored == RestoredMemory(pieces, whole=True, forgotten=0)
     assert bool(pieces) == bool(memory.total)
     assert_same(memory, again)
 
@@ -104,7 +104,7 @@ def test_the_newest_pieces_that_are_whole_are_restored(
     memory.update_priorities(memory.get_minibatch(rng, 0), lambda: np.arange(8, dtype=np.float32))
     (tmp_path / "pong_2.memory").write_bytes(b"")
     restored = restore_memory(tmp_path, memory_header(memory, pieces), again)
-    assert restored == Restored([], whole=False, forgotten=27)
+    assert restored == RestoredMemory([], whole=False, forgotten=27)
     assert again.total == again.count == 18
     again.set_priorities(memory.priorities(), restored.forgotten)
     for ours, theirs in zip(steps_of(again, 0, 0, 18), steps_of(memory, 0, 27, 45), strict=True):
@@ -245,9 +245,9 @@ def test_pieces_with_a_gap_are_not_restored(tmp_path: Path) -> None:
         "pieces": [write_piece(tmp_path / "a", memory, 6)._asdict()],
     }
     memory = make_memory(lane_size=40)
-    assert restore_memory(tmp_path, header, memory) == Restored([], whole=False, forgotten=6)
+    assert restore_memory(tmp_path, header, memory) == RestoredMemory([], whole=False, forgotten=6)
     header["total"] = 13
-    assert restore_memory(tmp_path, header, memory) == Restored([], whole=False, forgotten=13)
+    assert restore_memory(tmp_path, header, memory) == RestoredMemory([], whole=False, forgotten=13)
     assert len(memory) == 0
 
 

@@ -6,8 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from simple_dqn.errors import UserError
-
 
 class GravesRMSProp(torch.optim.Optimizer):
     """RMSProp as DeepMind used it: centred, without momentum, the constant inside the root.
@@ -69,25 +67,6 @@ class GravesRMSProp(torch.optim.Optimizer):
         torch._foreach_add_(root, self._min_squared_gradient)
         torch._foreach_sqrt_(root)
         torch._foreach_addcdiv_(parameters, dw, root, -learning_rate)
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over another optimizer's state; without one, both means stay as they are.
-
-        Raises:
-            UserError: a mean is missing or has not its parameter's shape.
-        """
-        own = self.state_dict()["state"]
-        given = state_dict["state"] or own
-        for index, means in own.items():
-            for name, mean in means.items():
-                other = given.get(index, {}).get(name)
-                if other is None or other.shape != mean.shape:
-                    raise UserError(
-                        f"this training state belongs to another network: {name} of parameter "
-                        f"{index} has not the shape {tuple(mean.shape)}; use the options that the "
-                        "snapshot was trained with"
-                    )
-        super().load_state_dict({**state_dict, "state": given})
 
     def _parameters(self) -> list[Tensor]:
         return list(self.param_groups[0]["params"])

@@ -52,7 +52,7 @@ def memory_header(memory: ReplayMemory, pieces: Iterable[Piece]) -> dict[str, An
     return {"total": memory.total, "pieces": [piece._asdict() for piece in pieces]}
 
 
-class Restored(NamedTuple):
+class RestoredMemory(NamedTuple):
     """How much of a replay memory could be put together again.
 
     Attributes:
@@ -68,7 +68,7 @@ class Restored(NamedTuple):
 
 def restore_memory(
     folder: Path, header: Mapping[str, Any], memory: ReplayMemory, num_actions: int = 256
-) -> Restored:
+) -> RestoredMemory:
     """Put a replay memory together from its pieces, from as many of the newest as are whole.
 
     Args:
@@ -91,8 +91,8 @@ def restore_memory(
     except UserError as error:
         logger.warning("%s", error)
         forget(memory)
-        return Restored([], whole=False, forgotten=total)
-    return Restored(pieces if whole else [], whole, forgotten)
+        return RestoredMemory([], whole=False, forgotten=total)
+    return RestoredMemory(pieces if whole else [], whole, forgotten)
 
 
 def _whole_pieces(
