@@ -16,7 +16,6 @@ from simple_dqn.state_buffer import StateBuffer
 
 # The number of a phase is part of the seed of its randomness: append, never reorder.
 PHASES = ("random", "train", "test", "held_out", "refill")
-_STEPS_BETWEEN_HELD_OUT_STATES = 20
 
 States = npt.NDArray[Any]  # (n, history, *observation_shape)
 
@@ -167,7 +166,7 @@ class Agent:
             self._report(counted, int(playing.sum()), rate)
         self._end_phase()
 
-    def held_out_states(self, number: int) -> States:
+    def held_out_states(self, number: int, steps_apart: int = 20) -> States:
         """Return states of random test games, (number, history, *observation_shape).
 
         These states are never learned from. They depend on the random seed and the games alone, so
@@ -177,7 +176,7 @@ class Agent:
         self._seed_phase(environment, "held_out", 0)
         states: list[States] = []
         while len(states) < number:
-            for _ in range(_STEPS_BETWEEN_HELD_OUT_STATES):
+            for _ in range(steps_apart):
                 self._step(environment, 1.0)
             states.extend(self._state_buffer.states.copy())
         return np.stack(states[:number])

@@ -10,11 +10,11 @@ import pytest
 from simple_dqn.environments.gym import GymEnvironment
 from simple_dqn.errors import UserError
 from simple_dqn.main import main
-from simple_dqn.run import parts
+from simple_dqn.run import environments
 
 OPTIONS = (
-    "--environment gym --screen_width 36 --screen_height 36 --replay_size 500 --random_steps 60 "
-    "--train_steps 60 --test_games 2 --epochs 1 --random_seed 0"
+    "--environment gym --observations pictures --screen_width 36 --screen_height 36 "
+    "--replay_size 500 --random_steps 60 --train_steps 60 --test_games 2 --epochs 1 --random_seed 0"
 )
 TINY = OPTIONS.split()
 
@@ -79,7 +79,7 @@ def test_a_mistake_of_the_environment_is_told_with_its_step(
 def test_a_test_of_endless_games_ends(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parts, "TEST_STEPS", 30)
+    monkeypatch.setattr(environments, "TEST_STEPS", 30)
     assert main(["train", "Endless-v0", *TINY]) == 0
     errors = capsys.readouterr().err
     assert "Endless-v0: games in tests are cut after 30 steps" in errors

@@ -1,8 +1,12 @@
 """What every environment must hold: one case for each, the same tests for all.
 
-A new environment gets a line in CASES.
+A new environment gets a line in CASES. An environment of one's own, which `--environment
+module:Class` loads, is tested by
+
+    ENVIRONMENT=module:Class python -m pytest tests/test_environment_contract.py -k own
 """
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,9 +23,15 @@ from simple_dqn.environment import Environment, TimeStep
 from simple_dqn.environments.atari import NO_LIMIT, ALEEnvironment
 from simple_dqn.environments.console import ConsoleEnvironment
 from simple_dqn.environments.gym import GymEnvironment
+from simple_dqn.environments.roms import Game
 from simple_dqn.errors import UserError
+from simple_dqn.run.environments import kind_of
+from simple_dqn.run.options import Settings
 
 ROMS = Path(ale_py.__file__).parent / "roms"
+
+
+RENDERED = {"NumberedCorridor", "StackedCorridor", "BlindCorridor"}
 
 
 class Corridor(gymnasium.Env[npt.NDArray[np.uint8], int]):
@@ -57,7 +67,7 @@ class Corridor(gymnasium.Env[npt.NDArray[np.uint8], int]):
 
 
 class NumberedCorridor(Corridor):
-    """The same seen as a number: a screen must be rendered."""
+    """The same seen as a number, from which a network can learn; or a screen is rendered."""
 
     observation_space = gymnasium.spaces.Box(0, 9, (1,), np.float32)
 
@@ -75,12 +85,32 @@ class GrayCorridor(Corridor):
 
 
 class StackedCorridor(Corridor):
-    """The same seen as a stack of pictures, which is no picture: a screen must be rendered."""
+    """The same seen as a stack of pictures, which is no picture."""
 
     observation_space = gymnasium.spaces.Box(0, 255, (4, 20, 30), np.uint8)
 
     def see(self) -> Any:
         return np.stack([self.render()[:, :, 0]] * 4)
+
+
+class PlainNumberedCorridor(NumberedCorridor):
+    """The same without anything to render."""
+
+    def render(self) -> Any:
+        raise AssertionError("nobody needs a picture")
+
+
+class DiscreteCorridor(Corridor):
+    """The same seen as one of ten, counted from 5; its actions are counted from 7."""
+
+    action_space = gymnasium.spaces.Discrete(3, start=7)
+    observation_space = gymnasium.spaces.Discrete(10, start=5)
+
+    def step(self, action: int) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        return super().step(action - 7)
+
+    def see(self) -> Any:
+        return self._cell + 5
 
 
 class BlindCorridor(NumberedCorridor):
@@ -101,6 +131,8 @@ for corridor in (
     NumberedCorridor,
     GrayCorridor,
     StackedCorridor,
+    PlainNumberedCorridor,
+    DiscreteCorridor,
     BlindCorridor,
     SteeredCorridor,
 ):
@@ -130,7 +162,12 @@ def make_console(game: str, num_games: int, max_frames: int = NO_LIMIT) -> Envir
 
 
 def make_gym(name: str, num_games: int) -> Environment:
-    return GymEnvironment(environment_id=f"{name}-v0", num_games=num_games, screen_shape=(20, 40))
+    return GymEnvironment(
+        environment_id=f"{name}-v0",
+        num_games=num_games,
+        screen_shape=(20, 40),
+        rendered=name in RENDERED,
+    )
 
 
 class Case(NamedTuple):
@@ -140,13 +177,13 @@ class Case(NamedTuple):
         make: makes it.
         num_games: copies in it.
         ends: what random play must meet in `steps` steps, and nothing else: `end` of a game, `cut`
-            by a time limit, lost `life`.
+            by a time limit, lost `life`; None: whatever it meets.
         steps: see `ends`.
     """
 
     make: Callable[[], Environment]
     num_games: int
-    ends: set[str]
+    ends: set[str] | None
     steps: int
 
 
@@ -158,11 +195,25 @@ CASES = {
     "gym_1": Case(lambda: make_gym("Corridor", 1), 1, {"end", "cut"}, 200),
     "gym_3": Case(lambda: make_gym("Corridor", 3), 3, {"end", "cut"}, 200),
     "gym_rendered_3": Case(lambda: make_gym("NumberedCorridor", 3), 3, {"end", "cut"}, 200),
+    "gym_numbers_3": Case(lambda: make_gym("PlainNumberedCorridor", 3), 3, {"end", "cut"}, 200),
+    "gym_one_hot_3": Case(lambda: make_gym("DiscreteCorridor", 3), 3, {"end", "cut"}, 200),
     "catch_1": Case(lambda: Catch(num_games=1), 1, {"end"}, 50),
     "catch_3": Case(lambda: Catch(num_games=3), 3, {"end"}, 50),
     "vector_catch_1": Case(lambda: VectorCatch(num_games=1), 1, {"end"}, 50),
     "vector_catch_3": Case(lambda: VectorCatch(num_games=3), 3, {"end"}, 50),
 }
+
+
+def make_own(num_games: int) -> Environment:
+    settings = Settings(game="game", environment=os.environ["ENVIRONMENT"], num_games=num_games)
+    return kind_of(settings).make(settings, Game("game", Path(), ""), 1, True)
+
+
+if "ENVIRONMENT" in os.environ:
+    CASES |= {
+        "own_1": Case(lambda: make_own(1), 1, None, 500),
+        "own_3": Case(lambda: make_own(3), 3, None, 500),
+    }
 SEVERAL_GAMES = [name for name, case in CASES.items() if case.num_games > 1]
 SEED = 1
 SHORT = 60  # steps; enough where no game needs to end
@@ -288,7 +339,7 @@ def test_games_end_for_the_reasons_they_should(case: Case, played: Recording) ->
         "cut": bool((~terminals & game_overs).any()),
         "life": bool((terminals & ~game_overs).any()),
     }
-    assert {end for end in met if met[end]} == case.ends
+    assert case.ends is None or {end for end in met if met[end]} == case.ends
     assert game_overs.any(axis=0).all(), "each game ends and starts anew by itself"
 
 
@@ -319,7 +370,12 @@ def test_copies_of_a_game_are_not_all_the_same(case: Case, environment: Environm
 
 @pytest.mark.parametrize("name", ["Corridor", "NumberedCorridor", "StackedCorridor"])
 def test_gym_screens_and_rewards_are_those_of_the_game(name: str) -> None:
-    environment = GymEnvironment(environment_id=f"{name}-v0", num_games=1, screen_shape=(20, 30))
+    environment = GymEnvironment(
+        environment_id=f"{name}-v0",
+        num_games=1,
+        screen_shape=(20, 30),
+        rendered=name in RENDERED,
+    )
     cell = environment.restart(4)[0, 0].argmax() // 3
     luminance = 0.299 * 250 + 0.587 * 150 + 0.114 * 60
     while cell < 9:
@@ -359,5 +415,10 @@ def test_gym_time_limit_cuts_without_a_terminal() -> None:
 )
 def test_gym_says_what_it_cannot_play(environment_id: str, what_is_wrong: str) -> None:
     with pytest.raises(UserError, match=what_is_wrong) as error:
-        GymEnvironment(environment_id=environment_id, num_games=1, screen_shape=(84, 84)).restart(0)
+        GymEnvironment(
+            environment_id=environment_id,
+            num_games=1,
+            screen_shape=(84, 84),
+            rendered=environment_id.split("-")[0] in RENDERED,
+        ).restart(0)
     assert "\n" not in str(error.value)

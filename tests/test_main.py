@@ -406,7 +406,8 @@ BAD_OPTIONS = {
     "--screen_width": ("35",),
     "--random_seed": ("-1", str(2**32)),
     "--minimal_action_set": ("maybe", "2"),
-    "--environment": ("torcs",),
+    "--environment_options": ("[]", "{"),
+    "--network": ("wide", "64,"),
     "--stochastic_round": ("true",),
     "--no_such_option": ("1",),
 }

@@ -190,10 +190,6 @@ def test_what_cannot_be_watched(root: Path, capsys: pytest.CaptureFixture[str]) 
     assert main(["train", "pong", *tiny]) == 0
     mlp = str(root / "snapshots" / "pong_1.safetensors")
     assert "no filters" in refused(capsys, 1, "nvis", mlp)
-    cartpole = ["CartPole-v1", "--environment", "gym"]
-    assert main(["train", *cartpole, *TINY]) == 0
-    snapshots = (root / "snapshots").glob("Cart*_1.safetensors")
-    assert "no Atari game" in refused(capsys, 1, "record", str(next(snapshots)))
 
 
 @pytest.mark.parametrize("driver", [{}, {"SDL_VIDEODRIVER": "x11"}])

@@ -12,7 +12,7 @@ from simple_dqn.environments.atari import NO_LIMIT, ALEEnvironment
 from simple_dqn.environments.console import Console, ConsoleEnvironment
 from simple_dqn.replay_memory import Minibatch
 from simple_dqn.state_buffer import StateBuffer
-from simple_dqn.watch.watched_game import SAMPLES_PER_FRAME, Step, WatchedGame, widen
+from simple_dqn.watch.watched_game import Step, WatchedGame
 
 ROMS = Path(ale_py.__file__).parent / "roms"
 
@@ -41,6 +41,7 @@ class Script:
 def make_console(game: str, *, color_averaging: bool = False) -> Console:
     return Console(
         rom_path=ROMS / f"{game}.bin",
+        screen_shape=(84, 84),
         repeat_action_probability=0.0,
         minimal_action_set=True,
         color_averaging=color_averaging,
@@ -61,7 +62,6 @@ def make_game(
         console,
         network,
         history_length=4,
-        screen_shape=(84, 84),
         frame_skip=frame_skip,
         exploration_rate=0.0,
         random_starts=random_starts,
@@ -191,9 +191,10 @@ def test_games_begin_and_end() -> None:
 
 def test_idle_frames_at_the_start_differ_from_game_to_game() -> None:
     game = make_game(make_console("breakout"), random_starts=30)
-    idle = set()
+    console, idle = game.console, set()
+    assert isinstance(console, Console)
     for _ in range(20):
-        idle.add(game.console.ale.getEpisodeFrameNumber())
+        idle.add(console.ale.getEpisodeFrameNumber())
         game.start()
     assert len(idle) > 5
     assert max(idle) <= 30
@@ -203,10 +204,11 @@ def test_frames_have_picture_and_sound() -> None:
     game = make_game(make_console("pong"), max_frames=300)
     frames = list(game.frames())
     assert {frame.picture.shape for frame in frames} == {(210, 160, 3)}
-    assert {frame.sound.shape for frame in frames} == {(SAMPLES_PER_FRAME,)}
+    assert {frame.sound.shape for frame in frames} == {(512,)}
     assert np.ptp(np.concatenate([frame.sound for frame in frames])) > 10  # the ball is heard
 
 
 def test_pixels_are_twice_as_wide_as_high() -> None:
     picture = np.random.default_rng(0).integers(256, size=(3, 2, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(widen(picture), picture.repeat(2, axis=0).repeat(4, axis=1))
+    enlarged = make_console("pong").enlarge(picture)
+    np.testing.assert_array_equal(enlarged, picture.repeat(2, axis=0).repeat(4, axis=1))

@@ -29,7 +29,7 @@ Picture = npt.NDArray[np.uint8]
 def window(monkeypatch: pytest.MonkeyPatch) -> Iterator[Window]:
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     monkeypatch.setenv("SDL_AUDIODRIVER", "dummy")
-    window = Window("test", 640, 420)
+    window = Window("test", 640, 420, sample_rate=30_720)
     yield window
     window.close()
 
@@ -95,7 +95,7 @@ def test_without_a_sound_device_play_goes_on(
 ) -> None:
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     monkeypatch.setenv("SDL_AUDIODRIVER", "none of these")
-    window = Window("test", 640, 420)
+    window = Window("test", 640, 420, sample_rate=30_720)
     window.sound(np.zeros(512, np.uint8), 0.5)
     window.show(np.zeros((420, 640, 3), np.uint8), ["", ""])
     window.close()
@@ -106,7 +106,7 @@ def test_without_a_display_the_ways_out_are_named(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("SDL_VIDEODRIVER", "x11")
     monkeypatch.setenv("DISPLAY", ":987")
     with pytest.raises(UserError, match=r"--display terminal.*record\.sh"):
-        Window("test", 640, 420)
+        Window("test", 640, 420, sample_rate=30_720)
 
 
 def wait_until(condition: Callable[[], Any]) -> Any:

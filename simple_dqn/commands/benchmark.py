@@ -175,12 +175,8 @@ def update_flops(settings: Settings, num_actions: int) -> int:
     """
     with FlopCounterMode(display=False) as counter:
         network = _network_without_numbers(settings, num_actions)
-        shape = (
-            settings.batch_size,
-            settings.history_length,
-            settings.screen_height,
-            settings.screen_width,
-        )
+        screen = settings.screen_height, settings.screen_width
+        shape = (settings.batch_size, parts.history_length(settings, screen), *screen)
         states = torch.empty(shape, dtype=torch.uint8, device="meta")
         network(states)
         if settings.double_q:
@@ -294,7 +290,7 @@ def _peer_training(settings: Settings, game: Game, threads: parts.Threads) -> Wo
     steps = rounds * settings.num_games
     model = DQN(
         "CnnPolicy",
-        vec_env.VecFrameStack(environment, settings.history_length),
+        vec_env.VecFrameStack(environment, settings.history_length or 4),
         buffer_size=min(settings.replay_size, PEER_MEMORY),
         learning_starts=FILL_STEPS,
         batch_size=settings.batch_size,

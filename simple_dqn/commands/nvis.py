@@ -9,6 +9,7 @@ from tqdm import tqdm
 from simple_dqn.errors import UserError
 from simple_dqn.files import write_atomically
 from simple_dqn.run import parts, streams
+from simple_dqn.run.environments import TEST_FRAMES
 from simple_dqn.run.options import Settings
 from simple_dqn.run.places import check_output, find_game, root
 from simple_dqn.run.snapshot import Snapshot, check_actions, check_game
@@ -37,16 +38,18 @@ def nvis(
     name = snapshot.path.stem
     path = visualization_file or root() / "results" / f"{name}.html"
     check_output(path, "--visualization_file", overwrite=settings.overwrite)
-    network = load_network(settings, snapshot)
-    guided = look_inside(settings, snapshot)
+    console = parts.make_console(settings, game, random_seed=settings.random_seed or 0)
+    shape = console.observation_shape
+    network = load_network(settings, snapshot, shape)
+    guided = look_inside(settings, snapshot, shape)
     if not guided.num_layers:
         raise UserError(f"the network {settings.network} of {snapshot.path} has no filters to show")
     watched = parts.make_watched_game(
         settings,
-        game,
+        console,
         network,
         random_seed=settings.random_seed or 0,
-        max_frames=parts.TEST_FRAMES,
+        max_frames=TEST_FRAMES,
     )
     check_actions(snapshot, watched.action_meanings)
     states = [watched.state.copy()]
@@ -56,7 +59,7 @@ def nvis(
                 states.append(watched.state.copy())
             bar.update()
     logger.info("played a game of %s steps, score %g", f"{watched.decisions:,}", watched.score)
-    states = states[settings.history_length - 1 :]  # without those that begin with blank screens
+    states = states[len(watched.state) - 1 :]  # without those that begin with blank screens
     page = write_page(
         f"What the filters of {name} see",
         f"{game.name}, network {settings.network}, epoch {snapshot.header['epoch']}; "

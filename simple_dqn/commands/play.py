@@ -50,21 +50,26 @@ def play(
     recorder = Recorder() if record_experience is not None else None
     if record_experience is not None:
         check_output(record_experience, "--record_experience", overwrite=settings.overwrite)
+    console = parts.make_console(settings, game, random_seed=seed)
 
     def save() -> None:
         """Keep what the person played so far."""
         if record_experience is not None and recorder:
-            played_with = experience_settings(settings.kept(), game, watched.action_meanings)
+            played_with = experience_settings(settings.kept(), game, console.action_meanings)
             with interrupts_held():
                 write_experience(record_experience, recorder.experience(), played_with)
 
-    with contextlib.closing(_open(display, f"simple_dqn: {game.name}", save)) as shown:
-        network = load_network(settings, snapshot) if snapshot is not None else None
-        watched = parts.make_watched_game(settings, game, network, random_seed=seed)
+    sample_rate = console.frames_per_second * console.samples_per_frame
+    title = f"simple_dqn: {game.name}"
+    with contextlib.closing(_open(display, title, sample_rate, save)) as shown:
+        network, shape = None, console.observation_shape
+        if snapshot is not None:
+            network = load_network(settings, snapshot, shape)
+        watched = parts.make_watched_game(settings, console, network, random_seed=seed)
         mind = None
         if network is not None and snapshot is not None:
             check_actions(snapshot, watched.action_meanings)
-            mind = Mind(watched, network, look_inside(settings, snapshot))
+            mind = Mind(watched, network, look_inside(settings, snapshot, shape))
         session = Play(
             watched,
             shown,
@@ -83,7 +88,9 @@ def play(
         logger.info("%s: %s steps of yours", record_experience, f"{len(recorder):,}")
 
 
-def _open(display: str, title: str, on_lost: Callable[[], None]) -> Terminal | Window:
+def _open(
+    display: str, title: str, sample_rate: int, on_lost: Callable[[], None]
+) -> Terminal | Window:
     if display == "terminal":
         return Terminal()
-    return Window(title, _WIDTH, _HEIGHT, on_lost=on_lost)
+    return Window(title, _WIDTH, _HEIGHT, sample_rate=sample_rate, on_lost=on_lost)

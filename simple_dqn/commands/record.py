@@ -8,8 +8,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from simple_dqn.errors import UserError
 from simple_dqn.files import check_writable, interrupts_held
 from simple_dqn.run import parts, streams
+from simple_dqn.run.environments import TEST_FRAMES
 from simple_dqn.run.options import Settings
 from simple_dqn.run.places import check_output, find_game, root
 from simple_dqn.run.snapshot import Snapshot, check_actions, check_game
@@ -17,13 +19,7 @@ from simple_dqn.run.trained import load_network, look_inside
 from simple_dqn.watch.film import Film, write_picture
 from simple_dqn.watch.mind import Mind
 from simple_dqn.watch.sound_file import SoundFile
-from simple_dqn.watch.watched_game import (
-    FRAMES_PER_SECOND,
-    SAMPLE_RATE,
-    Frame,
-    WatchedGame,
-    widen,
-)
+from simple_dqn.watch.watched_game import Frame, WatchedGame
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +34,7 @@ def record(
     record_screen_path: Path | None,
     record_sound_filename: Path | None,
 ) -> None:
-    """Film games and write the film's name to standard output.
+    """Film games and write the film's name to standard output; only Atari's games have sound.
 
     Args:
         settings: of the game and the network.
@@ -53,24 +49,30 @@ def record(
     check_game(snapshot, game)
     path = video_file or root() / "videos" / f"{snapshot.path.stem}.mp4"
     _check_outputs(settings, path, record_screen_path, record_sound_filename)
-    network = load_network(settings, snapshot)
+    console = parts.make_console(settings, game, random_seed=settings.random_seed or 0)
+    rate = console.frames_per_second
+    sample_rate = rate * console.samples_per_frame
+    if record_sound_filename is not None and not sample_rate:
+        raise UserError(f"{game.name} makes no sound; leave out --record_sound_filename")
+    shape = console.observation_shape
+    network = load_network(settings, snapshot, shape)
     watched = parts.make_watched_game(
         settings,
-        game,
+        console,
         network,
         random_seed=settings.random_seed or 0,
-        max_frames=parts.TEST_FRAMES,
+        max_frames=TEST_FRAMES,
     )
     check_actions(snapshot, watched.action_meanings)
-    draw = Mind(watched, network, look_inside(settings, snapshot)).beside if show_mind else widen
+    draw = console.enlarge
+    if show_mind:
+        draw = Mind(watched, network, look_inside(settings, snapshot, shape)).beside
     with contextlib.ExitStack() as stack:
         check_interrupt = stack.enter_context(interrupts_held())
-        film = stack.enter_context(
-            Film(path, frames_per_second=FRAMES_PER_SECOND, sample_rate=SAMPLE_RATE)
-        )
+        film = stack.enter_context(Film(path, frames_per_second=rate, sample_rate=sample_rate))
         sound = None
         if record_sound_filename is not None:
-            sound = stack.enter_context(SoundFile(record_sound_filename, sample_rate=SAMPLE_RATE))
+            sound = stack.enter_context(SoundFile(record_sound_filename, sample_rate=sample_rate))
 
         def keep(frame: Frame) -> None:
             film.add(draw(frame.picture), frame.sound)
@@ -87,7 +89,7 @@ def record(
     logger.info(
         "score %s; %.1f times as fast as the games' own time",
         ", ".join(f"{score:g}" for score in scores),
-        film.frames / FRAMES_PER_SECOND / seconds,
+        film.frames / rate / seconds,
     )
     streams.write(f"{path}\n")
 

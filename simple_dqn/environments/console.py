@@ -4,8 +4,10 @@ This is slower than the vector engine of `atari.py`, but each frame can be seen 
 """
 
 from pathlib import Path
+from typing import Any
 
 import ale_py
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -14,18 +16,28 @@ from simple_dqn.environments.screens import to_screen
 
 
 class Console:
-    """One Atari game, one frame at a time.
+    """One Atari game, one frame at a time; a `watch.watched_game.VisibleGame`.
 
     Attributes:
         ale: the emulator.
         actions: legal actions, by number.
+        action_meanings: their names.
+        keys: empty, since the names of the actions tell their keys.
+        observation_shape: (height, width) of a screen.
+        observation_dtype: uint8.
+        frames_per_second: 60.
+        samples_per_frame: samples of sound, 8 bits each, mono.
         frames: number of frames played in this game, without the no-op frames at its start.
     """
+
+    frames_per_second = 60
+    samples_per_frame = 512
 
     def __init__(
         self,
         *,
         rom_path: Path,
+        screen_shape: tuple[int, int],
         repeat_action_probability: float,
         minimal_action_set: bool,
         color_averaging: bool,
@@ -36,6 +48,7 @@ class Console:
 
         Args:
             rom_path: a checked ROM file.
+            screen_shape: (height, width) of a screen.
             repeat_action_probability: probability per frame that the last action is repeated.
             minimal_action_set: offer only the game's own actions, not all 18.
             color_averaging: ALE blends each frame with the one before, favouring the brighter.
@@ -56,9 +69,29 @@ class Console:
         self.actions = (
             self.ale.getMinimalActionSet() if minimal_action_set else self.ale.getLegalActionSet()
         )
+        self.action_meanings = [action.name for action in self.actions]
+        self.keys: dict[frozenset[str], int] = {}
+        self.observation_shape: tuple[int, ...] = screen_shape
+        self.observation_dtype: np.dtype[Any] = np.dtype(np.uint8)
+        self._screen_shape = screen_shape
 
-    def start_game(self, noops: int) -> npt.NDArray[np.uint8]:
-        """Start a game with `noops` no-op frames; return its luminance, uint8 (210, 160)."""
+    @property
+    def lives(self) -> int:
+        """Lives that are left; 0 in games without lives."""
+        return int(self.ale.lives())
+
+    @property
+    def game_over(self) -> bool:
+        """Whether the game ended."""
+        return bool(self.ale.game_over())
+
+    @property
+    def terminal(self) -> bool:
+        """Whether no reward can follow: the same, since nothing cuts a game of a console."""
+        return self.game_over
+
+    def start_game(self, noops: int) -> None:
+        """Start a game with `noops` no-op frames."""
         self.ale.reset_game()
         for _ in range(noops):
             self.ale.act(ale_py.Action.NOOP)
@@ -66,7 +99,6 @@ class Console:
                 self.ale.reset_game()
         self.frames = 0
         self._before = self._now = self.ale.getScreenGrayscale()
-        return self._now
 
     def act(self, action: int) -> float:
         """Play a frame; return its reward."""
@@ -75,15 +107,39 @@ class Console:
         self._before, self._now = self._now, self.ale.getScreenGrayscale()
         return float(reward)
 
-    def luminance(self, frames: int) -> npt.NDArray[np.uint8]:
-        """Return what a step of `frames` frames shows, uint8 (210, 160).
+    def observation(self, frames: int) -> npt.NDArray[np.uint8]:
+        """Return the screen of a step of `frames` frames, uint8 (height, width).
 
         This is the maximum of its last two frames; it is the last frame alone if the step has one
-        frame or if ALE averages colours.
+        frame, if the game just started or if ALE averages colours.
         """
+        luminance = self._now
         if frames > 1 and not self._color_averaging:
-            return np.maximum(self._before, self._now)
-        return self._now
+            luminance = np.maximum(self._before, self._now)
+        return to_screen(luminance, self._screen_shape)
+
+    def picture(self) -> npt.NDArray[np.uint8]:
+        """Return the last frame, RGB, uint8 (210, 160, 3)."""
+        picture: npt.NDArray[np.uint8] = self.ale.getScreenRGB()
+        return picture
+
+    def sound(self) -> npt.NDArray[np.uint8]:
+        """Return the sound of the last frame, uint8 (samples_per_frame,); 128 is silence."""
+        samples: npt.NDArray[np.uint8] = self.ale.getAudio()
+        return samples
+
+    def enlarge(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Enlarge a picture of the console, whose pixels are twice as wide as high.
+
+        Args:
+            picture: uint8 (height, width, 3).
+
+        Returns:
+            uint8 (2 * height, 4 * width, 3).
+        """
+        height, width = picture.shape[:2]
+        # INTER_NEAREST repeats the pixels exactly.
+        return cv2.resize(picture, (4 * width, 2 * height), interpolation=cv2.INTER_NEAREST)  # type: ignore[return-value]
 
 
 class ConsoleEnvironment(Environment):
@@ -109,6 +165,7 @@ class ConsoleEnvironment(Environment):
         self.observation_dtype = np.dtype(np.uint8)
         self._settings = {
             "rom_path": rom_path,
+            "screen_shape": screen_shape,
             "repeat_action_probability": repeat_action_probability,
             "minimal_action_set": minimal_action_set,
             "color_averaging": color_averaging,
@@ -118,7 +175,7 @@ class ConsoleEnvironment(Environment):
         self._lost_life_is_terminal = lost_life_is_terminal
         self._max_frames = max_frames
         self._switch_on(0)
-        self.action_meanings = tuple(action.name for action in self._consoles[0].actions)
+        self.action_meanings = tuple(self._consoles[0].action_meanings)
         self.num_actions = len(self.action_meanings)
         self._actions = np.zeros(num_games, np.int64)
 
@@ -147,11 +204,7 @@ class ConsoleEnvironment(Environment):
                     break
             terminals[i] = ale.game_over() or (self._lost_life_is_terminal and ale.lives() < lives)
             game_overs[i] = ale.game_over() or console.frames >= self._max_frames
-            screens[i] = (
-                self._start(i)
-                if game_overs[i]
-                else to_screen(console.luminance(frames), self._screen_shape)
-            )
+            screens[i] = self._start(i) if game_overs[i] else console.observation(frames)
         return TimeStep(screens, rewards, terminals, game_overs)
 
     def close(self) -> None:
@@ -168,4 +221,5 @@ class ConsoleEnvironment(Environment):
 
     def _start(self, game: int) -> npt.NDArray[np.uint8]:
         noops = int(self._rngs[game].integers(self._random_starts + 1))
-        return to_screen(self._consoles[game].start_game(noops), self._screen_shape)
+        self._consoles[game].start_game(noops)
+        return self._consoles[game].observation(1)

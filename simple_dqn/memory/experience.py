@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from simple_dqn.environment import Observations
 from simple_dqn.environments.roms import Game
 from simple_dqn.errors import UserError, refusing
 from simple_dqn.files import write_atomically
@@ -27,7 +28,7 @@ class Experience(NamedTuple):
     """Steps in the order of play, each field with them as its first axis.
 
     Attributes:
-        screens: uint8 (n, height, width), seen before acting.
+        screens: (n, *observation_shape), seen before acting.
         actions: uint8 (n,), pressed in most of a step's frames.
         rewards: float32 (n,), raw.
         terminals: bool (n,), a life was lost or the game ended.
@@ -35,7 +36,7 @@ class Experience(NamedTuple):
             played meanwhile.
     """
 
-    screens: npt.NDArray[np.uint8]
+    screens: Observations
     actions: npt.NDArray[np.uint8]
     rewards: npt.NDArray[np.float32]
     terminals: npt.NDArray[np.bool_]
@@ -69,7 +70,7 @@ class Recorder:
         """All steps so far, at least one; what comes later does not go on from them."""
         self.cut()
         return Experience(
-            np.array([step.screen for step in self._steps], np.uint8),
+            np.array([step.screen for step in self._steps]),
             np.array([step.action for step in self._steps], np.uint8),
             np.array([step.reward for step in self._steps], np.float32),
             np.array([step.terminal for step in self._steps], np.bool_),
@@ -92,7 +93,13 @@ def experience_settings(
         "rom_md5": game.rom_md5,
         "actions": " ".join(action_meanings),
         **{name: options[name] for name in _OPTIONS_OF_STEPS},
+        **({} if options["environment"] == "ale" else _of_gym(options)),
     }
+
+
+def _of_gym(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What the steps of other than Atari's games depend on besides."""
+    return {name: options[name] for name in ("environment", "observations", "environment_options")}
 
 
 def write_experience(path: Path, experience: Experience, settings: dict[str, Any]) -> None:

@@ -19,12 +19,15 @@ class NStepReturn(NamedTuple):
         discount_rate: weight of a reward one step later.
         min_reward: lower bound to which rewards are clipped.
         max_reward: upper bound to which rewards are clipped.
+        terminal_reward: reward of a step that ends the game (or life), whatever the game gave for
+            it; None: the game's own. A game that a time limit cuts is no such end.
     """
 
     n_step: int
     discount_rate: float
     min_reward: float
     max_reward: float
+    terminal_reward: float | None = None
 
     def __call__(
         self, rewards: npt.NDArray[np.float32], ended: npt.NDArray[np.bool_]
@@ -36,6 +39,8 @@ class NStepReturn(NamedTuple):
             ended: bool (batch, n), whether that step or an earlier one ended the game (or life).
         """
         clipped = rewards.astype(np.float64).clip(self.min_reward, self.max_reward)
+        if self.terminal_reward is not None:
+            clipped[ended] = self.terminal_reward  # what follows the first end does not count
         counts = np.ones_like(clipped)
         counts[:, 1:] = ~ended[:, :-1]
         discounts = np.array([self.discount_rate**k for k in range(self.n_step + 1)])

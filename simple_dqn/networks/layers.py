@@ -36,6 +36,13 @@ ARCHITECTURES = {
 }
 
 
+def architecture_of(name: str) -> Architecture:
+    """Return the architecture of a name, or hidden layers of so many units: `64,64`."""
+    if name in ARCHITECTURES:
+        return ARCHITECTURES[name]
+    return Architecture((), tuple(int(units) for units in name.split(",")))
+
+
 class QNetwork(nn.Sequential):
     """One of the `ARCHITECTURES`; this is Nature's for screens of 84x84.
 
@@ -170,7 +177,7 @@ def _check_pictures(architecture: Architecture, observation_shape: tuple[int, ..
     if len(observation_shape) != 2:
         raise UserError(
             f"observations of shape {observation_shape} are no pictures, so convolutions cannot "
-            "see them; give --network mlp"
+            "see them; give --network mlp, or --network 64,64"
         )
     least = 1
     for _, size, stride in reversed(architecture.convolutions):

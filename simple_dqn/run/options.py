@@ -8,6 +8,7 @@ extended data table 1) and stand only here.
 
 import dataclasses
 import decimal
+import json
 import re
 from argparse import ArgumentTypeError
 from collections.abc import Callable
@@ -167,6 +168,29 @@ def _text(value: object) -> str:
     return value
 
 
+def _network(value: object) -> str:
+    text = str(value)
+    layers = re.fullmatch(r"[1-9]\d{0,4}(,[1-9]\d{0,4})*", text)
+    if text not in {"nature", "nips", "mlp"} and not layers:
+        raise ArgumentTypeError(
+            f"{text!r} is none of nature, nips, mlp, and no list of layers like 64,64"
+        )
+    return text
+
+
+def _json_object(value: object) -> str:
+    """JSON text of an object, or the object itself as Python knows it; the result is its text."""
+    try:
+        found = json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ArgumentTypeError(
+            f"""{str(value)!r} is no JSON object such as '{{"is_slippery": false}}'"""
+        )
+    return json.dumps(found)
+
+
 def _label(value: object) -> str:
     text = str(value)
     if not text or not all(letter.isalnum() or letter in "-_.+=" for letter in text):
@@ -236,10 +260,23 @@ class Settings:
 
     environment: str = option(
         "ale",
-        choice("ale", "gym"),
+        TEXT,
         "kind of environment: ale is an Atari game in the Arcade Learning Environment, gym is a "
-        "Gymnasium environment with discrete actions",
+        "Gymnasium environment with discrete actions, module:Class is a subclass of Environment in "
+        "a module of yours",
         group="environment",
+    )
+    environment_options: str = option(
+        "{}",
+        Kind(_json_object, "JSON"),
+        "keyword arguments of a Gymnasium environment or of your own class, as a JSON object: "
+        """'{"is_slippery": false}'""",
+    )
+    observations: str = option(
+        "auto",
+        choice("auto", "pictures"),
+        "what a network sees of a Gymnasium environment: auto is what the environment observes, "
+        "pictures is what it renders",
     )
     display_screen: bool = option(
         False,
@@ -286,8 +323,11 @@ class Settings:
         "84x84 pixels take 7.06 GB (Nature: 1,000,000)",
         group="replay memory",
     )
-    history_length: int = option(
-        4, integer(1, 16), "number of screens, the latest ones, that make up a state (Nature: 4)"
+    history_length: int | None = option(
+        None,
+        integer(1, 16),
+        "number of observations, the latest ones, that make up a state; without this option it is "
+        "4 where observations are screens (Nature: 4), else 1",
     )
     prioritized: bool = option(
         False,
@@ -310,9 +350,10 @@ class Settings:
 
     network: str = option(
         "nature",
-        choice("nature", "nips", "mlp"),
+        Kind(_network, "NAME|N,N"),
         "architecture of the network: nature is that of the 2015 paper, nips is the smaller one of "
-        "the 2013 paper, mlp has no convolutions",
+        "the 2013 paper, mlp is two hidden layers of 24 units without convolutions, and 64,64 "
+        "would be two hidden layers of 64",
         group="network",
     )
     learning_rate: float = option(
@@ -394,6 +435,13 @@ class Settings:
         1.0,
         number(-_LARGEST, _LARGEST),
         "largest reward in learning; larger rewards are lowered to it (Nature: 1)",
+    )
+    terminal_reward: float | None = option(
+        None,
+        number(-_LARGEST, _LARGEST),
+        "reward in learning of a step after which the game (or, in Atari, the life) is over, in "
+        "place of the game's own and not clipped; a time limit's cut is no such end, and scores "
+        "stay the game's own",
     )
     batch_norm: bool = option(False, BOOLEAN, "true: batch normalization in the hidden layers")
     pixel_mean: float = option(
@@ -552,6 +600,12 @@ class Settings:
         integer(0, 2**32 - 1),
         "seed of everything that is random, from 0 on; without this option it is drawn and logged",
         group="common",
+    )
+    log_games: bool = option(
+        False,
+        BOOLEAN,
+        "true: a line for each game that ends, with its score and the exploration rate",
+        kept=False,
     )
     log_level: str = option(
         "INFO",

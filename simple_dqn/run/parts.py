@@ -13,9 +13,6 @@ from simple_dqn.agent import Agent, Network, Rate
 from simple_dqn.deep_q_network import DeepQNetwork, Function
 from simple_dqn.environment import Environment
 from simple_dqn.environments import roms as games
-from simple_dqn.environments.atari import NO_LIMIT, ALEEnvironment
-from simple_dqn.environments.console import Console, ConsoleEnvironment
-from simple_dqn.environments.gym import GymEnvironment
 from simple_dqn.errors import UserError
 from simple_dqn.memory.device_observations import ObservationsOnDevice, free_bytes
 from simple_dqn.memory.observations import ObservationsInMemory, observation_bytes
@@ -25,22 +22,18 @@ from simple_dqn.networks.cuda_graph import CudaGraph
 from simple_dqn.networks.device import find_device, prepare
 from simple_dqn.networks.guided_backpropagation import GuidedNetwork
 from simple_dqn.networks.heads import C51, Head, Values
-from simple_dqn.networks.layers import ARCHITECTURES, QNetwork
+from simple_dqn.networks.layers import QNetwork, architecture_of
 from simple_dqn.networks.native import Kernels, NativeQNetwork, NativeRMSProp, compile_kernels
 from simple_dqn.networks.next_values import DoubleValue, ExpectedValue, MaximumValue, NextValue
 from simple_dqn.networks.optimizers import GravesRMSProp, make_optimizer
 from simple_dqn.networks.weights import Arrays, to_tensors
 from simple_dqn.replay_memory import ObservationStore, ReplayMemory
+from simple_dqn.run.environments import kind_of
 from simple_dqn.run.options import Settings
 from simple_dqn.run.schedules import LinearSchedule
-from simple_dqn.watch.watched_game import WatchedGame
+from simple_dqn.watch.watched_game import VisibleGame, WatchedGame
 
 NUM_ATOMS, _LARGEST_RETURN = 51, 10.0  # of C51; Bellemare et al. 2017, section 5
-TEST_FRAMES = 18_000  # 5 minutes; Mnih et al. 2015, Methods, Evaluation procedure
-
-# A Gymnasium game in tests lasts no longer, so that a test ends; Gymnasium's own Atari games are
-# cut there, too.
-TEST_STEPS = 27_000
 
 
 class Threads(NamedTuple):
@@ -71,65 +64,48 @@ def make_environment(
     args: Settings, game: games.Game, threads: Threads, *, training: bool
 ) -> Environment:
     """Make the training or the test environment."""
-    screen_shape = (args.screen_height, args.screen_width)
-    if args.environment == "gym":
-        return GymEnvironment(
-            environment_id=args.game,
-            num_games=args.num_games,
-            screen_shape=screen_shape,
-            max_steps=None if training else TEST_STEPS,
-        )
-    settings: dict[str, Any] = {
-        "rom_path": game.rom_path,
-        "num_games": args.num_games,
-        "screen_shape": screen_shape,
-        "frame_skip": args.frame_skip,
-        "repeat_action_probability": args.repeat_action_probability,
-        "minimal_action_set": args.minimal_action_set,
-        "random_starts": args.random_starts,
-        "lost_life_is_terminal": training,
-        "max_frames": NO_LIMIT if training else TEST_FRAMES,
-    }
-    if args.color_averaging:
-        return ConsoleEnvironment(**settings, color_averaging=True)
-    return ALEEnvironment(**settings, num_threads=threads.environment)
+    return kind_of(args).make(args, game, threads.environment, training)
+
+
+def make_console(args: Settings, game: games.Game, *, random_seed: int) -> VisibleGame:
+    """Make the game that a person sees, for `make_watched_game`.
+
+    Raises:
+        UserError: the game cannot be shown.
+    """
+    return kind_of(args).make_console(args, game, _two_seeds(random_seed)[0])
 
 
 def make_watched_game(
     args: Settings,
-    game: games.Game,
+    console: VisibleGame,
     network: Network | None,
     *,
     random_seed: int,
     max_frames: int | None = None,
 ) -> WatchedGame:
-    """Make a game that a person sees, with test's rules; None: it may last for ever.
-
-    Raises:
-        UserError: it is no Atari game.
-    """
-    if args.environment == "gym":
-        raise UserError(f"{args.game} is no Atari game: only those can be played, filmed and shown")
-    seeds = np.random.SeedSequence(random_seed).generate_state(2) >> 1  # 31 bits
-    console = Console(
-        rom_path=game.rom_path,
-        repeat_action_probability=args.repeat_action_probability,
-        minimal_action_set=args.minimal_action_set,
-        color_averaging=args.color_averaging,
-        seed=int(seeds[0]),
-        sound=True,
-    )
+    """Make a game that a person sees, with test's rules; None: it may last for ever."""
     return WatchedGame(
         console,
         network,
-        history_length=args.history_length,
-        screen_shape=(args.screen_height, args.screen_width),
-        frame_skip=args.frame_skip,
+        history_length=history_length(args, console.observation_shape),
+        frame_skip=args.frame_skip if args.environment == "ale" else 1,
         exploration_rate=args.exploration_rate_test,
         random_starts=args.random_starts,
         max_frames=max_frames,
-        random_seed=int(seeds[1]),
+        random_seed=_two_seeds(random_seed)[1],
     )
+
+
+def _two_seeds(random_seed: int) -> list[int]:
+    """Seeds of the game and of those who play, 31 bits each."""
+    seeds = np.random.SeedSequence(random_seed).generate_state(2) >> 1
+    return [int(seed) for seed in seeds]
+
+
+def history_length(args: Settings, observation_shape: tuple[int, ...]) -> int:
+    """Observations in a state: as said, else 4 where they are pictures, 1 where they are not."""
+    return args.history_length or (4 if len(observation_shape) == 2 else 1)
 
 
 def make_memory(
@@ -162,10 +138,14 @@ def make_memory(
             make_store = partial(ObservationsOnDevice, threads.device)
     settings: dict[str, Any] = {
         "observations": make_store(args.num_games, size // args.num_games, shape, dtype),
-        "history_length": args.history_length,
+        "history_length": history_length(args, shape),
         "batch_size": args.batch_size,
         "n_step_return": NStepReturn(
-            args.n_step, args.discount_rate, args.min_reward, args.max_reward
+            args.n_step,
+            args.discount_rate,
+            args.min_reward,
+            args.max_reward,
+            args.terminal_reward,
         ),
     }
     if not args.prioritized:
@@ -175,6 +155,17 @@ def make_memory(
         priority_exponent=args.priority_exponent,
         importance_exponent=lambda step: float(importance(step)),
         **settings,
+    )
+
+
+def memory_text(args: Settings, memory: ReplayMemory) -> str:
+    """Tell how large a replay memory is; a transition shares observations with its neighbours."""
+    steps = memory.num_games * memory.lane_size
+    state = args.n_step + history_length(args, memory.observation_shape)
+    return (
+        f"{steps:,} steps of {memory.nbytes // steps:,} bytes, {memory.nbytes / 1e6:,.1f} MB; a "
+        f"transition is read from {state} observations of "
+        f"{'x'.join(map(str, memory.observation_shape))} {memory.observation_dtype}"
     )
 
 
@@ -238,9 +229,9 @@ def make_layers(
     """Make the network's layers; kernels, if any, do the convolutions."""
     make = partial(NativeQNetwork, kernels=kernels) if kernels else QNetwork
     return make(
-        ARCHITECTURES[args.network],
+        architecture_of(args.network),
         num_actions,
-        args.history_length,
+        history_length(args, observation_shape),
         observation_shape,
         num_atoms=NUM_ATOMS if args.distributional == "c51" else 1,
         dueling=args.dueling,
@@ -305,12 +296,13 @@ def _compile_kernels(
     args: Settings, observation_shape: tuple[int, ...], threads: Threads
 ) -> Kernels | None:
     """Compile kernels for this CPU where they can do the network's work."""
-    convolutions = ARCHITECTURES[args.network].convolutions
+    convolutions = architecture_of(args.network).convolutions
     able = threads.device == "cpu" and args.datatype == "float32" and not args.batch_norm
     if not (args.native_kernels and able and convolutions and len(observation_shape) == 2):
         return None
     height, width = observation_shape
-    return compile_kernels(convolutions, args.history_length, (height, width), threads.network)
+    history = history_length(args, observation_shape)
+    return compile_kernels(convolutions, history, (height, width), threads.network)
 
 
 def _as_it_is(function: Function) -> Function:
@@ -336,7 +328,7 @@ def make_agent(
         test_environment=test_environment,
         memory=memory,
         network=network,
-        history_length=args.history_length,
+        history_length=history_length(args, environment.observation_shape),
         exploration_rate=LinearSchedule(
             args.exploration_rate_start, exploration_rate_end, args.exploration_decay_steps
         ),

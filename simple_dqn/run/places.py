@@ -21,9 +21,9 @@ def find_game(settings: Settings) -> Game:
     Raises:
         UserError: there is no such Atari game.
     """
-    if settings.environment == "gym":
-        return Game(settings.game, Path(), "")
-    return roms.find_game(settings.game, root() / "roms")
+    if settings.environment == "ale":
+        return roms.find_game(settings.game, root() / "roms")
+    return Game(settings.game, Path(), "")
 
 
 def check_output(path: Path, option: str, *, overwrite: bool) -> None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 
+import numpy as np
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -74,6 +75,37 @@ class Progress:
     def on_phase_end(self) -> None:
         """Take the bar away."""
         self._bar.close()
+
+
+class GameLog:
+    """Watches the agent; a line for each game that ends."""
+
+    def __init__(self, num_games: int) -> None:
+        """Prepare to follow so many games, played in step."""
+        self._scores = np.zeros(num_games, np.float64)
+        self._ended, self._of_all = 0, ""
+
+    def on_phase_start(self, phase: str, epoch: int, total: int, unit: str) -> None:  # noqa: ARG002
+        """Begin to count."""
+        self._scores.fill(0)
+        self._ended, self._of_all = 0, f"/{total}" if unit == "games" else ""
+
+    def on_step(self, time_step: TimeStep, steps: int, exploration_rate: float) -> None:  # noqa: ARG002
+        """Tell the games that ended with this step."""
+        self._scores += time_step.rewards
+        for score in self._scores[time_step.game_overs]:
+            self._ended += 1
+            logger.info(
+                "Episode %d%s: score=%g, eps=%.2f",
+                self._ended,
+                self._of_all,
+                score,
+                exploration_rate,
+            )
+        self._scores[time_step.game_overs] = 0
+
+    def on_phase_end(self) -> None:
+        """Do nothing."""
 
 
 def log_above_bars(level: str) -> AbstractContextManager[None]:

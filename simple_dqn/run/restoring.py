@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 # Steps are kept in the memory as these options say; with others, the memory begins anew.
 _OF_STEPS = (
     *("environment", "num_games", "frame_skip", "minimal_action_set", "color_averaging"),
-    *("screen_width", "screen_height"),
+    *("screen_width", "screen_height", "observations", "environment_options"),
 )
 _OF_PRIORITIES = ("replay_size", "history_length", "n_step", "prioritized", "priority_exponent")
 

@@ -36,7 +36,7 @@ from simple_dqn.run.csv_file import CsvRow, CsvWriter, keep_rows, read_csv
 from simple_dqn.run.memory_files import check_space
 from simple_dqn.run.options import Settings
 from simple_dqn.run.places import find_game, root
-from simple_dqn.run.progress import Progress
+from simple_dqn.run.progress import GameLog, Progress
 from simple_dqn.run.restoring import Restoring
 from simple_dqn.run.run_files import RunFiles
 from simple_dqn.run.saving import Saving
@@ -54,6 +54,8 @@ from simple_dqn.watch.live import LiveWindow
 logger = logging.getLogger(__name__)
 
 HELD_OUT_STATES = 100
+STEPS_APART = {"ale": 20}  # from one held-out state to the next
+OTHER_STEPS_APART = 5  # other games than Atari's may take long for a step
 
 
 class Wired(NamedTuple):
@@ -98,7 +100,8 @@ def wired_parts(
             check_actions(snapshot, environment.action_meanings)
             check_weights(settings, snapshot, environment.observation_shape)
         size = settings.batch_size
-        size += settings.num_games * (settings.history_length + settings.n_step)
+        history = parts.history_length(settings, test_environment.observation_shape)
+        size += settings.num_games * (history + settings.n_step)
         if not only_test:
             environment, size = make(training=True), settings.replay_size
         windows = []
@@ -107,6 +110,8 @@ def wired_parts(
             window = LiveWindow(f"simple_dqn: {game.name}", *seen)
             windows.append(stack.enter_context(contextlib.closing(window)))
         memory = parts.make_memory(settings, size, environment, threads)
+        if not only_test:
+            logger.info("replay memory: %s", parts.memory_text(settings, memory))
         network = parts.make_network(
             settings, environment.num_actions, environment.observation_shape, threads, seed
         )
@@ -117,6 +122,8 @@ def wired_parts(
         statistics = _make_statistics(settings, snapshot, writers, memory, network, agent)
         progress = Progress(rewards=statistics.rewards, mean_cost=network.mean_cost)
         agent.callbacks += [progress, statistics, *windows]
+        if settings.log_games:
+            agent.callbacks.append(GameLog(settings.num_games))
         yield Wired(environment, memory, network, agent, statistics)
 
 
@@ -136,11 +143,13 @@ def _make_statistics(
         network.set_weights(snapshot.arrays)
         network.weight_updates = header["weight_updates"]
         agent.total_train_steps = header["total_train_steps"]
+    logger.info("gathering %d held-out states of random play", HELD_OUT_STATES)
+    apart = STEPS_APART.get(settings.environment, OTHER_STEPS_APART)
     return Statistics(
         network=network,
         memory=memory,
         num_games=settings.num_games,
-        held_out_states=agent.held_out_states(HELD_OUT_STATES),
+        held_out_states=agent.held_out_states(HELD_OUT_STATES, apart),
         writers=writers,
         total_train_steps=agent.total_train_steps,
         replay_memory_count=header.get("replay_memory_count", 0),

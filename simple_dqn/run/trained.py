@@ -57,25 +57,31 @@ def changes_of_play(settings: Settings, snapshot: Snapshot) -> list[str]:
     ]
 
 
-def load_network(settings: Settings, snapshot: Snapshot) -> DeepQNetwork:
-    """Make the network of a snapshot.
+def load_network(
+    settings: Settings, snapshot: Snapshot, observation_shape: tuple[int, ...]
+) -> DeepQNetwork:
+    """Make the network of a snapshot of a game that shows observations of a shape.
 
     Raises:
         UserError: as for `check_weights`.
     """
-    num_actions, screen_shape = _sizes(settings, snapshot)
-    check_weights(settings, snapshot, screen_shape)
+    check_weights(settings, snapshot, observation_shape)
     threads = parts.choose_threads(settings)
-    network = parts.make_network(settings, num_actions, screen_shape, threads, 0)
+    num_actions = len(snapshot.header["action_meanings"])
+    network = parts.make_network(settings, num_actions, observation_shape, threads, 0)
     network.set_weights(snapshot.arrays)
     return network
 
 
-def look_inside(settings: Settings, snapshot: Snapshot) -> GuidedNetwork:
+def look_inside(
+    settings: Settings, snapshot: Snapshot, observation_shape: tuple[int, ...]
+) -> GuidedNetwork:
     """Make a copy of the network that tells what in a state speaks for an action."""
     device = parts.choose_threads(settings).device
-    sizes = _sizes(settings, snapshot)
-    return parts.make_guided_network(settings, *sizes, snapshot.arrays, device)
+    num_actions = len(snapshot.header["action_meanings"])
+    return parts.make_guided_network(
+        settings, num_actions, observation_shape, snapshot.arrays, device
+    )
 
 
 def _differences(
@@ -85,9 +91,3 @@ def _differences(
     trained_with = Settings(game=snapshot.header["game"], **snapshot.header["options"])
     values = {name: (getattr(trained_with, name), getattr(settings, name)) for name in names}
     return {name: (then, now) for name, (then, now) in values.items() if then != now}
-
-
-def _sizes(settings: Settings, snapshot: Snapshot) -> tuple[int, tuple[int, int]]:
-    """Number of actions, shape of a screen."""
-    num_actions = len(snapshot.header["action_meanings"])
-    return num_actions, (settings.screen_height, settings.screen_width)

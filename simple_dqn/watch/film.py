@@ -1,4 +1,4 @@
-"""Films with sound: H.264 and AAC in MP4, through PyAV, which brings its own codecs."""
+"""Films: H.264 and, with sound, AAC in MP4, through PyAV, which brings its own codecs."""
 
 import logging
 from fractions import Fraction
@@ -22,7 +22,7 @@ _AAC_RATE = 48_000  # samples per second; AAC allows only certain rates
 
 
 class Facts(NamedTuple):
-    """What the file of a film tells when it is opened: frames, seconds, seconds of sound."""
+    """What the file of a film tells when it is opened: frames, seconds, seconds of sound or 0."""
 
     frames: int
     seconds: float
@@ -41,7 +41,7 @@ class Film:
         Args:
             path: file of the finished film; until then the film grows in `<name>.part` beside it.
             frames_per_second: pictures per second.
-            sample_rate: samples of sound per second.
+            sample_rate: samples of sound per second; 0: the film is silent.
 
         Raises:
             UserError: the file cannot be written.
@@ -57,15 +57,17 @@ class Film:
             self._container = av.open(
                 str(self._part), "w", format="mp4", options={"movflags": "faststart"}
             )
-        self._audio = self._container.add_stream("aac", rate=_AAC_RATE, layout="mono")
-        self._resampler = AudioResampler(format="fltp", layout="mono", rate=_AAC_RATE)
+        self._audio: Any = None
+        if sample_rate:
+            self._audio = self._container.add_stream("aac", rate=_AAC_RATE, layout="mono")
+            self._resampler = AudioResampler(format="fltp", layout="mono", rate=_AAC_RATE)
 
     def add(self, picture: npt.NDArray[np.uint8], sound: npt.NDArray[np.uint8]) -> None:
         """Append a frame.
 
         Args:
             picture: uint8 (height, width, 3), RGB; height and width are even.
-            sound: uint8 (samples,), 128 is silence.
+            sound: uint8 (samples,), 128 is silence; a silent film takes none.
         """
         if self._video is None:
             height, width, _ = picture.shape
@@ -75,15 +77,19 @@ class Film:
             self._video.options = {"crf": "18", "preset": "veryfast"}
         frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
         frame.pts, frame.time_base = self.frames, Fraction(1, self._rate)
+        with errors_told(self.path):
+            self._container.mux(self._video.encode(frame))
+            if self._audio is not None:
+                self._add_sound(sound)
+        self.frames += 1
+
+    def _add_sound(self, sound: npt.NDArray[np.uint8]) -> None:
         samples = (sound.astype(np.int16) - 128) << 8
         piece = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
         piece.sample_rate, piece.pts = self._sample_rate, self._samples
         piece.time_base = Fraction(1, self._sample_rate)
-        with errors_told(self.path):
-            self._container.mux(self._video.encode(frame))
-            for resampled in self._resampler.resample(piece):
-                self._container.mux(self._audio.encode(resampled))
-        self.frames += 1
+        for resampled in self._resampler.resample(piece):
+            self._container.mux(self._audio.encode(resampled))
         self._samples += len(sound)
 
     def __enter__(self) -> Self:
@@ -100,10 +106,11 @@ class Film:
         try:
             with errors_told(self.path):
                 if whole:
-                    for resampled in self._resampler.resample(None):
-                        self._container.mux(self._audio.encode(resampled))
                     self._container.mux(self._video.encode(None))
-                    self._container.mux(self._audio.encode(None))
+                    if self._audio is not None:
+                        for resampled in self._resampler.resample(None):
+                            self._container.mux(self._audio.encode(resampled))
+                        self._container.mux(self._audio.encode(None))
                 self._container.close()
             if whole:
                 self._check()
@@ -119,7 +126,9 @@ class Film:
             UserError: frames or seconds are missing in the file.
         """
         facts = read_facts(self._part)
-        wrong = max(abs(facts.seconds - self._seconds), abs(facts.sound_seconds - self._seconds))
+        wrong = abs(facts.seconds - self._seconds)
+        if self._audio is not None:
+            wrong = max(wrong, abs(facts.sound_seconds - self._seconds))
         if facts.frames != self.frames or wrong > 0.1:
             raise UserError(
                 f"{self.path} would not be whole ({facts}, but {self.frames} frames of "
@@ -139,13 +148,12 @@ def read_facts(path: Path) -> Facts:
     """
     try:
         with av.open(str(path)) as container:
-            video, audio = container.streams.video[0], container.streams.audio[0]
+            video, sounds = container.streams.video[0], container.streams.audio
             assert video.time_base is not None
-            assert audio.time_base is not None
             return Facts(
                 video.frames,
                 float((video.duration or 0) * video.time_base),
-                float((audio.duration or 0) * audio.time_base),
+                sum(float((sound.duration or 0) * (sound.time_base or 0)) for sound in sounds),
             )
     except (OSError, IndexError, av.error.FFmpegError) as error:
         raise UserError(f"{path} was written, but cannot be opened: {error}") from error

@@ -39,9 +39,7 @@ class LiveWindow:
             )
         height, width = shape
         self._scale = scale = max(1, round(_SIDE / max(shape)))
-        self._window: Window | None = Window(
-            title, scale * width, scale * height, instead=_INSTEAD, sound=False
-        )
+        self._window: Window | None = Window(title, scale * width, scale * height, instead=_INSTEAD)
         self._title = ""
         self._total, self._steps, self._score = 0, 0, 0.0
         self._unit = ""

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from simple_dqn.watch.watched_game import FRAMES_PER_SECOND, WatchedGame, widen
+from simple_dqn.environment import Observations
+from simple_dqn.watch.watched_game import WatchedGame
 
 if TYPE_CHECKING:
     from simple_dqn.deep_q_network import DeepQNetwork
@@ -41,7 +42,8 @@ class Mind:
             guided: the same network, prepared for guided backpropagation.
         """
         self._game, self._network, self._guided = game, network, guided
-        self._panel = MindPanel(game.action_meanings, FRAMES_PER_SECOND / game.frame_skip)
+        steps_per_second = game.console.frames_per_second / game.frame_skip
+        self._panel = MindPanel(game.action_meanings, steps_per_second)
         self._decision = -1
         self._saliency = np.zeros(game.state.shape, np.float32)
 
@@ -49,10 +51,10 @@ class Mind:
         """Lay the pixels that speak for the action over the game, and put the panel at its right.
 
         Args:
-            picture: uint8 (210, 160, 3), the picture of the console.
+            picture: uint8 (height, width, 3), the picture of the game.
 
         Returns:
-            uint8 (420, 1000, 3).
+            uint8 (420, width + 360, 3) for an enlarged width, 1000 in all for an Atari game.
         """
         game = self._game
         if game.decisions != self._decision:
@@ -63,7 +65,9 @@ class Mind:
             self._saliency = np.abs(self._guided.project_action(game.seen, action))
             self._saliency /= max(float(self._saliency.max()), 1e-12)
             self._panel.update(values, action, game.seen, self._saliency)
-        shown = widen(lay_over(picture, self._saliency[-1]))
+        if _is_screen(game.seen):
+            picture = lay_over(picture, self._saliency[-1])
+        shown = game.console.enlarge(picture)
         return np.concatenate([shown, self._panel.picture], axis=1)
 
 
@@ -75,13 +79,16 @@ class MindPanel:
         self._names = list(action_meanings)
         self._values: deque[float] = deque(maxlen=int(_SECONDS * steps_per_second))
         self._lowest, self._highest = np.inf, -np.inf
+        self._largest: npt.NDArray[np.float64] = np.array(
+            1e-12
+        )  # of each number of an observation that is no screen
         self.picture: Picture = np.full((HEIGHT, WIDTH, 3), _BACK, np.uint8)
 
     def update(
         self,
         values: npt.NDArray[np.float32],
         action: int,
-        state: Picture,
+        state: Observations,
         saliency: Saliency,
     ) -> None:
         """Draw a new decision.
@@ -89,9 +96,9 @@ class MindPanel:
         Args:
             values: float32 (num_actions,), Q-values.
             action: number of the chosen action.
-            state: uint8 (history, height, width).
-            saliency: float32 (history, height, width), 0 to 1: how much each pixel speaks for the
-                chosen action.
+            state: (history, *observation_shape).
+            saliency: float32 (history, *observation_shape), 0 to 1: how much each pixel or number
+                speaks for the chosen action.
         """
         self._values.append(float(values.max()))
         # The scale only widens, so that bars of different moments can be compared.
@@ -100,7 +107,10 @@ class MindPanel:
         self.picture = np.full((HEIGHT, WIDTH, 3), _BACK, np.uint8)
         self._draw_values(values, action, top=8, bottom=212)
         self._draw_past(top=228, bottom=300)
-        self._draw_state(state, saliency, top=324)
+        if _is_screen(state):
+            self._draw_screens(state, saliency, top=324)
+        else:
+            self._draw_numbers(state[-1].ravel(), saliency[-1].ravel(), top=328, bottom=HEIGHT - 8)
 
     def _draw_values(
         self, values: npt.NDArray[np.float32], action: int, top: int, bottom: int
@@ -134,7 +144,7 @@ class MindPanel:
             text = f"value: {low:.2f} to {high:.2f} in the last {_SECONDS} s"
             self._write(text, left, bottom + 14, 0.36)
 
-    def _draw_state(self, state: Picture, saliency: Saliency, top: int) -> None:
+    def _draw_screens(self, state: Picture, saliency: Saliency, top: int) -> None:
         """Draw the screens of the state, the oldest at the left, each with its saliency."""
         number = len(state)
         side = min(84, (WIDTH - 16) // number - 4)
@@ -144,9 +154,36 @@ class MindPanel:
             x = 8 + index * (side + 4)
             self.picture[top : top + side, x : x + side] = lay_over(screen, saliency[index])
 
+    def _draw_numbers(
+        self, numbers: npt.NDArray[np.generic], saliency: Saliency, top: int, bottom: int
+    ) -> None:
+        """Draw the numbers that the network sees as bars around 0, the salient ones in light blue.
+
+        The largest amount of each number so far is the full height.
+        """
+        values = numbers.astype(np.float64)
+        self._largest = np.maximum(self._largest, np.abs(values))
+        left, right, middle = 8, WIDTH - 8, (top + bottom) // 2
+        edges = np.linspace(left, right, len(values) + 1).astype(int)
+        heights = (values / self._largest * (bottom - top) / 2).round().astype(int)
+        cv2.line(self.picture, (left, middle), (right, middle), _GRID, 1)
+        for start, end, height, share in zip(
+            edges[:-1], edges[1:], heights, saliency.clip(0, 1), strict=True
+        ):
+            colour = tuple((np.array(_BAR) * (1 - share) + _HEAT * share).tolist())
+            last = max(int(start), int(end) - 3)
+            cv2.rectangle(
+                self.picture, (int(start), middle - int(height)), (last, middle), colour, -1
+            )
+
     def _write(self, text: str, x: int, y: int, size: float) -> None:
         font, where = cv2.FONT_HERSHEY_SIMPLEX, (x, y)
         cv2.putText(self.picture, text, where, font, size, _TEXT, 1, cv2.LINE_AA)
+
+
+def _is_screen(state: Observations) -> bool:
+    """Whether a state (history, *observation_shape) consists of screens."""
+    return state.ndim == 3 and state.dtype == np.uint8
 
 
 def lay_over(picture: Picture, saliency: Saliency) -> Picture:

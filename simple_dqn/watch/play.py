@@ -8,8 +8,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from simple_dqn.watch.watched_game import FRAMES_PER_SECOND, Frame, Step, WatchedGame, widen
+from simple_dqn.watch.watched_game import Frame, Step, WatchedGame
 
+_POLLS_PER_SECOND = 60
 SPEEDS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 _DIRECTIONS = ("UP", "DOWN", "RIGHT", "LEFT", "FIRE")  # in the order of ALE's names: UPRIGHTFIRE
 _LATEST = 0.1  # seconds; after a longer delay the game does not hurry to catch up
@@ -78,7 +79,8 @@ class Play:
 
     def run(self) -> None:
         """Play until the person leaves."""
-        picture = self._game.console.ale.getScreenRGB()
+        picture = self._game.console.picture()
+        enlarge = self._game.console.enlarge
         due = time.perf_counter()
         while not self._done:
             pressed, held = self._display.poll()
@@ -86,9 +88,9 @@ class Play:
                 self.press(key)
             for frame in self._play(held):
                 picture = frame.picture
-            draw = self._beside if self._shows_mind and self._beside is not None else widen
+            draw = self._beside if self._shows_mind and self._beside is not None else enlarge
             self._display.show(draw(picture), self._lines())
-            due = max(due + 1 / FRAMES_PER_SECOND, time.perf_counter() - _LATEST)
+            due = max(due + 1 / _POLLS_PER_SECOND, time.perf_counter() - _LATEST)
             time.sleep(max(0.0, due - time.perf_counter()))
 
     def press(self, key: str) -> None:
@@ -122,21 +124,34 @@ class Play:
 
     def _play(self, held: Collection[str]) -> list[Frame]:
         """Play the frames that are due after another sixtieth of a second."""
+        action = self._action(held)
+        if action is None:
+            return []
         if self._one_step:
             self._one_step = False
-            frames = [self._frame(held)]
+            frames = [self._frame(action)]
             while frames[-1].step is None:
-                frames.append(self._frame(held))
+                frames.append(self._frame(action))
             return frames
         if self._paused:
             return []
-        self._frames_due += SPEEDS[self._speed]
+        speed = SPEEDS[self._speed] * self._game.console.frames_per_second / _POLLS_PER_SECOND
+        self._frames_due += speed
         number, self._frames_due = int(self._frames_due), self._frames_due % 1
-        return [self._frame(held) for _ in range(number)]
+        return [self._frame(action) for _ in range(number)]
 
-    def _frame(self, held: Collection[str]) -> Frame:
-        frame = self._game.frame(action_of(held, self._game.action_meanings))
-        if SPEEDS[self._speed] == 1 and not self._paused:
+    def _action(self, held: Collection[str]) -> int | None:
+        """The person's action; None: the game waits, since no action does nothing."""
+        if not self._game.person_plays:
+            return 0  # the network's own action counts
+        keys = self._game.console.keys
+        if keys:
+            return keys.get(frozenset(held), keys.get(frozenset()))
+        return action_of(held, self._game.action_meanings)
+
+    def _frame(self, action: int) -> Frame:
+        frame = self._game.frame(action)
+        if frame.sound.size and SPEEDS[self._speed] == 1 and not self._paused:
             self._display.sound(frame.sound, self._volume / 100)
         if frame.step is not None and self._on_step is not None:
             self._on_step(frame.step)
@@ -147,20 +162,21 @@ class Play:
     def _lines(self) -> list[str]:
         """Return two lines: who plays and how the game stands; which keys there are."""
         game = self._game
-        lives = game.console.ale.lives()
+        lives = game.console.lives
+        sounds = game.console.samples_per_frame > 0
         status = [
             "You play" if game.person_plays else "The network plays",
             f"score {game.score:g}",
             f"lives {lives}" if lives else "",
             f"speed {SPEEDS[self._speed]:g}",
-            f"volume {self._volume}%",
+            f"volume {self._volume}%" if sounds else "",
             "paused" if self._paused else "",
         ]
         keys = [
             "arrows or WASD, space: steer" if game.person_plays else "a/s: speed",
             "-/+: speed" if game.person_plays else "",
             "m: change over" if self._beside is not None else "",
-            "[/]: volume",
+            "[/]: volume" if sounds else "",
             "p: pause",
             "n: step",
             "r: new game",
@@ -170,7 +186,7 @@ class Play:
         return ["   ".join(filter(None, status)), "  ".join(filter(None, keys))]
 
 
-def action_of(held: Collection[str], action_meanings: list[str]) -> int:
+def action_of(held: Collection[str], action_meanings: list[str]) -> int | None:
     """Choose the action that fits the held directions best.
 
     In a game without up and down, up counts as right and down as left: in Pong, RIGHT moves the
@@ -181,7 +197,7 @@ def action_of(held: Collection[str], action_meanings: list[str]) -> int:
         action_meanings: ALE's names of the game's actions, by number.
 
     Returns:
-        The action's number.
+        The action's number; None if nothing fits and there is no NOOP.
     """
     directions = set(held)
     if not any(name.startswith(("UP", "DOWN")) for name in action_meanings):
@@ -192,4 +208,5 @@ def action_of(held: Collection[str], action_meanings: list[str]) -> int:
     fire = wanted[len(moves) :]
     candidates = ["".join(wanted), *("".join([move, *fire]) for move in moves)]
     candidates += ["".join(moves), *wanted, "NOOP"]
-    return next(action_meanings.index(name) for name in candidates if name in action_meanings)
+    fitting = (action_meanings.index(name) for name in candidates if name in action_meanings)
+    return next(fitting, None)

@@ -5,41 +5,73 @@ byte for byte, what they are in training.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from simple_dqn.agent import Network, choose_actions
-from simple_dqn.environments.console import Console
-from simple_dqn.environments.screens import to_screen
+from simple_dqn.environment import Observations
 from simple_dqn.state_buffer import StateBuffer
 
-FRAMES_PER_SECOND = 60
-SAMPLES_PER_FRAME = 512  # samples of sound, 8 bits each, mono
-SAMPLE_RATE = FRAMES_PER_SECOND * SAMPLES_PER_FRAME
 
+class VisibleGame(Protocol):
+    """One game, frame by frame: `console.Console` or `gym_console.GymConsole`.
 
-def widen(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Enlarge a picture of the console, whose pixels are twice as wide as high.
-
-    Args:
-        picture: uint8 (height, width, 3).
-
-    Returns:
-        uint8 (2 * height, 4 * width, 3).
+    Attributes:
+        action_meanings: names of the actions, by number.
+        keys: actions by the directions that a person holds down; empty where the names tell them.
+        observation_shape: shape of what the network sees.
+        observation_dtype: dtype of what the network sees.
+        frames_per_second: frames in a second of the game's own time.
+        samples_per_frame: samples of sound in a frame, 8 bits each, mono; 0: there is no sound.
+        frames: frames played in the current game.
     """
-    height, width = picture.shape[:2]
-    # INTER_NEAREST repeats the pixels exactly.
-    return cv2.resize(picture, (4 * width, 2 * height), interpolation=cv2.INTER_NEAREST)  # type: ignore[return-value]
+
+    action_meanings: list[str]
+    keys: dict[frozenset[str], int]
+    observation_shape: tuple[int, ...]
+    observation_dtype: np.dtype[Any]
+    frames_per_second: int
+    samples_per_frame: int
+    frames: int
+
+    @property
+    def lives(self) -> int:
+        """Lives that are left; 0 in games without lives."""
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the game ended and no reward can follow."""
+
+    @property
+    def game_over(self) -> bool:
+        """Whether the game ended, or was cut by a time limit of its own."""
+
+    def start_game(self, noops: int) -> None:
+        """Start a game with a number of no-op frames."""
+
+    def act(self, action: int) -> float:
+        """Play a frame; return its reward."""
+
+    def observation(self, frames: int) -> Observations:
+        """Return what a step of so many frames showed, (*observation_shape)."""
+
+    def picture(self) -> npt.NDArray[np.uint8]:
+        """Return what a person sees, uint8 (height, width, 3), RGB."""
+
+    def sound(self) -> npt.NDArray[np.uint8]:
+        """Return the sound of the last frame, uint8 (samples_per_frame,); 128 is silence."""
+
+    def enlarge(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Enlarge a picture for people, with pixels as wide as high; both sides are even."""
 
 
 class Step(NamedTuple):
     """What the replay memory keeps of a step, and who played it."""
 
     first: bool  # the first step of its game
-    screen: npt.NDArray[np.uint8]  # (height, width), the latest one before the action
+    screen: Observations  # (*observation_shape), the latest one before the action
     action: int  # the action of most of the step's frames
     reward: float
     terminal: bool  # a life was lost or the game ended
@@ -47,11 +79,11 @@ class Step(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """A sixtieth of a second.
+    """A frame of the game: a sixtieth of a second in Atari, a step in other environments.
 
     Attributes:
-        picture: uint8 (210, 160, 3), RGB.
-        sound: uint8 (512,), 128 is silence.
+        picture: uint8 (height, width, 3), RGB.
+        sound: uint8 (samples,), 128 is silence.
         step: the step that ended with this frame; None: a step is under way.
         game_over: whether the game ended; `start` begins the next one.
     """
@@ -63,14 +95,14 @@ class Frame(NamedTuple):
 
 
 class WatchedGame:
-    """Plays a game on a console frame by frame.
+    """Plays a game frame by frame.
 
     Attributes:
-        console: the emulator.
+        console: the game itself.
         action_meanings: names of the actions, by number.
         frame_skip: frames in a step.
-        state: uint8 (history, height, width), what the network sees now.
-        seen: uint8 (history, height, width), what it saw when the current step began.
+        state: (history, *observation_shape), what the network sees now.
+        seen: (history, *observation_shape), what it saw when the current step began.
         action: number of the current step's action.
         score: sum of the current game's rewards so far.
         person_plays: whether a person plays the next step.
@@ -79,11 +111,10 @@ class WatchedGame:
 
     def __init__(
         self,
-        console: Console,
+        console: VisibleGame,
         network: Network | None,
         *,
         history_length: int,
-        screen_shape: tuple[int, int],
         frame_skip: int,
         exploration_rate: float,
         random_starts: int,
@@ -93,10 +124,9 @@ class WatchedGame:
         """Start the first game.
 
         Args:
-            console: an emulator that makes sound.
+            console: the game, which makes sound if it can.
             network: chooses the actions while no person plays; None: a person always plays.
-            history_length: screens in a state.
-            screen_shape: (height, width) of a screen.
+            history_length: observations in a state.
             frame_skip: frames in a step.
             exploration_rate: probability that a step of the network is random.
             random_starts: largest number of no-op frames at a game's start.
@@ -104,11 +134,10 @@ class WatchedGame:
             random_seed: seed of the no-op frames and of the exploration.
         """
         self.console = console
-        self.action_meanings = [action.name for action in console.actions]
+        self.action_meanings = list(console.action_meanings)
         self.person_plays = network is None
         self.decisions = 0
         self._network = network
-        self._screen_shape = screen_shape
         self.frame_skip = frame_skip
         self._exploration_rate = exploration_rate
         self._random_starts = random_starts
@@ -117,8 +146,8 @@ class WatchedGame:
         self._buffer = StateBuffer(
             num_games=1,
             history_length=history_length,
-            observation_shape=screen_shape,
-            observation_dtype=np.uint8,
+            observation_shape=console.observation_shape,
+            observation_dtype=console.observation_dtype,
         )
         self.state = self.seen = self._buffer.states[0]
         self.start()
@@ -126,8 +155,8 @@ class WatchedGame:
     def start(self) -> None:
         """Start a new game."""
         noops = int(self._rng.integers(self._random_starts + 1))
-        luminance = self.console.start_game(noops)
-        self._buffer.add(to_screen(luminance, self._screen_shape)[None])
+        self.console.start_game(noops)
+        self._buffer.add(self.console.observation(1)[None])
         self.action, self.score, self._first = 0, 0.0, True
         self._begin_step()
 
@@ -137,7 +166,7 @@ class WatchedGame:
         Args:
             action: number of the person's action; it has no effect while the network plays.
         """
-        ale = self.console.ale
+        console = self.console
         if self._frames == 0:
             self._by_person = self.person_plays
             self.decisions += 1
@@ -146,14 +175,14 @@ class WatchedGame:
                 self._choose()
         if self._by_person:
             self.action = action
-        reward = self.console.act(self.action)
+        reward = console.act(self.action)
         self._frames += 1
         self._pressed[self.action] += 1
         self._reward += reward
         self.score += reward
-        game_over = ale.game_over() or self.console.frames == self._max_frames
+        game_over = console.game_over or console.frames == self._max_frames
         step = self._end_step() if game_over or self._frames == self.frame_skip else None
-        return Frame(ale.getScreenRGB(), ale.getAudio(), step, bool(game_over))
+        return Frame(console.picture(), console.sound(), step, game_over)
 
     def frames(self) -> Iterator[Frame]:
         """Yield the frames of the network's play until the game ends."""
@@ -170,31 +199,29 @@ class WatchedGame:
                 self._network,
                 self._buffer.states,
                 self._exploration_rate,
-                len(self.console.actions),
+                len(self.action_meanings),
                 self._rng,
             )[0]
         )
 
     def _begin_step(self) -> None:
         self._frames, self._reward = 0, 0.0
-        self._pressed = np.zeros(len(self.console.actions), np.int64)
-        self._lives = self.console.ale.lives()
+        self._pressed = np.zeros(len(self.action_meanings), np.int64)
+        self._lives = self.console.lives
 
     def _end_step(self) -> Step:
-        """Return the step that ends now, and add its screen to the state."""
-        ale = self.console.ale
-        terminal = ale.game_over() or ale.lives() < self._lives
+        """Return the step that ends now, and add what it showed to the state."""
         step = Step(
             self._first,
             self.seen[-1],
             int(self._pressed.argmax()),
             self._reward,
-            bool(terminal),
+            bool(self.console.terminal or self.console.lives < self._lives),
             self._by_person,
         )
         self._first = False
-        luminance = self.console.luminance(self.frame_skip)
         # As in tests, a lost life does not blank the history.
-        self._buffer.add(to_screen(luminance, self._screen_shape)[None], np.array([False]))
+        observation = self.console.observation(self.frame_skip)
+        self._buffer.add(observation[None], np.array([False]))
         self._begin_step()
         return step

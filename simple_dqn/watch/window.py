@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from simple_dqn.errors import UserError
-from simple_dqn.watch.watched_game import SAMPLE_RATE
 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 os.environ.setdefault("SDL_VIDEO_X11_WMCLASS", "simple_dqn")
@@ -62,7 +61,7 @@ class Window:
         height: int,
         *,
         instead: str = _INSTEAD,
-        sound: bool = True,
+        sample_rate: int = 0,
         on_lost: Callable[[], None] | None = None,
     ) -> None:
         """Open the window.
@@ -72,7 +71,7 @@ class Window:
             width: of the pictures at first.
             height: of the pictures at first.
             instead: what a person without a display can do; the end of the error's text.
-            sound: whether the game is to be heard.
+            sample_rate: samples of sound per second; 0: there is no sound.
             on_lost: called if the X server goes away; Xlib ends the process then.
 
         Raises:
@@ -100,7 +99,7 @@ class Window:
             (int(width * scale), int(height * scale) + _BAR), pygame.RESIZABLE
         )
         self._font = pygame.font.Font(None, 22)
-        self._channel = self._open_sound() if sound else None
+        self._channel = self._open_sound(sample_rate) if sample_rate else None
         self._samples: list[npt.NDArray[np.uint8]] = []
 
     def poll(self) -> tuple[list[str], Collection[str]]:
@@ -161,10 +160,10 @@ class Window:
             self._surface = pygame.display.set_mode(size, pygame.RESIZABLE)
             self._shape = shape
 
-    def _open_sound(self) -> pygame.mixer.Channel | None:
+    def _open_sound(self, sample_rate: int) -> pygame.mixer.Channel | None:
         try:
             with _libraries_silent():
-                pygame.mixer.init(SAMPLE_RATE, -16, 1, 512, allowedchanges=0)
+                pygame.mixer.init(sample_rate, -16, 1, 512, allowedchanges=0)
         except pygame.error as error:
             logger.warning("no sound: %s", error)
             return None

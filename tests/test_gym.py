@@ -1,0 +1,352 @@
+"""Gymnasium's environments: what a network sees of them, from the command line to the film."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import av
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+import pytest
+from catch import VectorCatch
+from gymnasium import spaces
+from helpers import make_memory
+from test_main import read_rows, refused
+
+from simple_dqn.environment import Environment
+from simple_dqn.environments.gym import GymEnvironment, action_names
+from simple_dqn.environments.gym_console import GymConsole
+from simple_dqn.environments.gym_observations import reading_of
+from simple_dqn.environments.screens import to_screen
+from simple_dqn.errors import UserError
+from simple_dqn.main import main
+from simple_dqn.memory.returns import NStepReturn
+
+OPTIONS = (
+    "--environment gym --network 8,8 --optimizer adam --replay_size 300 --random_steps 50 "
+    "--train_steps 100 --test_steps 60 --test_games 0 --epochs 2 --random_seed 0 --backend cpu"
+)
+SMALL = OPTIONS.split()
+
+pytestmark = pytest.mark.usefixtures("root")
+
+
+class Dictionary(gymnasium.Env[Any, int]):
+    """Observations are dictionaries."""
+
+    action_space = spaces.Discrete(2)
+    observation_space = spaces.Dict({"place": spaces.Discrete(3)})
+
+
+class OwnCatch(VectorCatch):
+    """A person's own environment, which `--environment test_gym:OwnCatch` loads."""
+
+    def __init__(self, *, game: str, num_games: int, scale: float = 1.0) -> None:
+        super().__init__(num_games=num_games)
+        self.scale = scale
+        assert game == "catching"
+
+
+gymnasium.register("Dictionary-v0", entry_point=Dictionary)
+
+
+def make(environment_id: str, num_games: int = 1, **changes: Any) -> GymEnvironment:
+    return GymEnvironment(
+        environment_id=environment_id, num_games=num_games, screen_shape=(84, 84), **changes
+    )
+
+
+def steer(observation: npt.NDArray[np.float32]) -> int:
+    """Hold CartPole's pole upright."""
+    place, speed, angle, turning = observation
+    return int(angle + 0.4 * turning + 0.05 * place + 0.1 * speed > 0)
+
+
+def test_the_500_steps_of_cartpole_are_a_cut_and_a_fall_is_a_terminal() -> None:
+    environment = make("CartPole-v1")
+    memory = make_memory(
+        lane_size=1000, observation_shape=(4,), observation_dtype=np.float32, history_length=1
+    )
+    seen = environment.restart(1)
+    for step in range(1, 511):
+        actions = np.array([steer(seen[0]) if step <= 500 else 0])
+        environment.act(actions)
+        time_step = environment.observe()
+        memory.add(seen, actions, time_step.rewards, time_step.terminals, time_step.game_overs)
+        seen = time_step.observations
+        assert time_step.game_overs == (step == 500 or time_step.terminals)
+        if step <= 500:
+            assert not time_step.terminals
+        elif time_step.terminals:
+            break
+    assert time_step.terminals
+    # No transition that is drawn is the cut; where the fall is drawn, its target ends there.
+    for _ in range(5):
+        minibatch = memory.get_minibatch(np.random.default_rng(0), 0)
+        assert 499 not in minibatch.indexes
+        assert (minibatch.discounts > 0).all() or step - 1 in minibatch.indexes
+
+
+@pytest.mark.parametrize(
+    ("space", "seen", "expected"),
+    [
+        (spaces.Box(-9, 9, (2,), np.float64), [[1.5, -3]], np.array([[1.5, -3]], np.float32)),
+        (spaces.Box(-9, 9, (), np.float32), [1.5, 2], np.array([[1.5], [2]], np.float32)),
+        (spaces.Box(0, 255, (3,), np.uint8), [[1, 2, 255]], np.array([[1, 2, 255]], np.uint8)),
+        (spaces.Box(0, 1, (1, 2, 3), np.bool_), [[[[0, 1, 0], [1, 1, 1]]]], None),
+        (spaces.Discrete(4, start=2), [2, 5], np.array([[255, 0, 0, 0], [0, 0, 0, 255]], np.uint8)),
+        (spaces.MultiDiscrete([2, 3]), [[1, 0]], np.array([[0, 255, 255, 0, 0]], np.uint8)),
+        (spaces.MultiBinary(3), [[1, 0, 1]], np.array([[255, 0, 255]], np.uint8)),
+    ],
+)
+def test_what_is_observed_becomes_numbers(
+    space: spaces.Space[Any], seen: list[Any], expected: npt.NDArray[Any] | None
+) -> None:
+    reading = reading_of(space, (84, 84))
+    given = np.array(seen, space.dtype)
+    read = reading.read(given)
+    if expected is None:
+        expected = (given * np.uint8(255)).astype(np.uint8)
+    np.testing.assert_array_equal(read, expected)
+    assert read.dtype == expected.dtype == reading.dtype
+    assert read.shape == (len(seen), *reading.shape)
+    assert not np.shares_memory(read, given)
+
+
+@pytest.mark.parametrize("shape", [(20, 30), (20, 30, 1), (20, 30, 3)])
+def test_bytes_of_a_pictures_shape_are_screens(shape: tuple[int, ...]) -> None:
+    reading = reading_of(spaces.Box(0, 255, shape, np.uint8), (10, 15))
+    screens = reading.read(np.full((2, *shape), 90, np.uint8))
+    assert screens.shape == (2, *reading.shape) == (2, 10, 15)
+    assert (screens == 90).all()
+
+
+@pytest.mark.parametrize("shape", [(10, 10), (10, 10, 1), (10, 10, 3), (10, 10, 4)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_pictures_of_floats_are_not_black(shape: tuple[int, ...], dtype: type) -> None:
+    assert (to_screen(np.full(shape, 0.5, dtype), (36, 40)) == 128).all()
+    assert (to_screen(np.full(shape, 200, dtype), (36, 40)) == 200).all()
+    assert (to_screen(np.full(shape, True), (36, 40)) == 255).all()
+
+
+@pytest.mark.filterwarnings("ignore:.*out of date")
+@pytest.mark.parametrize("environment_id", ["ALE/Breakout-v5", "Breakout-v0"])
+def test_ataris_games_have_ids_too(environment_id: str) -> None:
+    environment = make(environment_id)
+    assert environment.restart(0).shape == (1, 84, 84)
+    assert environment.action_meanings == ("NOOP", "FIRE", "RIGHT", "LEFT")
+    environment.close()
+
+
+def test_an_id_may_name_the_module_to_import(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "someones_package.py").write_text(
+        "import gymnasium\n"
+        "from gymnasium.envs.classic_control import CartPoleEnv\n"
+        "gymnasium.register('Someones-v0', entry_point=CartPoleEnv, max_episode_steps=9)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert make("someones_package:Someones-v0").restart(0).shape == (1, 4)
+
+
+def test_options_reach_the_environment() -> None:
+    """Without slipping, the way to the right is the way to the right."""
+    environment = make("FrozenLake-v1", options={"is_slippery": False, "desc": ["SFFG"]})
+    assert environment.action_meanings == ("LEFT", "DOWN", "RIGHT", "UP")
+    environment.restart(0)
+    for cell in (1, 2):
+        environment.act(np.array([2]))
+        assert environment.observe().observations.argmax() == cell
+    environment.act(np.array([2]))
+    time_step = environment.observe()
+    assert (time_step.rewards, time_step.terminals) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what_is_wrong"),
+    [
+        (["Dictionary-v0"], "observations of Dict cannot be learned from"),
+        (["NoSuch-v0"], "Gymnasium cannot make 'NoSuch-v0'"),
+        (["no_such_package:Game-v0"], "no_such_package"),
+        (["CartPole-v1", "--environment_options", '{"wheels": 4}'], "wheels"),
+        (["CartPole-v1", "--network", "nature"], "give --network mlp, or --network 64,64"),
+        (["CartPole-v1", "--environment", "torcs"], "unknown environment 'torcs'"),
+        (["CartPole-v1", "--environment", "no_module:Game"], "cannot import environment"),
+        (["CartPole-v1", "--environment", "test_gym:Nobody"], "cannot import environment"),
+        (["CartPole-v1", "--environment", "pathlib:Path"], "no subclass"),
+        (["catching", "--environment", "catch:Catch"], "cannot make environment"),
+    ],
+)
+def test_what_cannot_be_played_is_told(
+    root: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], what_is_wrong: str
+) -> None:
+    assert what_is_wrong in refused(capsys, 1, "train", arguments[0], *SMALL, *arguments[1:])
+    assert not list(root.rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--environment_options", "[1]"),
+        ("--environment_options", "{"),
+        ("--network", "64,"),
+        ("--network", "0"),
+        ("--observations", "sounds"),
+    ],
+)
+def test_values_that_mean_nothing(
+    capsys: pytest.CaptureFixture[str], option: str, value: str
+) -> None:
+    assert option in refused(capsys, 2, "train", "CartPole-v1", *SMALL, option, value)
+
+
+@pytest.mark.parametrize("kind", [["CartPole-v1"], ["Taxi-v4"], ["catching"]])
+def test_vectors_are_learned_tested_resumed_and_drawn(
+    root: Path, kind: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = [*SMALL, *kind]
+    if kind == ["catching"]:
+        options += ["--environment", "test_gym:OwnCatch", "--environment_options", '{"scale": 2}']
+    assert main(["train", *options, "--log_games", "true"]) == 0
+    errors = capsys.readouterr().err
+    assert re.search(r"replay memory: 300 steps of \d+ bytes", errors)
+    assert "held-out states" in errors
+    if kind != ["Taxi-v4"]:
+        assert re.search(r"Episode 1: score=-?\d+, eps=1.00", errors)
+    rows = read_rows(root / "results" / f"{kind[0]}.csv")
+    assert [row["phase"] for row in rows] == ["random", "train", "test", "train", "test"]
+    assert main(["test", str(root / "snapshots" / f"{kind[0]}_2.safetensors")]) == 0
+    first = root / "snapshots" / f"{kind[0]}_1.safetensors"
+    (root / "results" / f"{kind[0]}.csv").rename(root / "whole.csv")
+    (root / "snapshots" / f"{kind[0]}_2.safetensors").unlink()
+    assert main(["train", *options, "--overwrite", "true", "--epochs", "1"]) == 0
+    assert main(["resume", str(first), "--epochs", "2"]) == 0
+    assert read_rows(root / "results" / f"{kind[0]}.csv") == read_rows(root / "whole.csv")
+    assert main(["plot", str(root / "whole.csv")]) == 0
+
+
+@pytest.mark.parametrize("observations", ["auto", "pictures"])
+def test_a_game_is_filmed_and_played(
+    root: Path,
+    observations: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    options = [*SMALL, "--epochs", "1", "--observations", observations]
+    if observations == "pictures":
+        options += ["--network", "nips", "--train_steps", "20", "--test_steps", "20"]
+    assert main(["train", "CartPole-v1", *options]) == 0
+    snapshot = str(root / "snapshots" / "CartPole-v1_1.safetensors")
+    assert main(["record", snapshot, "--show_mind", "true"]) == 0
+    with av.open(str(root / "videos" / "CartPole-v1_1.mp4")) as container:
+        assert not container.streams.audio
+        video = container.streams.video[0]
+        assert (video.width, video.height) == (630 + 360, 420)
+        assert video.average_rate == 50
+        assert video.frames >= 8
+    sound = refused(
+        capsys, 1, "record", snapshot, "--record_sound_filename", "x.wav", "--overwrite", "true"
+    )
+    assert "makes no sound" in sound
+    if observations == "auto":
+        assert "no filters" in refused(capsys, 1, "nvis", snapshot)
+    else:
+        assert main(["nvis", snapshot, "--visualization_filters", "1"]) == 0
+
+    pressed = [["m"], ["v"], [], [], [], ["q"]]
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    monkeypatch.setattr(
+        "simple_dqn.watch.window.Window.poll", lambda _: (pressed.pop(0), {"RIGHT"})
+    )
+    assert main(["play", snapshot, "--record_experience", str(root / "mine.npz")]) == 0
+    again = ["train", "CartPole-v1", "taught", *options, "--load_experience"]
+    assert main([*again, str(root / "mine.npz")]) == 0
+    assert "steps of a person's play" in capsys.readouterr().err
+
+
+def test_an_own_environment_cannot_be_shown(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = ["catching", *SMALL, "--environment", "test_gym:OwnCatch"]
+    assert main(["train", *own, "--epochs", "1"]) == 0
+    snapshot = str(root / "snapshots" / "catching_1.safetensors")
+    assert "not shown" in refused(capsys, 1, "record", snapshot)
+
+
+def test_a_console_plays_what_the_environment_plays() -> None:
+    """The same seed, the same actions: the same observations, rewards and ends."""
+    environment: Environment = make("CartPole-v1")
+    console = GymConsole(
+        environment_id="CartPole-v1", screen_shape=(84, 84), rendered=False, options={}, seed=5
+    )
+    seed = int(np.random.SeedSequence(3).generate_state(1)[0])
+    console._seed = seed
+    console.start_game(0)
+    np.testing.assert_array_equal(environment.restart(3)[0], console.observation(1))
+    while not console.game_over:
+        environment.act(np.array([1]))
+        time_step = environment.observe()
+        assert console.act(1) == time_step.rewards[0]
+        assert (console.terminal, console.game_over) == (
+            time_step.terminals[0],
+            time_step.game_overs[0],
+        )
+        if not console.game_over:
+            np.testing.assert_array_equal(time_step.observations[0], console.observation(1))
+    assert console.picture().shape == (400, 600, 3)
+    assert console.enlarge(console.picture()).shape == (420, 630, 3)
+
+
+class Keyed(gymnasium.Env[Any, int]):
+    """An environment that names its keys: letters, or numbers of letters and of arrows."""
+
+    action_space = spaces.Discrete(4)
+    observation_space = spaces.Box(0, 1, (1,), np.float32)
+    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        self.render_mode = render_mode
+
+    def get_keys_to_action(self) -> dict[tuple[int | str, ...], int]:
+        return {(): 0, ("w", " "): 1, (ord("a"),): 2, (1073741903,): 3, ("q",): 3}
+
+
+gymnasium.register("Keyed-v0", entry_point=Keyed)
+
+
+def test_an_environment_names_its_keys() -> None:
+    console = GymConsole(
+        environment_id="Keyed-v0", screen_shape=(84, 84), rendered=False, options={}, seed=5
+    )
+    assert console.keys == {
+        frozenset(): 0,
+        frozenset({"UP", "FIRE"}): 1,
+        frozenset({"LEFT"}): 2,
+        frozenset({"RIGHT"}): 3,
+    }
+
+
+def test_actions_have_names() -> None:
+    game = gymnasium.make("CartPole-v1")
+    assert action_names("CartPole-v1", game, 2) == ("LEFT", "RIGHT")
+    assert action_names("package:Unknown-v0", game, 3) == ("LEFT", "NOOP", "RIGHT")
+    assert action_names("Unknown-v0", game, 5) == ("0", "1", "2", "3", "4")
+    assert action_names("flappy_bird_gymnasium:FlappyBird-v0", game, 2) == ("NOOP", "FIRE")
+
+
+def test_the_reward_of_an_end_takes_the_place_of_the_games_own() -> None:
+    """Not clipped; after the end, and where a game goes on, nothing changes."""
+    rewards = np.array([[1, 1], [1, 5], [1, 1]], np.float32)
+    ended = np.array([[False, False], [True, True], [False, True]])
+    returns, discounts = NStepReturn(2, 0.5, -1, 1, terminal_reward=-10)(rewards, ended)
+    np.testing.assert_array_equal(returns, [1.5, -10, 1 - 5])
+    np.testing.assert_array_equal(discounts, [0.25, 0, 0])
+
+
+def test_too_many_actions_are_refused() -> None:
+    class Many(Keyed):
+        action_space = spaces.Discrete(257)
+
+    gymnasium.register("Many-v0", entry_point=Many)
+    with pytest.raises(UserError, match="at most 256"):
+        make("Many-v0")
