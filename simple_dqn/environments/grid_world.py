@@ -50,7 +50,7 @@ class GridWorld(gymnasium.Env[Any, Any]):
         """Read a map.
 
         Args:
-            map: lines of cells, or the name of a file that holds them.
+            map: lines of cells, or the name of a file (.txt) that holds them.
             slip: probability of moving at right angles, 0 to 1.
             render_mode: `ansi`, `rgb_array` or None.
 
@@ -164,7 +164,7 @@ def _read(text: str) -> list[str]:
     Raises:
         UserError: it is no map.
     """
-    if not set(text) <= set(_KNOWN + "\n") and Path(text).suffix:
+    if text.endswith(".txt"):
         try:
             text = Path(text).read_text()
         except (OSError, UnicodeError) as error:

@@ -4,6 +4,7 @@ Nothing here needs torch, an emulator or NumPy: help and mistakes come at once.
 """
 
 import argparse
+import dataclasses
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -72,6 +73,12 @@ def _snapshot_or_game(value: str) -> Path | str:
 
 def _number_or_all(value: object) -> int | None:
     return None if value in {None, "all"} else int(integer(1, 10_000)(value))
+
+
+def _row(name: str, default: object) -> Option:
+    """An option of a run, as an option of a command of its own."""
+    (row,) = (row for row in OPTIONS if row.name == name)
+    return dataclasses.replace(row, default=default, help=row.help.split(" (Nature")[0])
 
 
 _SNAPSHOT = Option(
@@ -217,6 +224,44 @@ _COMMANDS = (
                 "file of the picture; without this option it is the first CSV file's name with "
                 ".png",
             ),
+        ),
+        run_options=False,
+    ),
+    Command(
+        "tabular",
+        "solve an environment that is known whole, and learn it with a table and with a network",
+        (
+            Option(
+                "environment",
+                None,
+                Kind(TEXT.check, "ENVIRONMENT"),
+                "id of a Gymnasium environment with a table of its transitions, such as "
+                "simple_dqn/GridWorld-v0, FrozenLake-v1, CliffWalking-v1 or Taxi-v4",
+                positional=True,
+            ),
+            _row("environment_options", "{}"),
+            _row("discount_rate", 0.95),
+            Option(
+                "train_steps",
+                20_000,
+                integer(1, 100_000_000),
+                "number of steps from which the table and the network learn, each",
+            ),
+            _row("network", "64,64"),
+            _row("random_seed", None),
+            Option(
+                "output",
+                None,
+                path("FILE"),
+                "file of the picture; without this option it is results/<environment>_tabular.png",
+            ),
+            Option(
+                "csv_file",
+                None,
+                path("FILE"),
+                "file of the errors; without this option it is results/<environment>_tabular.csv",
+            ),
+            _row("overwrite", False),
         ),
         run_options=False,
     ),
