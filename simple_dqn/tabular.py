@@ -17,7 +17,7 @@ from simple_dqn.replay_memory import Minibatch
 Array = npt.NDArray[np.float64]
 # table[s][a] lists (probability, next state, reward, whether the game ends).
 Table = dict[int, dict[int, list[tuple[float, int, float, bool]]]]
-_MOST_ITERATIONS = 1_000_000
+_MOST_ITERATIONS = 100_000
 
 
 class Process(NamedTuple):
@@ -101,10 +101,23 @@ def limit(iterations: Iterator[Array], tolerance: float = 1e-10) -> Array:
         if not np.isfinite(change) or np.abs(after).max() > 1e9:
             break
         before = after
-    raise UserError(
-        "the values have no limit: from some state the walk goes on for ever; give a "
-        "--discount_rate below 1"
-    )
+    raise UserError("the values have no limit; give a --discount_rate below 1")
+
+
+def check_ends(transitions: Array) -> None:
+    """Check that a walk can end, from every state; without a discount its value has no limit else.
+
+    Raises:
+        UserError: from some state it goes on for ever.
+    """
+    ends = (transitions.sum(axis=2) < 1 - 1e-12).any(axis=1)  # (S,)
+    for _ in range(len(ends)):
+        ends = ends | (transitions[:, :, ends] > 0).any(axis=(1, 2))
+    if not ends.all():
+        raise UserError(
+            f"from state {int(np.argmin(ends))} the walk goes on for ever, and its value has no "
+            "limit; give a --discount_rate below 1"
+        )
 
 
 def best_actions(values: Array, tolerance: float = 1e-6) -> npt.NDArray[np.bool_]:

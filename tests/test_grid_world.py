@@ -23,6 +23,7 @@ from simple_dqn.tabular import (
     Process,
     QTable,
     best_actions,
+    check_ends,
     limit,
     policy_evaluation,
     process_of,
@@ -165,8 +166,11 @@ def test_all_equally_good_actions_are_told() -> None:
 
 def test_an_endless_walk_without_discount_is_told() -> None:
     process = process_of(GridWorld(map="S*#.").P)
-    with pytest.raises(UserError, match="goes on for ever"):
-        limit(value_iteration(*process, 1.0))
+    with pytest.raises(UserError, match="from state 3 the walk goes on for ever"):
+        check_ends(process.transitions)
+    with pytest.raises(UserError, match="no limit"):
+        limit(iter([np.zeros((1, 1)), np.full((1, 1), 2e9)]))
+    check_ends(frozen_lake("8x8").transitions)
     assert limit(value_iteration(*process, 0.9))[3].max() == pytest.approx(-10)
 
 

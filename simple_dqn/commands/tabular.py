@@ -20,6 +20,7 @@ from simple_dqn.tabular import (
     Array,
     QTable,
     best_actions,
+    check_ends,
     limit,
     policy_evaluation,
     value_iteration,
@@ -86,6 +87,8 @@ def tabular(
     game = known(settings)
     num_states, num_actions = game.process.rewards.shape
     logger.info("%s: %d states, %d actions", environment, num_states, num_actions)
+    if discount_rate == 1:
+        check_ends(game.process.transitions)
     random_policy = np.full((num_states, num_actions), 1 / num_actions)
     random_values = limit(policy_evaluation(*game.process, discount_rate, random_policy))
     optimal = limit(value_iteration(*game.process, discount_rate))
