@@ -28,8 +28,8 @@ PRESET = Option(
     "preset",
     None,
     Kind(TEXT.check, "NAME|FILE"),
-    "values of options that hold where the command line says nothing: nature, laptop, gpu, or a "
-    "TOML file",
+    "values of options that hold where the command line says nothing: nature, laptop, gpu, "
+    "cartpole, or a TOML file",
     group="main loop",
 )
 GAME, LABEL = OPTIONS[:2]
