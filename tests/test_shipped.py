@@ -4,6 +4,7 @@ They are named here one by one: a user's own runs write into the same folders.
 """
 
 import csv
+import re
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,18 @@ def test_shipped_networks_play_well(
     (row,) = csv.DictReader((tmp_path / "test.csv").read_text().splitlines())
     assert row["nr_games"] == "3"
     assert float(row["average_reward"]) >= least
+
+
+def test_the_shipped_network_balances_the_pole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The goal of CartPole-v1 is a mean of 475 of at most 500 steps."""
+    monkeypatch.setenv("SIMPLE_DQN_ROOT", str(tmp_path))
+    path = SNAPSHOTS / "cartpole_s1_5.safetensors"
+    assert main(["test", str(path), "--test_games", "8", "--random_seed", "7"]) == 0
+    found = re.search(r"average reward +([\d.]+)", capsys.readouterr().out)
+    assert found
+    assert float(found[1]) >= 475
 
 
 @pytest.mark.parametrize("name", LEAST_SCORES)
