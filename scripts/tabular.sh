@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
 # shellcheck source=scripts/common.sh
-source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
+source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/common.sh"
 use_environment ''
-exec "$bin/python" -m simple_dqn tabular "$@"
+exec "$bin/python" -P -m simple_dqn tabular "$@"

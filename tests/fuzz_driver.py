@@ -364,7 +364,7 @@ class Fuzz:
         elif choice == 5:  # the header of an array says more than there is
             content = with_longer_array(rng, content)
         path.write_bytes(content)
-        experience = read_experience(path, settings, (SIDE, SIDE), 400)
+        experience = read_experience(path, settings, (SIDE, SIDE), np.dtype(np.uint8), 400)
         memory = make_memory(lane_size=400, observation_shape=(SIDE, SIDE), batch_size=8)
         fill_memory(memory, experience, 1)
         if memory.can_sample():

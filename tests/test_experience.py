@@ -24,7 +24,7 @@ from simple_dqn.memory.experience import (
 from simple_dqn.run.options import Settings
 from simple_dqn.watch.watched_game import Step
 
-SHAPE = (3, 2)
+SHAPE, DTYPE = (3, 2), np.dtype(np.uint8)
 SETTINGS = {"game": "pong", "frame_skip": 4, "actions": "NOOP FIRE UP RIGHT LEFT"}
 MOST = 100  # steps
 
@@ -68,7 +68,9 @@ def test_what_is_written_is_read(
     experience = make_experience(length, cuts)
     path = tmp_path_factory.mktemp("experience") / "played.npz"
     write_experience(path, experience, SETTINGS)
-    for read, written in zip(read_experience(path, SETTINGS, SHAPE, MOST), experience, strict=True):
+    for read, written in zip(
+        read_experience(path, SETTINGS, SHAPE, DTYPE, MOST), experience, strict=True
+    ):
         np.testing.assert_array_equal(read, written)
         assert read.dtype == written.dtype
 
@@ -77,7 +79,7 @@ def test_other_settings_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "played.npz"
     write_experience(path, make_experience(3), SETTINGS)
     with pytest.raises(UserError, match="played with frame_skip = 4, this run has 3"):
-        read_experience(path, {**SETTINGS, "frame_skip": 3}, SHAPE, MOST)
+        read_experience(path, {**SETTINGS, "frame_skip": 3}, SHAPE, DTYPE, MOST)
 
 
 def test_what_is_no_experience_is_refused(tmp_path: Path) -> None:
@@ -95,11 +97,11 @@ def test_what_is_no_experience_is_refused(tmp_path: Path) -> None:
         path = tmp_path / "bad.npz"
         path.write_bytes(content)
         with pytest.raises(UserError, match="is no experience"):
-            read_experience(path, SETTINGS, SHAPE, MOST)
+            read_experience(path, SETTINGS, SHAPE, DTYPE, MOST)
     with pytest.raises(UserError, match="No such file"):
-        read_experience(tmp_path / "missing.npz", SETTINGS, SHAPE, MOST)
+        read_experience(tmp_path / "missing.npz", SETTINGS, SHAPE, DTYPE, MOST)
     with pytest.raises(UserError, match="cannot read"):
-        read_experience(tmp_path, SETTINGS, SHAPE, MOST)
+        read_experience(tmp_path, SETTINGS, SHAPE, DTYPE, MOST)
 
 
 def test_every_value_is_checked(tmp_path: Path) -> None:
@@ -123,10 +125,10 @@ def test_every_value_is_checked(tmp_path: Path) -> None:
     for changes in bad:
         write_experience(path, good._replace(**changes), SETTINGS)
         with pytest.raises(UserError, match="is no experience"):
-            read_experience(path, SETTINGS, SHAPE, MOST)
+            read_experience(path, SETTINGS, SHAPE, DTYPE, MOST)
     write_experience(path, good, SETTINGS)
     with pytest.raises(UserError, match=r"holds 10 steps, the replay memory 9; .*--replay_size"):
-        read_experience(path, SETTINGS, SHAPE, 9)
+        read_experience(path, SETTINGS, SHAPE, DTYPE, 9)
 
 
 @pytest.mark.parametrize("text", ["[]", "3", "{", "[" * 9000, '"' + "x" * 20_000 + '"'])
@@ -134,7 +136,7 @@ def test_settings_that_are_none_are_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "played.npz"
     np.savez(path, settings=np.array(text), **make_experience(3)._asdict())
     with pytest.raises(UserError, match="is no experience"):
-        read_experience(path, SETTINGS, SHAPE, MOST)
+        read_experience(path, SETTINGS, SHAPE, DTYPE, MOST)
 
 
 def test_no_more_is_allocated_than_the_memory_holds(tmp_path: Path) -> None:
@@ -145,7 +147,7 @@ def test_no_more_is_allocated_than_the_memory_holds(tmp_path: Path) -> None:
     del screens
     tracemalloc.start()
     with pytest.raises(UserError, match="is no experience"):
-        read_experience(path, SETTINGS, SHAPE, MOST)
+        read_experience(path, SETTINGS, SHAPE, DTYPE, MOST)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 10**7

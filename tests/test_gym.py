@@ -206,8 +206,9 @@ def test_values_that_mean_nothing(
 def test_vectors_are_learned_tested_resumed_and_drawn(
     root: Path, kind: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = [*SMALL, *kind]
+    options, consent = [*SMALL, *kind], []
     if kind == ["catching"]:
+        consent = ["--allow_import", "true"]
         options += ["--environment", "test_gym:OwnCatch", "--environment_options", '{"scale": 2}']
     assert main(["train", *options, "--log_games", "true"]) == 0
     errors = capsys.readouterr().err
@@ -217,12 +218,12 @@ def test_vectors_are_learned_tested_resumed_and_drawn(
         assert re.search(r"Episode 1: score=-?\d+, eps=1.00", errors)
     rows = read_rows(root / "results" / f"{kind[0]}.csv")
     assert [row["phase"] for row in rows] == ["random", "train", "test", "train", "test"]
-    assert main(["test", str(root / "snapshots" / f"{kind[0]}_2.safetensors")]) == 0
+    assert main(["test", str(root / "snapshots" / f"{kind[0]}_2.safetensors"), *consent]) == 0
     first = root / "snapshots" / f"{kind[0]}_1.safetensors"
     (root / "results" / f"{kind[0]}.csv").rename(root / "whole.csv")
     (root / "snapshots" / f"{kind[0]}_2.safetensors").unlink()
     assert main(["train", *options, "--overwrite", "true", "--epochs", "1"]) == 0
-    assert main(["resume", str(first), "--epochs", "2"]) == 0
+    assert main(["resume", str(first), "--epochs", "2", *consent]) == 0
     assert read_rows(root / "results" / f"{kind[0]}.csv") == read_rows(root / "whole.csv")
     assert main(["plot", str(root / "whole.csv")]) == 0
 
@@ -270,7 +271,8 @@ def test_an_own_environment_cannot_be_shown(root: Path, capsys: pytest.CaptureFi
     own = ["catching", *SMALL, "--environment", "test_gym:OwnCatch"]
     assert main(["train", *own, "--epochs", "1"]) == 0
     snapshot = str(root / "snapshots" / "catching_1.safetensors")
-    assert "not shown" in refused(capsys, 1, "record", snapshot)
+    told = refused(capsys, 1, "record", snapshot, "--allow_import", "true")
+    assert "not shown" in told
 
 
 def test_a_console_plays_what_the_environment_plays() -> None:

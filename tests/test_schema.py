@@ -93,19 +93,23 @@ def write_canary(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("command", ["test", "resume", "play", "record", "nvis"])
+@pytest.mark.parametrize(
+    ("game", "environment"), [("some_module:X-v0", "gym"), ("x", "some_module:X")]
+)
 @pytest.mark.usefixtures("root")
 def test_a_snapshot_imports_no_module(
     command: str,
+    game: str,
+    environment: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     canary = write_canary(tmp_path, monkeypatch)
     path = tmp_path / "x_1.safetensors"
-    header = {**HEADER, "game": "some_module:X-v0", "rom_md5": "", "options": {}}
-    header["options"] = {"environment": "gym"}
-    write_snapshot(path, header, {})
-    assert main([command, str(path), "--environment", "gym"]) == 1
+    header = {**HEADER, "game": game, "rom_md5": ""}
+    write_snapshot(path, header | {"options": {"environment": environment}}, {})
+    assert main([command, str(path)]) == 1
     told = capsys.readouterr().err
     assert told.count("\n") == 1
     assert "--allow_import true" in told

@@ -96,6 +96,12 @@ class Pty:
     def press(self, keys: str) -> None:
         os.write(self.controller, keys.encode())
 
+    def end(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+        os.close(self.controller)
+        os.close(self.terminal)
+
 
 def _lead_session() -> None:
     """Make standard input the controlling terminal, so that Ctrl-C there is a signal."""
@@ -107,10 +113,7 @@ def _lead_session() -> None:
 def terminal(tmp_path: Path) -> Iterator[Pty]:
     played = Pty("pong", "--record_experience", "played.npz", cwd=tmp_path)
     yield played
-    played.process.kill()
-    played.process.communicate()
-    os.close(played.controller)
-    os.close(played.terminal)
+    played.end()
 
 
 def test_a_game_in_a_terminal(terminal: Pty, tmp_path: Path) -> None:
@@ -134,6 +137,22 @@ def test_a_game_in_a_terminal(terminal: Pty, tmp_path: Path) -> None:
     assert termios.tcgetattr(terminal.terminal) == terminal.settings
     with np.load(tmp_path / "played.npz") as played:
         assert 2 in played["actions"]  # up is Pong's right
+
+
+def test_a_gymnasium_game_in_a_terminal(tmp_path: Path) -> None:
+    """CartPole waits until a key says what to do, since none of its actions does nothing."""
+    played = Pty("CartPole-v1", "--environment", "gym", cwd=tmp_path)
+    try:
+        played.wait_for("You play   score 0")
+        played.wait_for(r"(\x1b\[38;2;[0-9;]*m▀+)+")
+        played.press("\x1b[C")
+        played.wait_for("score [1-9]")
+        played.press("q")
+        played.wait_for(r"\x1b\[\?1049l")
+        _, errors = played.process.communicate(timeout=SECONDS)
+        assert played.process.returncode == 0, errors
+    finally:
+        played.end()
 
 
 @pytest.mark.parametrize("ending", ["\x1b", "\x03"])

@@ -195,8 +195,11 @@ def action_names(environment_id: str, game: Any, number: int) -> tuple[str, ...]
         number: of actions.
     """
     tell = getattr(game.unwrapped, "get_action_meanings", None)
-    if tell is not None and len(names := tuple(map(str, tell()))) == number == len(set(names)):
-        return names
+    if tell is not None:
+        # NB! Names stand in snapshots, as single words.
+        told = tuple(re.sub(r"\W+", "_", str(name), flags=re.ASCII)[:40] for name in tell())
+        if len(told) == number == len(set(told)) and all(told):
+            return told
     own = re.split("[:/]", environment_id)
     for beginning, text in _ACTION_NAMES.items():
         names = tuple(text.split())

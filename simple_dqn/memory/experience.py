@@ -120,14 +120,19 @@ def write_experience(path: Path, experience: Experience, settings: dict[str, Any
 
 
 def read_experience(
-    path: Path, settings: dict[str, Any], screen_shape: tuple[int, ...], most: int
+    path: Path,
+    settings: dict[str, Any],
+    observation_shape: tuple[int, ...],
+    observation_dtype: np.dtype[Any],
+    most: int,
 ) -> Experience:
     """Read steps; nothing in the file is ever executed, and every value is checked.
 
     Args:
         path: written by `write_experience`.
         settings: of the run that will learn from the steps, see `experience_settings`.
-        screen_shape: (height, width) of the run's screens.
+        observation_shape: shape of what the run's games show.
+        observation_dtype: dtype of what the run's games show.
         most: number of steps that the run's replay memory holds.
 
     Raises:
@@ -149,7 +154,7 @@ def read_experience(
                     "give a larger --replay_size"
                 )
             experience = Experience(
-                screens=_read(archive, "screens", (number, *screen_shape), np.dtype(np.uint8)),
+                screens=_read(archive, "screens", (number, *observation_shape), observation_dtype),
                 actions=_read(archive, "actions", (number,), np.dtype(np.uint8)),
                 rewards=_read(archive, "rewards", (number,), np.dtype(np.float32)),
                 terminals=_read(archive, "terminals", (number,), np.dtype(np.bool_)),
@@ -158,7 +163,8 @@ def read_experience(
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     are_actions = experience.actions.max(initial=0) < len(settings["actions"].split())
-    if not (are_actions and np.isfinite(experience.rewards).all()):
+    numbers = (experience.rewards, experience.screens)
+    if not (are_actions and all(np.isfinite(column).all() for column in numbers)):
         raise UserError(bad)
     return experience
 

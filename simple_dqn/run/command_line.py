@@ -93,8 +93,8 @@ ALLOW_IMPORT = Option(
     "allow_import",
     False,
     BOOLEAN,
-    "true: the Python module that the snapshot of a game `module:Id` names is imported, which runs "
-    "its code; false: such a snapshot is refused",
+    "true: the Python module that the snapshot of a game `module:Id` or of an environment "
+    "`module:Class` names is imported, which runs its code; false: such a snapshot is refused",
 )
 _OF_SNAPSHOT = (_SNAPSHOT, ALLOW_IMPORT)
 _SHOW_MIND = Option(

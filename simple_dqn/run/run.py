@@ -344,9 +344,9 @@ class Run:
         """Read what people played, before anything of the run is written."""
         meanings = wired.environment.action_meanings
         played_with = experience_settings(self.settings.kept(), self.game, meanings)
-        shape, most = wired.environment.observation_shape, self.settings.replay_size
-        paths = self.settings.load_experience
-        return [read_experience(path, played_with, shape, most) for path in paths]
+        shape, dtype = wired.environment.observation_shape, wired.environment.observation_dtype
+        most, paths = self.settings.replay_size, self.settings.load_experience
+        return [read_experience(path, played_with, shape, dtype, most) for path in paths]
 
     def _remember(self, wired: Wired, experiences: list[Experience]) -> None:
         """Let the replay memory begin with what people played."""
