@@ -243,8 +243,9 @@ class Fuzz:
         arguments = arguments_of(COMMANDS[command], {"snapshot": path})
         settings, snapshot = arguments["settings"], arguments["snapshot"]
         small = dataclasses.replace(settings, backend="cpu", native_kernels=False)
-        shape = (1, settings.history_length, settings.screen_height, settings.screen_width)
-        load_network(small, snapshot).predict(np.zeros(shape, np.uint8))
+        shape = (settings.screen_height, settings.screen_width)
+        states = np.zeros((1, parts.history_length(settings, shape), *shape), np.uint8)
+        load_network(small, snapshot, shape).predict(states)
         # A test, short though the header may ask for many games and for years of frames.
         cost = {"num_games": min(4, settings.num_games), "frame_skip": min(9, settings.frame_skip)}
         Run(dataclasses.replace(small, test_steps=8, test_games=0, **cost), snapshot).test()
@@ -259,9 +260,9 @@ class Fuzz:
         kept |= {"train_steps": 60, "n_step": 1, "native_kernels": True}
         settings = dataclasses.replace(settings, **kept)
         Run(settings, snapshot)
-        network = load_network(settings, snapshot)
-        threads = parts.choose_threads(settings)
         shape = (settings.screen_height, settings.screen_width)
+        network = load_network(settings, snapshot, shape)
+        threads = parts.choose_threads(settings)
         seen: Any = SimpleNamespace(observation_shape=shape, observation_dtype=np.dtype(np.uint8))
         memory = parts.make_memory(settings, settings.replay_size, seen, threads)
         restored = Restoring(settings, snapshot).restore(network, memory)
@@ -331,7 +332,9 @@ class Fuzz:
     def experience(self, rng: np.random.Generator) -> bool:
         names, game = ["NOOP", "FIRE", "UP"], Game("pong", Path("pong.bin"), "0" * 32)
         options = {"frame_skip": 4, "screen_width": SIDE, "screen_height": SIDE}
-        settings = experience_settings({**options, "color_averaging": False}, game, names)
+        settings = experience_settings(
+            {**options, "color_averaging": False, "environment": "ale"}, game, names
+        )
         number = int(rng.integers(20, 60))
         played = Experience(
             rng.integers(0, 256, (number, SIDE, SIDE), np.uint8),
