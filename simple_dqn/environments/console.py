@@ -119,7 +119,7 @@ class Console:
         return to_screen(luminance, self._screen_shape)
 
     def picture(self) -> npt.NDArray[np.uint8]:
-        """Return the last frame, RGB, uint8 (210, 160, 3)."""
+        """Return the last frame, RGB, uint8 (height, 160, 3); 210 to 250 high."""
         picture: npt.NDArray[np.uint8] = self.ale.getScreenRGB()
         return picture
 

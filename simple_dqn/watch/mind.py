@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Picture = npt.NDArray[np.uint8]
 Saliency = npt.NDArray[np.float32]
 
-WIDTH, HEIGHT = 360, 420  # pixels of the panel
+WIDTH, HEIGHT = 360, 420  # pixels of the panel; no game is lower
 _SECONDS = 8  # length of the curve
 _BACK, _GRID, _TEXT = (24, 24, 28), (70, 70, 76), (222, 222, 222)
 _BAR, _CHOSEN = (92, 112, 140), (255, 158, 52)
@@ -54,7 +54,8 @@ class Mind:
             picture: uint8 (height, width, 3), the picture of the game.
 
         Returns:
-            uint8 (420, width + 360, 3) for an enlarged width, 1000 in all for an Atari game.
+            uint8 (height, width + 360, 3) for the height and width of the enlarged picture; 420 to
+            500 high and 1000 wide for an Atari game.
         """
         game = self._game
         if game.decisions != self._decision:
@@ -68,7 +69,9 @@ class Mind:
         if _is_screen(game.seen):
             picture = lay_over(picture, self._saliency[-1])
         shown = game.console.enlarge(picture)
-        return np.concatenate([shown, self._panel.picture], axis=1)
+        panel = np.full((len(shown), WIDTH, 3), _BACK, np.uint8)
+        panel[:HEIGHT] = self._panel.picture
+        return np.concatenate([shown, panel], axis=1)
 
 
 class MindPanel:
