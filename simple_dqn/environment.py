@@ -41,7 +41,8 @@ class Environment(ABC):
 
     Attributes:
         num_games: copies of the game, played in step.
-        num_actions: number of actions; they are 0 to num_actions - 1, and action 0 is harmless.
+        num_actions: number of actions; they are 0 to num_actions - 1. Action 0 need not be
+            harmless: the first action of Backgammon fires.
         action_meanings: name of each action.
         observation_shape: shape of what one game shows, (height, width) where it is a picture.
         observation_dtype: dtype of what a game shows, uint8 where it is a picture.

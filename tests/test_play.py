@@ -16,6 +16,8 @@ from simple_dqn.watch.watched_game import Step
 PONG = ["NOOP", "FIRE", "RIGHT", "LEFT", "RIGHTFIRE", "LEFTFIRE"]
 BREAKOUT = ["NOOP", "FIRE", "RIGHT", "LEFT"]
 FREEWAY = ["NOOP", "UP", "DOWN"]
+BACKGAMMON = ["FIRE", "RIGHT", "LEFT"]
+VIDEO_CHECKERS = ["FIRE", "UPRIGHT", "UPLEFT", "DOWNRIGHT", "DOWNLEFT"]
 ALL = list(ale_py.Action.__members__)[:18]
 directions = st.sets(st.sampled_from(["UP", "DOWN", "LEFT", "RIGHT", "FIRE"]))
 
@@ -155,18 +157,39 @@ def test_leaving(key: str) -> None:
         (FREEWAY, {"RIGHT", "FIRE"}, "NOOP"),
         (ALL, {"UP", "RIGHT", "FIRE"}, "UPRIGHTFIRE"),
         (ALL, {"DOWN", "LEFT"}, "DOWNLEFT"),
+        (BACKGAMMON, {"RIGHT", "UP"}, "RIGHT"),
+        (BACKGAMMON, set(), None),
+        (VIDEO_CHECKERS, {"UP"}, None),
+        (VIDEO_CHECKERS, {"UP", "LEFT"}, "UPLEFT"),
     ],
 )
 def test_held_directions_become_an_action(
-    actions: list[str], held: set[str], expected: str
+    actions: list[str], held: set[str], expected: str | None
 ) -> None:
-    assert actions[action_of(held, actions)] == expected
+    action = action_of(held, actions)
+    assert (None if action is None else actions[action]) == expected
 
 
 @given(held=directions, actions=st.sampled_from([PONG, BREAKOUT, FREEWAY, ALL]))
 def test_every_way_of_holding_keys_is_some_action(held: set[str], actions: list[str]) -> None:
     """And with all 18 actions nothing held is left out, but opposites."""
-    name = actions[action_of(held, actions)]
+    action = action_of(held, actions)
+    assert action is not None
+    name = actions[action]
     if actions is ALL and not {"UP", "DOWN"} <= held and not {"LEFT", "RIGHT"} <= held:
         assert all(direction in name for direction in held)
         assert len(name) == sum(map(len, held)) or not held
+
+
+@pytest.mark.parametrize("game", ["backgammon", "video_checkers"])
+def test_a_person_may_do_nothing_in_a_game_without_such_an_action(game: str) -> None:
+    """The two games of ALE that have no NOOP; no network could learn from the idle steps."""
+    keyboard = Keyboard([""] * 8 + ["q"])
+    steps: list[Step] = []
+    watched = make_game(make_console(game))
+    Play(watched, keyboard, beside=None, show_mind=False, on_step=steps.append).run()
+    assert [step.by_person for step in steps] == [False] * 2
+    fired: list[Step] = []
+    keyboard = Keyboard([""] * 8 + ["q"], held={"FIRE"})
+    Play(watched, keyboard, beside=None, show_mind=False, on_step=fired.append).run()
+    assert {(step.by_person, step.action) for step in fired} == {(True, 0)}

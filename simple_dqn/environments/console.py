@@ -27,11 +27,13 @@ class Console:
         observation_dtype: uint8.
         frames_per_second: 60.
         samples_per_frame: samples of sound, 8 bits each, mono.
+        can_idle: True, since the joystick can be left alone in games without NOOP too.
         frames: number of frames played in this game, without the no-op frames at its start.
     """
 
     frames_per_second = 60
     samples_per_frame = 512
+    can_idle = True
 
     def __init__(
         self,
@@ -100,9 +102,9 @@ class Console:
         self.frames = 0
         self._before = self._now = self.ale.getScreenGrayscale()
 
-    def act(self, action: int) -> float:
-        """Play a frame; return its reward."""
-        reward = self.ale.act(self.actions[action])
+    def act(self, action: int | None) -> float:
+        """Play a frame with an action, or with the joystick left alone; return its reward."""
+        reward = self.ale.act(ale_py.Action.NOOP if action is None else self.actions[action])
         self.frames += 1
         self._before, self._now = self._now, self.ale.getScreenGrayscale()
         return float(reward)

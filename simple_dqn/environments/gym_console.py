@@ -38,6 +38,7 @@ class GymConsole:
         observation_dtype: dtype of an observation.
         frames_per_second: as the environment says, else 30.
         samples_per_frame: 0, since there is no sound.
+        can_idle: False, since each step has an action.
         frames: steps played in this game.
         lives: 0.
         terminal: whether no reward can follow.
@@ -45,6 +46,7 @@ class GymConsole:
     """
 
     samples_per_frame = 0
+    can_idle = False
     lives = 0
 
     def __init__(
@@ -87,8 +89,9 @@ class GymConsole:
         self._seed = None  # what is random goes on from game to game
         self.frames, self.terminal, self.game_over = 0, False, False
 
-    def act(self, action: int) -> float:
+    def act(self, action: int | None) -> float:
         """Play a step; return its reward."""
+        assert action is not None
         self.frames += 1
         with mistakes_told(self._environment_id, "step", self.frames):
             step = self._game.step(action + self._first_action)

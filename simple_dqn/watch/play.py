@@ -125,7 +125,7 @@ class Play:
     def _play(self, held: Collection[str]) -> list[Frame]:
         """Play the frames that are due after another sixtieth of a second."""
         action = self._action(held)
-        if action is None:
+        if action is None and not self._game.console.can_idle:
             return []
         if self._one_step:
             self._one_step = False
@@ -141,7 +141,7 @@ class Play:
         return [self._frame(action) for _ in range(number)]
 
     def _action(self, held: Collection[str]) -> int | None:
-        """The person's action; None: the game waits, since no action does nothing."""
+        """The person's action; None: the person does nothing, and no action stands for that."""
         if not self._game.person_plays:
             return 0  # the network's own action counts
         keys = self._game.console.keys
@@ -149,7 +149,7 @@ class Play:
             return keys.get(frozenset(held), keys.get(frozenset()))
         return action_of(held, self._game.action_meanings)
 
-    def _frame(self, action: int) -> Frame:
+    def _frame(self, action: int | None) -> Frame:
         frame = self._game.frame(action)
         if frame.sound.size and SPEEDS[self._speed] == 1 and not self._paused:
             self._display.sound(frame.sound, self._volume / 100)
@@ -197,7 +197,7 @@ def action_of(held: Collection[str], action_meanings: list[str]) -> int | None:
         action_meanings: ALE's names of the game's actions, by number.
 
     Returns:
-        The action's number; None if nothing fits and there is no NOOP.
+        The action's number; None: no action fits, and the game has none that does nothing.
     """
     directions = set(held)
     if not any(name.startswith(("UP", "DOWN")) for name in action_meanings):

@@ -25,6 +25,7 @@ class VisibleGame(Protocol):
         observation_dtype: dtype of what the network sees.
         frames_per_second: frames in a second of the game's own time.
         samples_per_frame: samples of sound in a frame, 8 bits each, mono; 0: there is no sound.
+        can_idle: whether a frame can be played without an action.
         frames: frames played in the current game.
     """
 
@@ -34,6 +35,7 @@ class VisibleGame(Protocol):
     observation_dtype: np.dtype[Any]
     frames_per_second: int
     samples_per_frame: int
+    can_idle: bool
     frames: int
 
     @property
@@ -51,8 +53,8 @@ class VisibleGame(Protocol):
     def start_game(self, noops: int) -> None:
         """Start a game with a number of no-op frames."""
 
-    def act(self, action: int) -> float:
-        """Play a frame; return its reward."""
+    def act(self, action: int | None) -> float:
+        """Play a frame; return its reward. The action is None only where `can_idle` is true."""
 
     def observation(self, frames: int) -> Observations:
         """Return what a step of so many frames showed, (*observation_shape)."""
@@ -75,7 +77,7 @@ class Step(NamedTuple):
     action: int  # the action of most of the step's frames
     reward: float
     terminal: bool  # a life was lost or the game ended
-    by_person: bool  # a person chose the action
+    by_person: bool  # a person chose the action, which is none where most frames had none
 
 
 class Frame(NamedTuple):
@@ -160,11 +162,12 @@ class WatchedGame:
         self.action, self.score, self._first = 0, 0.0, True
         self._begin_step()
 
-    def frame(self, action: int) -> Frame:
+    def frame(self, action: int | None) -> Frame:
         """Play a frame.
 
         Args:
-            action: number of the person's action; it has no effect while the network plays.
+            action: number of the person's action; None: the person does nothing, and the game has
+                no action for that. It has no effect while the network plays.
         """
         console = self.console
         if self._frames == 0:
@@ -173,11 +176,13 @@ class WatchedGame:
             self.seen = self.state.copy()
             if not self._by_person:
                 self._choose()
-        if self._by_person:
+        if not self._by_person:
+            action = self.action
+        elif action is not None:
             self.action = action
-        reward = console.act(self.action)
+        reward = console.act(action)
         self._frames += 1
-        self._pressed[self.action] += 1
+        self._pressed[-1 if action is None else action] += 1
         self._reward += reward
         self.score += reward
         game_over = console.game_over or console.frames == self._max_frames
@@ -206,18 +211,20 @@ class WatchedGame:
 
     def _begin_step(self) -> None:
         self._frames, self._reward = 0, 0.0
-        self._pressed = np.zeros(len(self.action_meanings), np.int64)
+        # Frames by action; the last number: without an action.
+        self._pressed = np.zeros(len(self.action_meanings) + 1, np.int64)
         self._lives = self.console.lives
 
     def _end_step(self) -> Step:
         """Return the step that ends now, and add what it showed to the state."""
+        acted = self._pressed.argmax() < len(self.action_meanings)
         step = Step(
             self._first,
             self.seen[-1],
-            int(self._pressed.argmax()),
+            int(self._pressed[:-1].argmax()),
             self._reward,
             bool(self.console.terminal or self.console.lives < self._lives),
-            self._by_person,
+            bool(self._by_person and acted),
         )
         self._first = False
         # As in tests, a lost life does not blank the history.
