@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from simple_dqn.watch.terminal import draw
+from simple_dqn.watch.terminal import Keys, draw
 
 COLOUR = re.compile(r"\x1b\[38;2;(\d+);(\d+);(\d+);48;2;(\d+);(\d+);(\d+)m(▀+)")
 SECONDS = 60.0  # after which a test gives up
@@ -61,6 +61,28 @@ def test_256_colours() -> None:
     picture[0, 0], picture[1, 1] = (255, 0, 0), (255, 255, 255)
     text = draw(picture, 2, 1, true_colour=False)
     assert text == "\x1b[38;5;196;48;5;16m▀\x1b[38;5;16;48;5;231m▀\x1b[0m\x1b[K"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "expected"),
+    [
+        ([b"\x1b[A"], ["\x1b[A"]),
+        ([b"\x1b", b"[A"], ["\x1b[A"]),
+        ([b"m\x1b[", b"", b"Bm"], ["m", "\x1b[B", "m"]),
+        ([b"\x1bO", b"C"], ["\x1bOC"]),
+        ([b"\x1b[1;", b"2", b"A"], ["\x1b[1;2A"]),
+        ([b"\x1b", b"\x1b[A"], ["escape", "\x1b[A"]),
+        ([b"\xd0", b"\xb9"], ["\u0439"]),
+        ([b"\x1b"], []),
+        ([b"\x1b", *[b""] * 20], ["escape"]),
+        ([b"\x1b", *[b""] * 20, b"[A"], ["escape", "[", "A"]),
+    ],
+)
+def test_keys_may_arrive_in_pieces(pieces: list[bytes], expected: list[str]) -> None:
+    """40 ms lie between the pieces, as over a network; nothing follows an escape that was meant."""
+    keys = Keys()
+    read = [key for index, piece in enumerate(pieces) for key in keys.feed(piece, 0.04 * index)]
+    assert read == expected
 
 
 class Pty:

@@ -1,5 +1,6 @@
 """A game drawn in the terminal itself: two pixels to a character, in true or 256 colours."""
 
+import codecs
 import contextlib
 import os
 import re
@@ -24,10 +25,39 @@ else:
     HAS_TERMINALS = True
 
 _KEY = re.compile(r"\x1b[\[O][0-9;]*[A-Za-z~]|.", re.DOTALL)  # an escape sequence or a character
+_BEGUN = re.compile(r"\x1b([\[O][0-9;]*)?\Z")  # a sequence whose rest may still be on its way
+_ESCAPE_SECONDS = 0.3  # within which the rest of a sequence comes, over a slow network too
 _ARROWS = {"A": "UP", "B": "DOWN", "C": "RIGHT", "D": "LEFT"}
 _LETTERS = {"w": "UP", "a": "LEFT", "s": "DOWN", "d": "RIGHT", " ": "FIRE"}
 _HELD_SECONDS = 0.15  # a terminal reports presses only; a held key repeats within this time
 _SECONDS_BETWEEN_PICTURES = 1 / 30
+
+
+class Keys:
+    """Turns what a terminal sends into keys; an arrow's sequence may arrive in pieces."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="ignore")
+        self._begun = ""
+        self._latest = 0.0
+
+    def feed(self, typed: bytes, now: float) -> list[str]:
+        """Return the keys that are whole by now.
+
+        Args:
+            typed: what arrived since the last call; it may be empty.
+            now: seconds, on any clock.
+
+        Returns:
+            Characters and escape sequences; `escape` where an ESC was followed by nothing.
+        """
+        if typed:
+            self._latest = now
+        text = self._begun + self._decoder.decode(typed)
+        begun = _BEGUN.search(text)
+        self._begun = begun[0] if begun and now - self._latest < _ESCAPE_SECONDS else ""
+        whole = text[: len(text) - len(self._begun)]
+        return ["escape" if key == "\x1b" else key for key in _KEY.findall(whole)]
 
 
 class Terminal:
@@ -47,6 +77,7 @@ class Terminal:
                 "file; call it from a terminal, without redirection"
             )
         self._true_colour = os.environ.get("COLORTERM", "") in {"truecolor", "24bit"}
+        self._keys = Keys()
         self._held: dict[str, float] = {}
         self._next_picture = 0.0
         self._gone = False
@@ -56,15 +87,17 @@ class Terminal:
 
     def poll(self) -> tuple[list[str], Collection[str]]:
         """Return the keys pressed since the last call, and the directions pressed lately."""
-        pressed: list[str] = []
         now = time.perf_counter()
+        typed = b""
         if self._gone or select.select([sys.stdin], [], [], 0)[0]:
-            text = self._read()
-            for key in _KEY.findall(text) if text else ["close"]:
-                direction = _ARROWS.get(key[-1]) if len(key) == 3 else _LETTERS.get(key)
-                if direction:
-                    self._held[direction] = now
-                pressed.append("escape" if key == "\x1b" else key)
+            typed = self._read()
+            if not typed:
+                return ["close"], set()
+        pressed = self._keys.feed(typed, now)
+        for key in pressed:
+            direction = _ARROWS.get(key[-1]) if len(key) == 3 else _LETTERS.get(key)
+            if direction:
+                self._held[direction] = now
         self._held = {d: then for d, then in self._held.items() if now - then < _HELD_SECONDS}
         return pressed, set(self._held)
 
@@ -88,12 +121,12 @@ class Terminal:
         with contextlib.suppress(termios.error):
             termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._settings)
 
-    def _read(self) -> str:
+    def _read(self) -> bytes:
         """Return what was typed; nothing if the terminal went away."""
         with contextlib.suppress(OSError):
             if not self._gone:
-                return os.read(sys.stdin.fileno(), 4096).decode(errors="ignore")
-        return ""
+                return os.read(sys.stdin.fileno(), 4096)
+        return b""
 
     def _write(self, text: str) -> None:
         try:
