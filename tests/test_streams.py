@@ -212,3 +212,15 @@ def test_a_game_ends_with_its_terminal(
     command.wait_for("speed 0.5")
     assert command.go_away() == 0
     assert (tmp_path / "mine.npz").exists()
+
+
+@pytest.mark.parametrize(("name", "told"), [(b"l\xc3\xa4ufe", "l\\xe4ufe"), (b"l\xff", "l\\udcff")])
+def test_a_name_may_have_letters_that_standard_output_lacks(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, name: bytes, told: str
+) -> None:
+    """An umlaut where the output is ASCII; a byte that is no UTF-8."""
+    file = os.fsdecode(name)
+    (trained / f"{file}.csv").write_bytes((trained / "results" / "pong.csv").read_bytes())
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    result = call("", "plot", f"{file}.csv", cwd=trained)
+    assert (result.returncode, result.stdout) == (0, f"{told}.png\n"), result.stderr

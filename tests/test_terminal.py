@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -72,10 +73,10 @@ def test_256_colours() -> None:
         ([b"\x1bO", b"C"], ["\x1bOC"]),
         ([b"\x1b[1;", b"2", b"A"], ["\x1b[1;2A"]),
         ([b"\x1b", b"\x1b[A"], ["escape", "\x1b[A"]),
-        ([b"\xd0", b"\xb9"], ["\u0439"]),
+        ([b"\xc3", b"\xa4"], ["\u00e4"]),
         ([b"\x1b"], []),
         ([b"\x1b", *[b""] * 20], ["escape"]),
-        ([b"\x1b", *[b""] * 20, b"[A"], ["escape", "[", "A"]),
+        ([b"\x1b", *[b""] * 20, b"[A"], ["escape", "[", "a"]),
     ],
 )
 def test_keys_may_arrive_in_pieces(pieces: list[bytes], expected: list[str]) -> None:
@@ -85,10 +86,15 @@ def test_keys_may_arrive_in_pieces(pieces: list[bytes], expected: list[str]) -> 
     assert read == expected
 
 
+@pytest.mark.parametrize("typed", ["mqwasd", "MQWASD", "ьйцфыв", "ЬЙЦФЫВ"])
+def test_letters_count_by_their_key_whatever_the_layout(typed: str) -> None:
+    assert Keys().feed(typed.encode(), 0.0) == list("mqwasd")
+
+
 class Pty:
     """The command in a terminal of 80 columns and 30 lines."""
 
-    def __init__(self, *arguments: str, cwd: Path) -> None:
+    def __init__(self, *arguments: str, cwd: Path, **environment: str) -> None:
         self.controller, self.terminal = pty.openpty()
         size = struct.pack("HHHH", 30, 80, 0, 0)
         fcntl.ioctl(self.terminal, termios.TIOCSWINSZ, size)
@@ -100,7 +106,13 @@ class Pty:
             stdout=self.terminal,
             stderr=subprocess.PIPE,
             preexec_fn=_lead_session,
-            env={**os.environ, "COLORTERM": "truecolor", "SIMPLE_DQN_ROOT": str(cwd)},
+            env={
+                **os.environ,
+                "TERM": "xterm",
+                "COLORTERM": "truecolor",
+                "SIMPLE_DQN_ROOT": str(cwd),
+            }
+            | environment,
         )
         self.text = ""
 
@@ -189,3 +201,39 @@ def test_other_ways_out(terminal: Pty, tmp_path: Path, ending: str) -> None:
     assert terminal.process.returncode == 0, errors
     assert termios.tcgetattr(terminal.terminal) == terminal.settings
     assert (tmp_path / "played.npz").exists()
+
+
+def test_ctrl_z_gives_the_terminal_to_the_shell(terminal: Pty) -> None:
+    """And `fg` goes on with the game."""
+    terminal.wait_for("You play")
+    terminal.press("\x1a")
+    terminal.wait_for(r"\x1b\[\?25h\x1b\[\?1049l")
+    _, status = os.waitpid(terminal.process.pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(status)
+    assert termios.tcgetattr(terminal.terminal) == terminal.settings
+    terminal.process.send_signal(signal.SIGCONT)
+    terminal.wait_for(r"\x1b\[\?1049h\x1b\[\?25l")
+    terminal.press("n")
+    terminal.wait_for("paused")
+    terminal.press("q")
+    terminal.wait_for(r"\x1b\[\?25h\x1b\[\?1049l")
+    terminal.process.communicate(timeout=SECONDS)
+    assert terminal.process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [({"TERM": "dumb"}, "can draw"), ({"PYTHONIOENCODING": "latin-1"}, "UTF-8")],
+)
+def test_a_terminal_that_cannot_draw_is_left_alone(
+    tmp_path: Path, environment: dict[str, str], message: str
+) -> None:
+    played = Pty("pong", cwd=tmp_path, **environment)
+    _, errors = played.process.communicate(timeout=SECONDS)
+    assert played.process.returncode == 1
+    lines = errors.decode().splitlines()
+    assert len(lines) == 1
+    assert message in lines[0]
+    assert not select.select([played.controller], [], [], 0)[0]  # nothing was drawn
+    os.close(played.controller)
+    os.close(played.terminal)

@@ -77,9 +77,32 @@ def test_any_size_will_do(window: Window, size: tuple[int, int]) -> None:
 
 def test_keys_and_closing_are_told(window: Window) -> None:
     for key, text in ((pygame.K_m, "m"), (pygame.K_LEFTBRACKET, "["), (pygame.K_ESCAPE, "\x1b")):
-        pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=key, unicode=text))
+        press(key, text)
     pygame.event.post(pygame.event.Event(pygame.QUIT))
     assert window.poll() == (["m", "[", "escape", "close"], set())
+
+
+def press(key: int, text: str, scancode: int = 0, kind: int = pygame.KEYDOWN) -> None:
+    event = pygame.event.Event(kind, key=key, unicode=text, scancode=scancode)
+    pygame.event.post(event)
+
+
+def test_letters_count_by_their_key_whatever_the_layout(window: Window) -> None:
+    """With CapsLock, and on a Cyrillic layout; a key of the AZERTY layout is what it types."""
+    press(pygame.K_m, "M", pygame.KSCAN_M)
+    press(0x44C, "ь", pygame.KSCAN_M)
+    press(0x439, "Й", pygame.KSCAN_Q)
+    press(pygame.K_a, "a", pygame.KSCAN_Q)
+    press(0x446, "ц", pygame.KSCAN_W)
+    press(pygame.K_SPACE, " ", pygame.KSCAN_SPACE)
+    press(pygame.K_UP, "", pygame.KSCAN_UP)
+    assert window.poll() == (["m", "m", "q", "a", "w", " ", "up"], {"LEFT", "UP", "FIRE"})
+    press(pygame.K_a, "a", pygame.KSCAN_Q, pygame.KEYUP)
+    press(pygame.K_UP, "", pygame.KSCAN_UP, pygame.KEYUP)
+    assert window.poll() == ([], {"UP", "FIRE"})  # w is still down
+    press(0x446, "ц", pygame.KSCAN_W, pygame.KEYUP)
+    press(pygame.K_SPACE, " ", pygame.KSCAN_SPACE, pygame.KEYUP)
+    assert window.poll() == ([], set())
 
 
 def test_sound_is_played(window: Window) -> None:

@@ -5,6 +5,7 @@ Standard output is the result: where it cannot be written, the command ends.
 """
 
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -36,6 +37,9 @@ def write(text: str) -> None:
 def lasting() -> Iterator[None]:
     """Let all three streams be there, and let no write to stderr fail."""
     _open_closed()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name may have letters that the encoding lacks
+            stream.reconfigure(errors="backslashreplace")
     stderr = sys.stderr
     sys.stderr = _Unfailing(stderr)
     try:

@@ -92,7 +92,9 @@ def read_runs(paths: Sequence[Path], fields: Sequence[str]) -> pd.DataFrame:
         UserError: A file cannot be read, is no CSV file of a run, has no row yet, lacks a field or
             has text in it.
     """
-    keys = list(zip(group_names(paths), map(str, paths), strict=True))
+    # No font draws what stands for a byte that is no UTF-8.
+    names = [name.encode(errors="replace").decode() for name in group_names(paths)]
+    keys = list(zip(names, map(str, paths), strict=True))
     return pd.concat(
         [_read_run(path, fields) for path in paths], keys=keys, names=["group", "path"]
     )

@@ -20,7 +20,10 @@ class Display(Protocol):
     """Where a game is shown and keys are pressed: `Window` or `Terminal`."""
 
     def poll(self) -> tuple[list[str], Collection[str]]:
-        """Return the keys pressed since the last call, and the `_DIRECTIONS` held down now."""
+        """Return the keys pressed since the last call, and the `_DIRECTIONS` held down now.
+
+        A letter is in lower case, and the Latin one on that key, whatever the layout.
+        """
 
     def show(self, picture: npt.NDArray[np.uint8], lines: Collection[str]) -> None:
         """Show a picture, uint8 (height, width, 3), and lines of text below it."""

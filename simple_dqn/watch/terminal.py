@@ -6,6 +6,7 @@ import os
 import re
 import select
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Collection
@@ -27,6 +28,11 @@ else:
 _KEY = re.compile(r"\x1b[\[O][0-9;]*[A-Za-z~]|.", re.DOTALL)  # an escape sequence or a character
 _BEGUN = re.compile(r"\x1b([\[O][0-9;]*)?\Z")  # a sequence whose rest may still be on its way
 _ESCAPE_SECONDS = 0.3  # within which the rest of a sequence comes, over a slow network too
+# What Cyrillic and Greek layouts type on the letters of a QWERTY keyboard.
+_LATIN = str.maketrans(
+    "йцукенгшщзхъфывапролджэячсмитьбюіςερτυθιοπασδφγηξκλζχψωβνμ",
+    "qwertyuiop[]asdfghjkl;'zxcvbnm,.swertyuiopasdfghjklzxcvbnm",
+)
 _ARROWS = {"A": "UP", "B": "DOWN", "C": "RIGHT", "D": "LEFT"}
 _LETTERS = {"w": "UP", "a": "LEFT", "s": "DOWN", "d": "RIGHT", " ": "FIRE"}
 _HELD_SECONDS = 0.15  # a terminal reports presses only; a held key repeats within this time
@@ -49,7 +55,8 @@ class Keys:
             now: seconds, on any clock.
 
         Returns:
-            Characters and escape sequences; `escape` where an ESC was followed by nothing.
+            Escape sequences, `escape` where an ESC was followed by nothing, and characters, in
+            lower case and by their place on the keyboard where the layout is not Latin.
         """
         if typed:
             self._latest = now
@@ -57,7 +64,8 @@ class Keys:
         begun = _BEGUN.search(text)
         self._begun = begun[0] if begun and now - self._latest < _ESCAPE_SECONDS else ""
         whole = text[: len(text) - len(self._begun)]
-        return ["escape" if key == "\x1b" else key for key in _KEY.findall(whole)]
+        keys = ["escape" if key == "\x1b" else key for key in _KEY.findall(whole)]
+        return [key.lower().translate(_LATIN) if len(key) == 1 else key for key in keys]
 
 
 class Terminal:
@@ -67,7 +75,7 @@ class Terminal:
         """Take over the terminal.
 
         Raises:
-            UserError: standard input or output is no terminal.
+            UserError: standard input or output is no terminal, or not one that can draw.
         """
         if not HAS_TERMINALS:
             raise UserError("--display terminal needs a POSIX terminal; leave the option out")
@@ -76,14 +84,26 @@ class Terminal:
                 "--display terminal needs a terminal, but standard input or output is a pipe or a "
                 "file; call it from a terminal, without redirection"
             )
+        if os.environ.get("TERM", "dumb") == "dumb":
+            raise UserError(
+                "--display terminal needs a terminal that can draw, but TERM says that this one "
+                "cannot; use another terminal, or leave the option out"
+            )
+        try:
+            "▀".encode(sys.stdout.encoding)
+        except UnicodeEncodeError as error:
+            raise UserError(
+                f"--display terminal draws with a character that {sys.stdout.encoding} lacks; use "
+                "a terminal with UTF-8 (LC_ALL=C.UTF-8), or leave the option out"
+            ) from error
         self._true_colour = os.environ.get("COLORTERM", "") in {"truecolor", "24bit"}
         self._keys = Keys()
         self._held: dict[str, float] = {}
         self._next_picture = 0.0
         self._gone = False
         self._settings = termios.tcgetattr(sys.stdin)
-        tty.setcbreak(sys.stdin)
-        self._write("\x1b[?1049h\x1b[?25l")  # the other screen, without a cursor
+        self._take()
+        self._before = signal.signal(signal.SIGTSTP, self._stop)  # Ctrl-Z
 
     def poll(self) -> tuple[list[str], Collection[str]]:
         """Return the keys pressed since the last call, and the directions pressed lately."""
@@ -117,6 +137,21 @@ class Terminal:
 
     def close(self) -> None:
         """Give the terminal back as it was."""
+        signal.signal(signal.SIGTSTP, self._before)
+        self._give_back()
+
+    def _take(self) -> None:
+        """Switch to the other screen, without a cursor, and read keys as they come."""
+        tty.setcbreak(sys.stdin)
+        self._write("\x1b[?1049h\x1b[?25l")
+
+    def _stop(self, *_: object) -> None:
+        """Leave the terminal to the shell until it calls this program back."""
+        self._give_back()
+        os.kill(os.getpid(), signal.SIGSTOP)
+        self._take()
+
+    def _give_back(self) -> None:
         self._write("\x1b[0m\x1b[?25h\x1b[?1049l")
         with contextlib.suppress(termios.error):
             termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._settings)

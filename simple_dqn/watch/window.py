@@ -20,15 +20,15 @@ import pygame
 logger = logging.getLogger(__name__)
 
 _STEERING = {
-    pygame.K_UP: "UP",
-    pygame.K_DOWN: "DOWN",
-    pygame.K_LEFT: "LEFT",
-    pygame.K_RIGHT: "RIGHT",
-    pygame.K_SPACE: "FIRE",
-    pygame.K_w: "UP",
-    pygame.K_a: "LEFT",
-    pygame.K_s: "DOWN",
-    pygame.K_d: "RIGHT",
+    "up": "UP",
+    "down": "DOWN",
+    "left": "LEFT",
+    "right": "RIGHT",
+    " ": "FIRE",
+    "w": "UP",
+    "a": "LEFT",
+    "s": "DOWN",
+    "d": "RIGHT",
 }
 # SDL's drivers without a screen. SDL takes one of them by itself where it finds no screen.
 _UNSEEN = {"dummy", "offscreen"}
@@ -101,6 +101,7 @@ class Window:
         self._font = pygame.font.Font(None, 22)
         self._channel = self._open_sound(sample_rate) if sample_rate else None
         self._samples: list[npt.NDArray[np.uint8]] = []
+        self._held: dict[int, str] = {}  # directions, by the scan code of the key held down
 
     def poll(self) -> tuple[list[str], Collection[str]]:
         """Return the keys pressed since the last call, and the directions held now."""
@@ -109,11 +110,13 @@ class Window:
             if event.type == pygame.QUIT:
                 pressed.append("close")
             elif event.type == pygame.KEYDOWN:
-                pressed.append(event.unicode or pygame.key.name(event.key))
-                if event.key == pygame.K_ESCAPE:
-                    pressed[-1] = "escape"
-        keys = pygame.key.get_pressed()
-        return pressed, {direction for key, direction in _STEERING.items() if keys[key]}
+                name = _name(event)
+                pressed.append(name)
+                if name in _STEERING:
+                    self._held[event.scancode] = _STEERING[name]
+            elif event.type == pygame.KEYUP:
+                self._held.pop(event.scancode, None)
+        return pressed, set(self._held.values())
 
     def show(self, picture: npt.NDArray[np.uint8], lines: Collection[str]) -> None:
         """Show a picture as large as the window allows, and two lines of text below it."""
@@ -168,6 +171,17 @@ class Window:
             logger.warning("no sound: %s", error)
             return None
         return pygame.mixer.Channel(0)
+
+
+def _name(event: pygame.event.Event) -> str:
+    """Name a key: what it types, in lower case; its place on the keyboard if that is not Latin."""
+    if event.key == pygame.K_ESCAPE:
+        return "escape"
+    typed: str = event.unicode.lower()
+    letter = event.scancode - pygame.KSCAN_A
+    if not typed.isascii() and 0 <= letter < 26:
+        return chr(ord("a") + letter)
+    return typed or pygame.key.name(event.key)
 
 
 @contextlib.contextmanager
