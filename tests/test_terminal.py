@@ -64,6 +64,26 @@ def test_256_colours() -> None:
     assert text == "\x1b[38;5;196;48;5;16m▀\x1b[38;5;16;48;5;231m▀\x1b[0m\x1b[K"
 
 
+def test_256_colours_are_the_nearest_that_xterm_has() -> None:
+    """Against all 240 that are the same everywhere: a cube and greys, as xterm's 256colres.pl."""
+    levels = (0, 95, 135, 175, 215, 255)
+    known = [(red, green, blue) for red in levels for green in levels for blue in levels]
+    known += [(8 + 10 * grey,) * 3 for grey in range(24)]
+    picture = np.random.default_rng(0).integers(256, size=(60, 40, 3), dtype=np.uint8)
+    picture[:30] = np.clip(picture[:30, :, :1].astype(int) + picture[:30] // 25, 0, 255)  # greyish
+    picture[0, 0] = (144, 72, 17)  # the brown behind Pong
+    text = draw(picture, 40, 30, true_colour=False)
+    assert text.startswith("\x1b[38;5;94;")
+    cells = re.findall(r"38;5;(\d+);48;5;(\d+)m(▀+)", text)
+    halves = [(int(a), int(b)) for a, b, blocks in cells for _ in blocks]
+    numbers = np.array(halves).reshape(30, 40, 2).transpose(0, 2, 1).reshape(60, 40)
+    chosen = np.array(known)[numbers - 16]
+    distances = ((picture[:, :, None].astype(int) - np.array(known)) ** 2).sum(axis=-1)
+    np.testing.assert_array_equal(
+        ((picture.astype(int) - chosen) ** 2).sum(axis=-1), distances.min(axis=-1)
+    )
+
+
 @pytest.mark.parametrize(
     ("pieces", "expected"),
     [

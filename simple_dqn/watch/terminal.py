@@ -35,6 +35,7 @@ _LATIN = str.maketrans(
 )
 _ARROWS = {"A": "UP", "B": "DOWN", "C": "RIGHT", "D": "LEFT"}
 _LETTERS = {"w": "UP", "a": "LEFT", "s": "DOWN", "d": "RIGHT", " ": "FIRE"}
+_CUBE = np.array([0, 95, 135, 175, 215, 255])  # xterm's levels of red, green and blue
 _HELD_SECONDS = 0.15  # a terminal reports presses only; a held key repeats within this time
 _SECONDS_BETWEEN_PICTURES = 1 / 30
 
@@ -185,8 +186,7 @@ def draw(picture: npt.NDArray[np.uint8], columns: int, rows: int, *, true_colour
     size = (max(1, int(width * scale)), max(1, int(height * scale / 2)) * 2)
     colours = cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.int64)
     if not true_colour:
-        cube = (colours * 5 + 127) // 255  # 6x6x6 of the 256 colours
-        colours = 16 + cube @ np.array([36, 6, 1])[:, None]
+        colours = _nearest_of_256(colours)[..., None]
     code, pairs = ("2" if true_colour else "5"), np.concatenate([colours[::2], colours[1::2]], 2)
     drawn = []
     for row in pairs:  # (columns, upper and lower colour)
@@ -198,3 +198,22 @@ def draw(picture: npt.NDArray[np.uint8], columns: int, rows: int, *, true_colour
             text += f"\x1b[38;{code};{upper};48;{code};{lower}m" + "▀" * (end - start)
         drawn.append(f"{text}\x1b[0m\x1b[K")
     return "\r\n".join(drawn)
+
+
+def _nearest_of_256(colours: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Number the nearest of xterm's colours: a cube of 6x6x6 from 16 on, 24 greys from 232 on.
+
+    The first 16 colours are left out, since each terminal has its own.
+
+    Args:
+        colours: (height, width, 3), 0 to 255.
+
+    Returns:
+        (height, width), 16 to 255.
+    """
+    cube = np.abs(colours[..., None] - _CUBE).argmin(axis=-1)  # (height, width, 3), 0 to 5
+    grey = np.clip((colours.mean(axis=-1) - 3) // 10, 0, 23).astype(np.int64)
+    to_cube = ((colours - _CUBE[cube]) ** 2).sum(axis=-1)
+    to_grey = ((colours - (8 + 10 * grey)[..., None]) ** 2).sum(axis=-1)
+    numbers: npt.NDArray[np.int64] = 16 + cube @ np.array([36, 6, 1])
+    return np.where(to_grey < to_cube, 232 + grey, numbers)
