@@ -10,7 +10,7 @@ from typing import NoReturn
 from simple_dqn import __version__
 from simple_dqn.errors import UserError
 from simple_dqn.run import streams
-from simple_dqn.run.command_line import COMMANDS, parse
+from simple_dqn.run.command_line import COMMANDS, near_names, parse
 
 # What an interrupted command leaves.
 _KEPT = dict.fromkeys(
@@ -90,7 +90,7 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def _usage(arguments: Sequence[str]) -> int:
-    """Tell which commands there are."""
+    """Tell which commands there are, or that there is no such command."""
     text = (
         f"usage: simple-dqn {{{','.join(COMMANDS)}}} ...\n"
         "       simple-dqn COMMAND --help tells a command's options\n"
@@ -100,6 +100,10 @@ def _usage(arguments: Sequence[str]) -> int:
     if arguments in (["--help"], ["-h"]):
         streams.write(text)
         return 0
+    if arguments:
+        hint = near_names(arguments[0].lower(), (*COMMANDS, "--help", "--version"))
+        end = " " if hint else "; "
+        text = f"simple-dqn: there is no command {arguments[0]}{hint}{end}--help tells them\n"
     sys.stderr.write(text)
     return 2
 

@@ -570,6 +570,38 @@ def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
         assert option in text
 
 
+@pytest.mark.parametrize(
+    ("arguments", "status", "told"),
+    [
+        ("trian pong", 2, "there is no command trian, did you mean train?"),
+        ("Train pong", 2, "there is no command Train, did you mean train?"),
+        ("--verison", 2, "there is no command --verison, did you mean --version?"),
+        ("xyz", 2, "there is no command xyz; --help"),
+        ("train pong --epoch 5", 2, "there is no option --epoch, did you mean --epochs"),
+        ("train pong --learning-rate=1", 2, "no option --learning-rate, did you mean --learning_r"),
+        ("train pong --xyz 5", 2, "there is no option --xyz; --help"),
+        ("plot a.csv --field meanq", 2, "there is no option --field, did you mean --fields?"),
+        ("train CartPole-v1", 1, "a Gymnasium environment needs its id and --environment gym"),
+        ("train brekout", 1, "did you mean breakout? "),
+        ("train jousts", 1, "unknown game 'jousts'; try pong"),
+        ("test pong_s1", 1, "did you mean {root}/snapshots/pong_s1_11.safetensors?"),
+        ("record pong_s1_1.safetensors", 1, "mean {root}/snapshots/pong_s1_11.safetensors?"),
+        ("play pong_s1_11", 1, "did you mean {root}/snapshots/pong_s1_11.safetensors?"),
+        ("play xyz", 1, "try pong"),
+    ],
+)
+def test_mistakes_are_led_to_what_works(
+    root: Path, capsys: pytest.CaptureFixture[str], arguments: str, status: int, told: str
+) -> None:
+    (root / "snapshots").mkdir()
+    for name in ("pong_s1_11", "pong_s1_11.training", "breakout_3"):
+        (root / "snapshots" / f"{name}.safetensors").touch()
+    line = refused(capsys, status, *arguments.split())
+    assert told.format(root=root) in line
+    assert "training" not in line
+    assert not {"earthworld", "carnival", "joust?"} & set(line.split())
+
+
 @pytest.mark.parametrize("optimizer", ["rmsprop", "adam", "adadelta"])
 @pytest.mark.parametrize("native_kernels", ["true", "false"])
 def test_the_learning_rate_goes_down_epoch_by_epoch(
@@ -602,7 +634,7 @@ def test_a_snapshot_says_where_to_begin(command: str, capsys: pytest.CaptureFixt
     """Options that say the same are not taken, instead of being ignored."""
     for option in ("--load_weights", "--start_epoch"):
         line = refused(capsys, 2, command, "pong_1.safetensors", option, "1")
-        assert f"unrecognized arguments: {option} 1" in line
+        assert f"there is no option {option}" in line
 
 
 def test_places_that_cannot_be_written_are_told_at_once(

@@ -6,12 +6,13 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
+from simple_dqn.environments.roms import Game
 from simple_dqn.errors import UserError
 from simple_dqn.files import interrupts_held
 from simple_dqn.memory.experience import Recorder, experience_settings, write_experience
 from simple_dqn.run import parts
 from simple_dqn.run.options import Settings
-from simple_dqn.run.places import check_output, find_game
+from simple_dqn.run.places import check_output, find_game, snapshots_like
 from simple_dqn.run.snapshot import Snapshot, check_actions, check_game
 from simple_dqn.run.trained import load_network, look_inside
 from simple_dqn.watch.mind import Mind
@@ -44,9 +45,7 @@ def play(
     if show_mind and snapshot is None:
         raise UserError("--show_mind true needs a network: give a snapshot instead of a game")
     seed = secrets.randbits(32) if settings.random_seed is None else settings.random_seed
-    game = find_game(settings)
-    if snapshot is not None:
-        check_game(snapshot, game)
+    game = _find_game(settings, snapshot)
     recorder = Recorder() if record_experience is not None else None
     if record_experience is not None:
         check_output(record_experience, "--record_experience", overwrite=settings.overwrite)
@@ -86,6 +85,24 @@ def play(
         if not len(recorder):
             raise UserError("nothing was recorded: no step was played by a person (key m)")
         logger.info("%s: %s steps of yours", record_experience, f"{len(recorder):,}")
+
+
+def _find_game(settings: Settings, snapshot: Snapshot | None) -> Game:
+    """Find the game of a snapshot, or the one that was named.
+
+    Raises:
+        UserError: there is no such game; a snapshot was named without its folder and ending.
+    """
+    try:
+        game = find_game(settings)
+    except UserError as error:
+        hint = " or ".join(map(str, snapshots_like(settings.game)))
+        if snapshot is not None or not hint:
+            raise
+        raise UserError(f"unknown game {settings.game!r}; did you mean {hint}?") from error
+    if snapshot is not None:
+        check_game(snapshot, game)
+    return game
 
 
 def _open(

@@ -52,11 +52,13 @@ def find_game(text: str, roms_dir: Path) -> Game:
     wanted = re.sub(r"^ALE/|(NoFrameskip|Deterministic)?(-v\d+)?$", "", text)
     wanted = re.sub(r"[^a-z0-9]", "", wanted.lower())
     if wanted not in by_squashed_name:
-        near = difflib.get_close_matches(wanted, by_squashed_name, n=3, cutoff=0.5)
+        playable = [key for key, name in by_squashed_name.items() if name not in _FOR_TWO_PLAYERS]
+        near = difflib.get_close_matches(wanted, playable, n=3, cutoff=0.7)
         hint = " or ".join(by_squashed_name[name] for name in near)
         raise UserError(
             f"unknown game {text!r}; "
-            + (f"did you mean {hint}?" if hint else "try pong, breakout or space_invaders")
+            + (f"did you mean {hint}? " if hint else "try pong, breakout or space_invaders; ")
+            + "a Gymnasium environment needs its id and --environment gym"
         )
     name = by_squashed_name[wanted]
     own_rom = roms_dir / f"{name}.bin"

@@ -5,6 +5,7 @@ Nothing here needs torch, an emulator or NumPy: help and mistakes come at once.
 
 import argparse
 import dataclasses
+import difflib
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -294,7 +295,8 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Tell what is wrong and exit with status 2."""
-        self.exit(2, f"{self.prog}: {message}; --help tells the options\n")
+        end = " " if message.endswith("?") else "; "
+        self.exit(2, f"{self.prog}: {message}{end}--help tells the options\n")
 
 
 def parse(name: str, arguments: Sequence[str]) -> dict[str, Any]:
@@ -304,8 +306,28 @@ def parse(name: str, arguments: Sequence[str]) -> dict[str, Any]:
         What was given, by name; what was not given is not there.
     """
     words = _with_negative_numbers(arguments)
-    given = vars(make_parser(COMMANDS[name]).parse_intermixed_args(words))
+    parser = make_parser(COMMANDS[name])
+    _check_names(parser, words)
+    given = vars(parser.parse_intermixed_args(words))
     return {name: value for name, value in given.items() if value is not None}
+
+
+def _check_names(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
+    """Tell an option that the command does not have, with the one that was meant."""
+    known = [name for name in parser._option_string_actions if name.startswith("--")]
+    for word in words:
+        name = word.split("=")[0]
+        if name == "--":
+            return
+        if name.startswith("--") and name not in known:
+            hint = near_names(name.lower().replace("-", "_").replace("__", "--", 1), known)
+            parser.error(f"there is no option {name}{hint}")
+
+
+def near_names(name: str, known: Iterable[str]) -> str:
+    """The names that could have been meant, as the end of a sentence; "" where none is near."""
+    near = difflib.get_close_matches(name, list(known), n=2, cutoff=0.7)
+    return f", did you mean {' or '.join(near)}?" if near else ""
 
 
 def _with_negative_numbers(arguments: Sequence[str]) -> list[str]:

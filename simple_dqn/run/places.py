@@ -1,5 +1,6 @@
 """Where a run finds its game and puts its files."""
 
+import difflib
 import os
 from pathlib import Path
 
@@ -24,6 +25,20 @@ def find_game(settings: Settings) -> Game:
     if settings.environment == "ale":
         return roms.find_game(settings.game, root() / "roms")
     return Game(settings.game, Path(), "")
+
+
+def snapshots_like(text: str) -> list[Path]:
+    """The snapshots at hand whose names are like a text, the nearest first, at most three."""
+    name = Path(text).name.removesuffix(".safetensors").lower()
+    found = {
+        path.stem: path
+        for folder in (root() / "snapshots", Path(text).parent)
+        for path in sorted(folder.glob("*.safetensors"))
+        if not path.stem.endswith(".training")
+    }
+    near = difflib.get_close_matches(name, found, n=3, cutoff=0.7)
+    near += [stem for stem in found if name and stem.startswith(name) and stem not in near]
+    return [found[stem] for stem in near[:3]]
 
 
 def check_output(path: Path, option: str, *, overwrite: bool) -> None:

@@ -25,6 +25,7 @@ import safetensors.numpy
 from simple_dqn.environments.roms import Game
 from simple_dqn.errors import UserError, refusing
 from simple_dqn.files import atomic_file, sync
+from simple_dqn.run.places import snapshots_like
 from simple_dqn.run.schema import FORMAT_VERSION, check_header
 
 _TYPES = {"F16", "F32", "F64", "I64"}  # of arrays, in the language of safetensors
@@ -102,7 +103,11 @@ def read_snapshot(path: Path) -> Snapshot:
             start = file.read(9)
         size = path.stat().st_size
     except OSError as error:
-        raise UserError(f"cannot read snapshot {path}: {error.strerror}") from error
+        hint = " or ".join(map(str, snapshots_like(str(path))))
+        raise UserError(
+            f"cannot read snapshot {path}: {error.strerror}"
+            + (f"; did you mean {hint}?" if hint else "")
+        ) from error
     # NB! A safetensors file begins with the length of its header, whose first byte may be a
     # pickle's 0x80 too; the header itself begins with a brace.
     if path.suffix == ".pkl" or (start[:1] == b"\x80" and start[8:] != b"{"):
