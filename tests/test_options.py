@@ -2,11 +2,14 @@
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers import HEADER
+from test_play import Keyboard
+from test_watched_game import make_console, make_game
 
 from simple_dqn.errors import OptionError, UserError
 from simple_dqn.run import snapshot
@@ -14,6 +17,9 @@ from simple_dqn.run.command_line import COMMANDS, PRESET, make_parser, parse
 from simple_dqn.run.merge import arguments_of, merge, read_preset
 from simple_dqn.run.options import KEPT, OPTIONS, Settings, as_text
 from simple_dqn.run.reference import fill
+from simple_dqn.statistics import COLUMNS
+from simple_dqn.watch.curves import plot_results
+from simple_dqn.watch.play import Play
 
 REPOSITORY = Path(__file__).parent.parent
 DEFAULTS = Settings(game="pong")
@@ -242,3 +248,41 @@ def test_the_reference_is_todays() -> None:
         assert f"\n## {name}\n\n    scripts/{name}.sh {command.usage[len(name) + 1 :]} " in text
         for row in command.own:
             assert row.positional or f"| `--{row.name} " in text
+
+
+@pytest.mark.parametrize("command", ["play", "record", "nvis", "test"])
+def test_help_tells_the_options_that_do_something(command: str) -> None:
+    """The command's own come first; options of learning are not taken."""
+    text = make_parser(COMMANDS[command]).format_help()
+    assert len(text.splitlines()) <= 110
+    own = [text.index(f"--{row.name} ") for row in COMMANDS[command].own if not row.positional]
+    assert max(own, default=0) < text.index("--frame_skip ")
+    assert "--random_seed " in text
+    for option in ("--learning_rate", "--replay_size", "--epochs", "--load_weights"):
+        assert f"{option} " not in text
+    assert "--exploration_rate_test " in text
+
+
+def test_help_of_play_tells_the_keys() -> None:
+    """Those that `Play` has, and the steering."""
+    text = make_parser(COMMANDS["play"]).format_help().split("keys:")[1]
+    told = {key for line in text.splitlines() for key in line[2:22].replace(",", " ").split()}
+    keyboard = Keyboard([])
+    play = Play(
+        make_game(make_console("pong")), keyboard, beside=None, show_mind=False, on_step=None
+    )
+    assert told == {key for key in play._keys if len(key) == 1} | {
+        *("arrows", "or", "WASD", "space", "Esc")
+    }
+
+
+def test_help_of_plot_tells_columns_and_formats(tmp_path: Path) -> None:
+    text = make_parser(COMMANDS["plot"]).format_help()
+    listed = text.split("columns:")[1].split("formats")[0]
+    assert tuple(listed.replace(",", " ").split()) == COLUMNS
+    formats = re.findall(r"\.\w{3}\b", text.split("ending of its name:")[1])
+    source = tmp_path / "run.csv"
+    source.write_text("epoch,phase,average_reward\n1,test,2\n")
+    for suffix in formats:
+        plot_results([source], fields=["average_reward"], output=tmp_path / f"run{suffix}")
+    assert len(formats) == 3

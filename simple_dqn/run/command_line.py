@@ -47,6 +47,8 @@ class Command(NamedTuple):
         run_options: whether it takes the options of a run.
         not_from_snapshot: options whose values in a snapshot do not count.
         without: options of a run that the command does not take.
+        only: the options of a run that do something in this command; None: all do.
+        more: what the end of its help tells.
     """
 
     name: str
@@ -55,6 +57,8 @@ class Command(NamedTuple):
     run_options: bool = True
     not_from_snapshot: frozenset[str] = frozenset()
     without: frozenset[str] = frozenset()
+    only: frozenset[str] | None = None
+    more: str = ""
 
     @property
     def usage(self) -> str:
@@ -106,6 +110,51 @@ _SHOW_MIND = Option(
     "pixels of it speak for the chosen action",
 )
 
+# The options of a run that say how a trained network plays; all others say how one learns.
+_PLAYING = frozenset(
+    {
+        "environment",
+        "frame_skip",
+        "repeat_action_probability",
+        "minimal_action_set",
+        "color_averaging",
+        "screen_width",
+        "screen_height",
+        "backend",
+        "device_id",
+        "datatype",
+        "native_kernels",
+        "exploration_rate_test",
+        "random_starts",
+        "random_seed",
+        "log_level",
+    }
+)
+_WRITING = _PLAYING | {"overwrite"}
+_TESTING = _PLAYING | {"display_screen", "num_games", "test_steps", "test_games", "csv_file"}
+_KEYS = """keys:
+  m                   take the game over, or give it back to the network
+  arrows or WASD      steer
+  space               fire
+  a, s                slower, faster (while the network plays)
+  -, +                slower, faster
+  [, ]                volume down, up
+  p                   pause
+  n                   one step
+  r                   new game
+  v                   show the network's mind
+  q, Esc              quit
+"""
+_COLUMNS = """columns:
+  epoch, phase, steps, nr_games, average_reward, min_game_reward,
+  max_game_reward, last_exploration_rate, total_train_steps,
+  replay_memory_count, meanq, meancost, weight_updates, total_time,
+  epoch_time, steps_per_second, std_game_reward
+
+formats of the picture, by the ending of its name:
+  .png, .pdf, .svg
+"""
+
 _COMMANDS = (
     Command(
         "train",
@@ -117,7 +166,7 @@ _COMMANDS = (
         "test",
         "play as the run's own test phase did and tell the score",
         _OF_SNAPSHOT,
-        without=_BEGINNING,
+        only=_TESTING,
     ),
     Command(
         "play",
@@ -147,7 +196,8 @@ _COMMANDS = (
             ),
         ),
         not_from_snapshot=frozenset({"random_seed"}),
-        without=_BEGINNING,
+        only=_WRITING,
+        more=_KEYS,
     ),
     Command(
         "record",
@@ -175,7 +225,7 @@ _COMMANDS = (
                 "file (.wav) into which the sound of the film is written, too",
             ),
         ),
-        without=_BEGINNING,
+        only=_WRITING,
     ),
     Command(
         "nvis",
@@ -197,7 +247,7 @@ _COMMANDS = (
                 "file of the page; without this option it is results/<game>[_<label>]_<epoch>.html",
             ),
         ),
-        without=_BEGINNING,
+        only=_WRITING,
     ),
     Command(
         "plot",
@@ -227,6 +277,7 @@ _COMMANDS = (
             ),
         ),
         run_options=False,
+        more=_COLUMNS,
     ),
     Command(
         "tabular",
@@ -284,6 +335,14 @@ _COMMANDS = (
     ),
 )
 COMMANDS = {command.name: command for command in _COMMANDS}
+
+
+class _Formatter(argparse.HelpFormatter):
+    """Leaves the lines of the help's end as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        lines = text.splitlines()
+        return "\n".join(lines) if len(lines) > 1 else super()._fill_text(text, width, indent)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -348,6 +407,8 @@ def make_parser(command: Command) -> argparse.ArgumentParser:
         prog=f"simple-dqn {command.name}",
         usage=f"simple-dqn {command.usage} [--OPTION VALUE ...]",
         description=f"{command.summary[0].upper()}{command.summary[1:]}.",
+        epilog=command.more,
+        formatter_class=_Formatter,
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
     )
@@ -356,8 +417,14 @@ def make_parser(command: Command) -> argparse.ArgumentParser:
     _add(parser.add_argument_group(command.name), [r for r in command.own if not r.positional])
     if command.run_options:
         for name, rows in option_groups().items():
-            taken = [row for row in rows if row.name not in command.without]
-            _add(parser.add_argument_group(name), taken)
+            taken = [
+                row
+                for row in rows
+                if row.name not in command.without
+                and (command.only is None or row.name in {*command.only, PRESET.name})
+            ]
+            if taken:
+                _add(parser.add_argument_group(name), taken)
     return parser
 
 
