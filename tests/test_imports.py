@@ -32,7 +32,7 @@ HEAVY = {
         ("run.reference", set()),
         ("memory.experience", set()),
         ("watch.watched_game", {"ale_py", "cv2", "gymnasium"}),
-        ("commands.plot", {"matplotlib", "pandas"}),
+        ("commands.plot", {"matplotlib", "pandas", "safetensors"}),
         ("watch.window", {"ale_py", "cv2", "gymnasium", "pygame"}),
         ("watch.terminal", {"cv2"}),
         ("watch.film", {"av", "cv2"}),

@@ -18,7 +18,9 @@ from matplotlib.colors import same_color, to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from simple_dqn.commands.plot import plot
 from simple_dqn.errors import UserError
+from simple_dqn.run.snapshot import write_snapshot
 from simple_dqn.watch.curves import PHASE_COLOURS, group_names, make_figure, plot_results, read_runs
 
 HEADER = (
@@ -311,7 +313,9 @@ def test_seeds_become_a_mean_and_a_band(tmp_path: Path) -> None:
     [
         (["pong_seed1", "pong_seed2"], {"pong": 2}),
         (["pong-s1", "pong_2", "pongseed3", "pong"], {"pong": 4}),
-        (["a/pong", "b/pong"], {"pong": 2}),
+        (["a/pong", "b/pong"], {"a/pong": 1, "b/pong": 1}),
+        (["a/pong_s1", "b/pong_s1", "b/pong_s2"], {"a/pong": 1, "b/pong": 2}),
+        (["x/a/pong", "y/a/pong"], {"{}/x/a/pong": 1, "{}/y/a/pong": 1}),
         (["pong/seed1", "pong/seed2"], {"pong": 2}),
         (["pong/seed1", "breakout/seed1"], {"pong": 1, "breakout": 1}),
         (["pong_seed1", "breakout"], {"pong_seed1": 1, "breakout": 1}),
@@ -324,7 +328,56 @@ def test_seeds_become_a_mean_and_a_band(tmp_path: Path) -> None:
 def test_file_names_tell_the_seeds(
     tmp_path: Path, names: list[str], groups: dict[str, int]
 ) -> None:
-    assert Counter(group_names([tmp_path / f"{name}.csv" for name in names])) == groups
+    expected = {name.format(tmp_path): number for name, number in groups.items()}
+    assert Counter(group_names([tmp_path / f"{name}.csv" for name in names])) == expected
+
+
+@pytest.mark.parametrize("column", ["steps", "weight_updates", "last_exploration_rate"])
+def test_runs_with_other_settings_are_no_seeds(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, column: str
+) -> None:
+    """What the training of both tells is compared, as far as both went."""
+    first = write_csv(tmp_path / "pong_s1.csv", [4, 4], [2, 2], column=column)
+    second = write_csv(tmp_path / "pong_s2.csv", [4], [3], column=column)
+    other = write_csv(tmp_path / "pong_s3.csv", [5], [3], column=column)
+    runs = read_runs([first, second], [column])
+    assert set(runs.index.get_level_values("group")) == {"pong"}
+    assert not caplog.records
+    runs = read_runs([first, second, other], [column])
+    folder = tmp_path.name
+    assert set(runs.index.get_level_values("group")) == {
+        f"{folder}/pong_s{seed}" for seed in (1, 2, 3)
+    }
+    assert f"differ in {column}" in caplog.text
+
+
+def test_runs_whose_snapshots_tell_other_options_are_no_seeds(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    paths = []
+    for seed, learning_rate in ((1, 0.1), (2, 0.1), (3, 0.2)):
+        paths.append(write_csv(tmp_path / "results" / f"pong_s{seed}.csv", [1], [2]))
+        options = {"random_seed": seed, "learning_rate": learning_rate}
+        write_snapshot(
+            tmp_path / "snapshots" / f"pong_s{seed}_1.safetensors",
+            {"game": "pong", "options": options},
+            {},
+        )
+    plot(paths[:2], "average_reward", tmp_path / "plot.png", 40)
+    assert not caplog.records
+    plot(paths, "average_reward", tmp_path / "plot.png", 40)
+    assert "differ in learning_rate" in caplog.text
+
+
+def test_the_resolution_can_be_chosen_and_fonts_are_truetype(
+    csv_2015: Path, tmp_path: Path
+) -> None:
+    picture, page = tmp_path / "a.png", tmp_path / "a.pdf"
+    plot([csv_2015], "meanq", picture, 200)
+    assert int.from_bytes(picture.read_bytes()[16:20], "big") == 9 * 200
+    plot([csv_2015], "meanq", page, 130)
+    assert b"/Type3" not in page.read_bytes()
+    assert b"/CIDFontType2" in page.read_bytes()
 
 
 def test_other_files_are_laid_over_one_another(tmp_path: Path) -> None:

@@ -275,6 +275,12 @@ _COMMANDS = (
                 "file of the picture; without this option it is the first CSV file's name with "
                 ".png",
             ),
+            Option(
+                "dpi",
+                130,
+                integer(30, 1200),
+                "pixels per inch of a PNG, which is 9 inches wide, or 11 with several panels",
+            ),
         ),
         run_options=False,
         more=_COLUMNS,

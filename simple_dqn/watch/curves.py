@@ -12,13 +12,13 @@ import itertools
 import logging
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from matplotlib import colormaps
+from matplotlib import colormaps, rc_context
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -67,6 +67,9 @@ NO_VALUE = ("", "nan", "inf", "-inf")  # cells that leave a gap in the curve
 # What tells one seed's file from another's: pong_seed1, pong-s2, pong_3, seed4.
 SEED_SUFFIX = re.compile(r"(?:[_-]?seed[_-]?|(?:^|[_-])s|[_-])\d+$", re.IGNORECASE)
 
+# Columns of training that the settings decide, so that seeds of one setting agree in them.
+SETTLED = ("steps", "total_train_steps", "last_exploration_rate", "weight_updates")
+
 # Okabe and Ito's colours, which colour-blind eyes tell apart as well.
 PHASE_COLOURS = {"random": "#555555", "train": "#E69F00", "test": "#0072B2"}
 GROUP_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -76,12 +79,17 @@ Style = dict[str, dict[str, Any]]  # by phase, the keyword arguments of matplotl
 Groups = dict[str, pd.DataFrame]  # by name, the rows of the runs that share a curve
 
 
-def read_runs(paths: Sequence[Path], fields: Sequence[str]) -> pd.DataFrame:
+def read_runs(
+    paths: Sequence[Path],
+    fields: Sequence[str],
+    settings: Mapping[Path, Mapping[str, object]] | None = None,
+) -> pd.DataFrame:
     """Read the CSV files of runs into one table, one file below the other.
 
     Args:
         paths: At least one.
         fields: Column names that each file must have.
+        settings: By file, the options of its run but for the seed, where they are known.
 
     Returns:
         One row for each phase of each epoch: the columns `phase` (text), `epoch` (int) and every
@@ -92,22 +100,78 @@ def read_runs(paths: Sequence[Path], fields: Sequence[str]) -> pd.DataFrame:
         UserError: A file cannot be read, is no CSV file of a run, has no row yet, lacks a field or
             has text in it.
     """
-    # No font draws what stands for a byte that is no UTF-8.
-    names = [name.encode(errors="replace").decode() for name in group_names(paths)]
+    names = [_drawable(name) for name in group_names(paths)]
+    tables = [_read_run(path, fields) for path in paths]
+    for group in {name for name in names if names.count(name) > 1}:
+        members = [index for index, name in enumerate(names) if name == group]
+        for index in members[1:]:
+            pair = [members[0], index]
+            options = [(settings or {}).get(paths[i]) for i in pair]
+            if difference := _difference(*(tables[i] for i in pair), *options):
+                logger.warning(
+                    "%s and %s differ in %s: they are no seeds of one setting, each is drawn alone",
+                    paths[members[0]],
+                    paths[index],
+                    difference,
+                )
+                for member in members:
+                    names[member] = _drawable(
+                        f"{paths[member].resolve().parent.name}/{paths[member].stem}"
+                    )
+                break
     keys = list(zip(names, map(str, paths), strict=True))
-    return pd.concat(
-        [_read_run(path, fields) for path in paths], keys=keys, names=["group", "path"]
-    )
+    return pd.concat(tables, keys=keys, names=["group", "path"])
+
+
+def _drawable(name: str) -> str:
+    """A file's name without what no font draws: what stands for a byte that is no UTF-8."""
+    return name.encode(errors="replace").decode()
+
+
+def _difference(
+    one: pd.DataFrame,
+    other: pd.DataFrame,
+    one_options: Mapping[str, object] | None,
+    other_options: Mapping[str, object] | None,
+) -> str | None:
+    """What tells that two runs had different settings: an option, or a column of training."""
+    if one_options is not None and other_options is not None:
+        for name in one_options.keys() & other_options.keys():
+            if one_options[name] != other_options[name]:
+                return name
+    trained = [rows[rows["phase"] == "train"].set_index("epoch") for rows in (one, other)]
+    shared = trained[0].index.intersection(trained[1].index)
+    for column in SETTLED:
+        if all(column in rows for rows in trained):
+            values = [rows.loc[shared, column].to_numpy() for rows in trained]
+            if not np.allclose(*values, equal_nan=True):
+                return column
+    return None
 
 
 def group_names(paths: Sequence[Path]) -> list[str]:
     """Name each file's group: runs whose file names are equal but for the seed share one.
 
     A run on its own keeps its whole file name; a file called just `seed1.csv` goes by its folder.
+    Files of the same name in two folders are no seeds: they go by their folders too.
     """
     names = [SEED_SUFFIX.sub("", path.stem) or path.resolve().parent.name for path in paths]
+    folders = [path.resolve().parent.name for path in paths]
+    if len(set(folders)) < len({path.resolve().parent for path in paths}):
+        folders = [str(path.parent) for path in paths]
+    twice = {
+        name
+        for name, path in zip(names, paths, strict=True)
+        if sum(n == name and p.stem == path.stem for n, p in zip(names, paths, strict=True)) > 1
+    }
+    names = [
+        f"{folder}/{name}" if name in twice else name
+        for folder, name in zip(folders, names, strict=True)
+    ]
     return [
-        name if names.count(name) > 1 or SEED_SUFFIX.fullmatch(path.stem) else path.stem
+        name
+        if names.count(name) > 1 or "/" in name or SEED_SUFFIX.fullmatch(path.stem)
+        else path.stem
         for name, path in zip(names, paths, strict=True)
     ]
 
@@ -206,7 +270,14 @@ def make_figure(runs: pd.DataFrame, *, fields: Sequence[str]) -> Figure:
     return figure
 
 
-def plot_results(csv_paths: Sequence[Path], *, fields: Sequence[str], output: Path) -> None:
+def plot_results(
+    csv_paths: Sequence[Path],
+    *,
+    fields: Sequence[str],
+    output: Path,
+    dpi: int = 130,
+    settings: Mapping[Path, Mapping[str, object]] | None = None,
+) -> None:
     """Write the learning curves of one or more runs as a picture.
 
     Args:
@@ -214,6 +285,8 @@ def plot_results(csv_paths: Sequence[Path], *, fields: Sequence[str], output: Pa
         fields: The columns to show.
         output: The picture: PNG, or by its suffix PDF or SVG. It is replaced in one go at the end,
             so that a failure leaves an earlier picture as it was.
+        dpi: Pixels per inch of a PNG; the picture is 9 or 11 inches wide.
+        settings: See `read_runs`.
 
     Raises:
         UserError: A CSV file, a field or the output is not usable.
@@ -228,9 +301,10 @@ def plot_results(csv_paths: Sequence[Path], *, fields: Sequence[str], output: Pa
     paths = {path.resolve(): path for path in csv_paths}  # the same file twice is no second seed
     if output.resolve() in paths:
         raise UserError(f"{output} is the file to read; choose another name for the picture")
-    figure = make_figure(read_runs(list(paths.values()), fields), fields=fields)
+    figure = make_figure(read_runs(list(paths.values()), fields, settings), fields=fields)
     picture = io.BytesIO()
-    figure.savefig(picture, format=suffix[1:])
+    with rc_context({"pdf.fonttype": 42}):  # TrueType: many journals refuse Type 3
+        figure.savefig(picture, format=suffix[1:], dpi=dpi)
     write_atomically(output, picture.getvalue())
 
 
