@@ -107,7 +107,7 @@ def read_runs(
         for index in members[1:]:
             pair = [members[0], index]
             options = [(settings or {}).get(paths[i]) for i in pair]
-            if difference := _difference(*(tables[i] for i in pair), *options):
+            if difference := _difference([tables[i] for i in pair], options):
                 logger.warning(
                     "%s and %s differ in %s: they are no seeds of one setting, each is drawn alone",
                     paths[members[0]],
@@ -129,22 +129,20 @@ def _drawable(name: str) -> str:
 
 
 def _difference(
-    one: pd.DataFrame,
-    other: pd.DataFrame,
-    one_options: Mapping[str, object] | None,
-    other_options: Mapping[str, object] | None,
+    tables: Sequence[pd.DataFrame], options: Sequence[Mapping[str, object] | None]
 ) -> str | None:
     """What tells that two runs had different settings: an option, or a column of training."""
-    if one_options is not None and other_options is not None:
-        for name in one_options.keys() & other_options.keys():
-            if one_options[name] != other_options[name]:
+    one, other = options
+    if one is not None and other is not None:
+        for name in sorted(one.keys() & other.keys()):
+            if one[name] != other[name]:
                 return name
-    trained = [rows[rows["phase"] == "train"].set_index("epoch") for rows in (one, other)]
+    trained = [rows[rows["phase"] == "train"].set_index("epoch") for rows in tables]
     shared = trained[0].index.intersection(trained[1].index)
     for column in SETTLED:
         if all(column in rows for rows in trained):
             values = [rows.loc[shared, column].to_numpy() for rows in trained]
-            if not np.allclose(*values, equal_nan=True):
+            if not np.allclose(values[0], values[1], equal_nan=True):
                 return column
     return None
 
