@@ -139,7 +139,7 @@ def test_file_of_2015_gives_its_values(csv_2015: Path) -> None:
     assert lines(updates, "random") == []
     assert [points(line) for line in lines(updates, "test")] == [[(1, 62500), (2, 125000)]]
     assert figure.get_suptitle() == "pong, best test score 0.00 (epoch 1)"
-    assert legend_labels(figure) == ["random play", "train", "test"]
+    assert legend_labels(figure) == ["random play", "train", "test", "human"]
 
 
 def test_loss_belongs_to_the_train_phase_alone(csv_2015: Path) -> None:
@@ -209,7 +209,7 @@ def test_only_a_random_row_shows_the_baseline(csv_2015: Path) -> None:
     assert set(heights(lines(score, "random")[0])) == {-20.25}
     assert [text.get_text() for text in score.texts] == []
     assert [text.get_text() for text in loss.texts] == ["no values yet"]
-    assert legend_labels(figure) == ["random play"]
+    assert legend_labels(figure) == ["random play", "human"]
     assert figure.get_suptitle() == "pong"
 
 
@@ -305,7 +305,13 @@ def test_seeds_become_a_mean_and_a_band(tmp_path: Path) -> None:
     assert band(axes, 1) == {1: (10, 20), 2: (20, 20), 3: (30, 30)}
     # The best is looked for where every seed has a score: at epoch 1.
     assert figure.get_suptitle() == "pong, mean of 2 seeds, best test score 15.0 (epoch 1)"
-    assert legend_labels(figure) == ["random play", "train", "test", "lowest to highest seed"]
+    assert legend_labels(figure) == [
+        "random play",
+        "train",
+        "test",
+        "lowest to highest seed",
+        "human",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -393,9 +399,10 @@ def test_other_files_are_laid_over_one_another(tmp_path: Path) -> None:
         [1, 1],
         [6],
         [7],
+        [14.6, 14.6],  # a human's score
     ]
     colours = [to_hex(line.get_color()) for line in axes.lines]
-    assert len(set(colours[:3])) == len(set(colours[3:])) == 1
+    assert len(set(colours[:3])) == len(set(colours[3:6])) == 1
     assert colours[0] != colours[3]
     train, test = axes.lines[1:3]
     assert train.get_linewidth() < test.get_linewidth()
@@ -409,7 +416,31 @@ def test_other_files_are_laid_over_one_another(tmp_path: Path) -> None:
         "train",
         "test",
         "lowest to highest seed",
+        "human",
     ]
+
+
+def test_scores_of_several_games_are_brought_to_one_scale(tmp_path: Path) -> None:
+    """Random play has -20.7 in Pong and 1.7 in Breakout, a human 14.6 and 30.5."""
+    pong = write_csv(tmp_path / "pong_s1.csv", [], [14.6, -20.7])
+    breakout = write_csv(tmp_path / "breakout.csv", [], [16.1], random=1.7)
+    figure = draw(pong, breakout, fields=("average_reward", "epoch"))
+    score, other = figure.axes
+    assert score.get_ylabel() == "human-normalized score, %"
+    assert heights(score.lines[1]) == pytest.approx([100, 0])
+    assert set(heights(score.lines[2])) == {0.0}
+    assert heights(score.lines[4]) == pytest.approx([50])
+    assert set(heights(score.lines[-1])) == {100.0}
+    assert len(other.lines) == len(score.lines) - 1  # no human
+    assert "best test score 14.6" in legend_labels(figure)[0]
+
+
+@pytest.mark.parametrize("name", ["carnival_s1", "CartPole-v1"])
+def test_games_without_a_common_scale_are_told(tmp_path: Path, name: str) -> None:
+    paths = [write_csv(tmp_path / f"{word}.csv", [1], [2]) for word in ("pong_s1", name)]
+    figure = draw(*paths)
+    assert figure.axes[0].get_ylabel() == "score, on each game's own scale"
+    assert "human" not in legend_labels(figure)
 
 
 def test_legend_lists_groups_and_phases_in_columns_of_their_own(tmp_path: Path) -> None:

@@ -47,8 +47,7 @@ def find_game(text: str, roms_dir: Path) -> Game:
     if path.suffix in {".bin", ".rom", ".a26"}:
         raise UserError(f"ROM file {path} not found; {_HINT}")
     wheel_roms = Path(str(resources.files("ale_py"))) / "roms"
-    names = sorted(Path(file).stem for file in _known_roms().values())
-    by_squashed_name = {name.replace("_", ""): name for name in names}
+    by_squashed_name = {name.replace("_", ""): name for name in game_names()}
     wanted = re.sub(r"^ALE/|(NoFrameskip|Deterministic)?(-v\d+)?$", "", text)
     wanted = re.sub(r"[^a-z0-9]", "", wanted.lower())
     if wanted not in by_squashed_name:
@@ -68,20 +67,42 @@ def find_game(text: str, roms_dir: Path) -> Game:
     return game
 
 
+class Scores(NamedTuple):
+    """The published scores of a game: of random play and of a human."""
+
+    random: float
+    human: float
+
+
 def human_normalized_score(game: str, score: float) -> float | None:
     """100 (score - random) / (human - random), or None for a game without a published human score.
 
-    Mnih et al. 2015, Methods, Evaluation procedure; the scores in scores.csv are those that Wang
-    et al. 2016 (Dueling network architectures, appendix) give for 57 games with no-op starts.
+    Mnih et al. 2015, Methods, Evaluation procedure.
+    """
+    scores = published_scores().get(game)
+    if scores is None:
+        return None
+    return 100 * (score - scores.random) / (scores.human - scores.random)
+
+
+def game_names() -> list[str]:
+    """The names of all games that ALE knows."""
+    return sorted(Path(file).stem for file in _known_roms().values())
+
+
+def published_scores() -> dict[str, Scores]:
+    """Scores by game.
+
+    They are those that Wang et al. 2016 (Dueling network architectures, appendix) give for 57 games
+    with no-op starts.
     """
     table = (
         resources.files("simple_dqn.environments").joinpath("scores.csv").read_text().splitlines()
     )
-    for row in csv.DictReader(table):
-        if row["game"] == game:
-            random, human = float(row["random"]), float(row["human"])
-            return 100 * (score - random) / (human - random)
-    return None
+    return {
+        row["game"]: Scores(float(row["random"]), float(row["human"]))
+        for row in csv.DictReader(table)
+    }
 
 
 def _known_roms() -> dict[str, str]:

@@ -27,6 +27,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from simple_dqn.environments.roms import game_names, human_normalized_score, published_scores
 from simple_dqn.errors import UserError
 from simple_dqn.files import write_atomically
 
@@ -71,6 +72,9 @@ SEED_SUFFIX = re.compile(r"(?:[_-]?seed[_-]?|(?:^|[_-])s|[_-])\d+$", re.IGNORECA
 SETTLED = ("steps", "total_train_steps", "last_exploration_rate", "weight_updates")
 
 # Okabe and Ito's colours, which colour-blind eyes tell apart as well.
+SCORE_FIELDS = ("average_reward", "min_game_reward", "max_game_reward")
+HUMAN: dict[str, Any] = {"linestyle": ":", "linewidth": 1.6, "color": "#000000"}
+
 PHASE_COLOURS = {"random": "#555555", "train": "#E69F00", "test": "#0072B2"}
 GROUP_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKED_EPOCHS = 30  # up to here every point gets a marker
@@ -240,21 +244,41 @@ def _read_cells(path: Path) -> pd.DataFrame:
 def make_figure(runs: pd.DataFrame, *, fields: Sequence[str]) -> Figure:
     """Draw one panel per field, left to right, top to bottom.
 
+    Scores of one game stand beside that of a human where it was published. Scores of several games
+    have no common scale: they are human-normalized (Mnih et al. 2015, Methods, Evaluation
+    procedure) where that can be done for all, else the axis says that each game has its own.
+
     Args:
         runs: What `read_runs` returned for these fields.
         fields: Column names, at least one.
     """
     groups: Groups = {str(name): rows for name, rows in runs.groupby(level="group", sort=False)}
+    games = {game_of(name) for name in groups}
+    several = len(games - {None}) > 1
+    humans = {game: scores.human for game, scores in published_scores().items() if game in games}
     styles = _styles(len(groups))
     num_columns = min(2, len(fields))
     num_rows = math.ceil(len(fields) / num_columns)
-    entries, num_legend_columns = _legend(groups, styles)
+    entries, num_legend_columns = _legend(
+        groups, styles, human=bool({*fields} & {*SCORE_FIELDS}) and games == humans.keys()
+    )
     height = 3.3 * num_rows + 0.8 + 0.2 * len(entries) / num_legend_columns
     figure = Figure(figsize=(11 if num_columns == 2 else 9, height), dpi=130)
     figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.1)
     FigureCanvasAgg(figure)  # attaches itself; pyplot and its global state stay out of this
     for position, field in enumerate(fields, start=1):
-        _draw_panel(figure.add_subplot(num_rows, num_columns, position), field, groups, styles)
+        axes = figure.add_subplot(num_rows, num_columns, position)
+        is_score = field in SCORE_FIELDS
+        if is_score and several and games == humans.keys():
+            _draw_panel(axes, field, _normalized(groups, field), styles)
+            axes.set_ylabel("human-normalized score, %")
+            axes.axhline(100, **HUMAN)
+        else:
+            _draw_panel(axes, field, groups, styles)
+            if is_score and several:
+                axes.set_ylabel("score, on each game's own scale")
+            elif is_score and games == humans.keys():
+                axes.axhline(*humans.values(), **HUMAN)
     figure.suptitle(_title(groups), fontsize=14, fontweight="bold", parse_math=False)
     legend = figure.legend(
         handles=entries,
@@ -323,6 +347,29 @@ def _styles(num_groups: int) -> list[Style]:
             style[phase]["alpha"] = 1.0 if num_groups == 1 or phase == "test" else 0.45
         styles.append(style)
     return styles
+
+
+def game_of(name: str) -> str | None:
+    """The game that the name of a run begins with; None: the name tells none.
+
+    `space_invaders_s1` → `space_invaders`; `CartPole-v1_s2` → `CartPole-v1`.
+    """
+    name = name.split("/")[-1]
+    if environment_id := re.match(r"\w*?-v\d+", name):
+        return environment_id[0]
+    games = [game for game in game_names() if re.match(rf"{game}([_-]|\d|$)", name, re.IGNORECASE)]
+    return max(games, key=len, default=None)
+
+
+def _normalized(groups: Groups, field: str) -> Groups:
+    """Bring the scores of several games to one scale; 0 is random play, 100 a human."""
+    brought = {}
+    for name, rows in groups.items():
+        game = game_of(name)
+        assert game is not None
+        scores = [human_normalized_score(game, score) for score in rows[field]]
+        brought[name] = rows.assign(**{field: np.array(scores, np.float64)})
+    return brought
 
 
 def _draw_panel(axes: Axes, field: str, groups: Groups, styles: Sequence[Style]) -> None:
@@ -396,7 +443,7 @@ def _num_seeds(rows: pd.DataFrame) -> int:
     return rows.index.get_level_values("path").nunique()
 
 
-def _legend(groups: Groups, styles: Sequence[Style]) -> tuple[list[Artist], int]:
+def _legend(groups: Groups, styles: Sequence[Style], *, human: bool) -> tuple[list[Artist], int]:
     """Return the legend's entries and its number of columns.
 
     One group: the phases in a line. Several: a column of groups by colour, one of phases in black.
@@ -411,6 +458,8 @@ def _legend(groups: Groups, styles: Sequence[Style]) -> tuple[list[Artist], int]
     ]
     if any(_num_seeds(rows) > 1 for rows in groups.values()):
         phases.append(Patch(color="#555555", alpha=0.25, label="lowest to highest seed"))
+    if human:
+        phases.append(Line2D([], [], label="human", **HUMAN))
     if len(groups) == 1:
         return phases, len(phases)
     names: list[Artist] = [
