@@ -131,6 +131,8 @@ def check_writable(path: Path, options: str = "--csv_file and --save_weights_pre
     Raises:
         UserError: the file cannot be written.
     """
+    if not path.name or path.is_dir():  # . and / have no name
+        raise UserError(f"cannot write {path}: it is a folder; name a file with {options}")
     temporary = _temporary(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -110,3 +110,13 @@ def test_pictures_are_written_as_they_are(tmp_path: Path) -> None:
     write_picture(tmp_path / "pictures" / "1.png", screen)
     read = cv2.imread(str(tmp_path / "pictures" / "1.png"))
     np.testing.assert_array_equal(cv2.cvtColor(read, cv2.COLOR_BGR2RGB), screen)
+
+
+@pytest.mark.parametrize("name", ["a:b.mp4", "http:x.mp4", "100%d.mp4"])
+def test_a_name_is_a_files_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """FFmpeg takes what stands before a colon for a protocol."""
+    monkeypatch.chdir(tmp_path)
+    make(Path(name), frames=3)
+    assert [path.name for path in tmp_path.iterdir()] == [name]

@@ -648,8 +648,8 @@ def test_places_that_cannot_be_written_are_told_at_once(
         (["--save_weights_prefix", f"{root}/folder/"], "folder is a folder; give the beginning"),
         (["x" * 300], "File name too long"),
         (["--csv_file", f"{root}/{'x' * 250}/{'x' * 256}"], "File name too long"),
-        (["--csv_file", f"{root}/folder"], "Is a directory"),
-        (["taken"], "Is a directory"),
+        (["--csv_file", f"{root}/folder"], "is a folder; name a file"),
+        (["taken"], "is a folder; name a file"),
     ):
         assert told in refused(capsys, 1, "train", "pong", *arguments, *TINY)
     assert not [path for path in root.rglob("*") if path.is_file()]

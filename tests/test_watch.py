@@ -71,6 +71,43 @@ def test_a_game_is_filmed(root: Path, snapshot: Path, capsys: pytest.CaptureFixt
     before = path.read_bytes()
     assert "is there already" in refused(capsys, 1, *arguments)
     assert path.read_bytes() == before
+    again = [*arguments, "--record_screen_path", str(pictures), "--video_file", str(root / "b.mp4")]
+    first = names[0].read_bytes()
+    assert "has screens of breakout_1 already" in refused(capsys, 1, *again)
+    assert names[0].read_bytes() == first
+    late, other = pictures / "breakout_1_900000.png", pictures / "mine.png"
+    late.touch()
+    other.touch()
+    assert main([*again, "--overwrite", "true"]) == 0
+    assert other.exists()
+    assert not late.exists()
+
+
+@pytest.mark.parametrize("place", [".", "/", "folder", "folder/"])
+@pytest.mark.parametrize(
+    "option",
+    [
+        "record --video_file",
+        "record --record_sound_filename",
+        "nvis --visualization_file",
+        "play --record_experience",
+    ],
+)
+def test_a_folder_is_no_place_for_a_file(
+    root: Path,
+    snapshot: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    option: str,
+    place: str,
+) -> None:
+    """It is told before the first frame, with --overwrite true too."""
+    monkeypatch.chdir(root)
+    (root / "folder").mkdir()
+    command, name = option.split()
+    line = refused(capsys, 1, command, str(snapshot), name, place, "--overwrite", "true")
+    assert "is a folder; name a file" in line
+    assert name in line
 
 
 def test_the_sound_is_kept_too(

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -48,7 +49,7 @@ def record(
     game = find_game(settings)
     check_game(snapshot, game)
     path = video_file or root() / "videos" / f"{snapshot.path.stem}.mp4"
-    _check_outputs(settings, path, record_screen_path, record_sound_filename)
+    _check_outputs(settings, path, record_screen_path, record_sound_filename, snapshot.path.stem)
     console = parts.make_console(settings, game, random_seed=settings.random_seed or 0)
     rate = console.frames_per_second
     sample_rate = rate * console.samples_per_frame
@@ -86,6 +87,10 @@ def record(
         started = time.perf_counter()
         scores = _play(watched, play_games, keep)
         seconds = time.perf_counter() - started
+        if record_screen_path is not None:  # of a longer film that this one replaces
+            for old in _pictures(record_screen_path, snapshot.path.stem):
+                if int(old.stem[-6:]) > film.frames:
+                    old.unlink()
     logger.info(
         "score %s; %.1f times as fast as the games' own time",
         ", ".join(f"{score:g}" for score in scores),
@@ -94,14 +99,25 @@ def record(
     streams.write(f"{path}\n")
 
 
+def _pictures(folder: Path, name: str) -> list[Path]:
+    """The screens of films of a snapshot that are in a folder."""
+    pattern = re.compile(re.escape(name) + r"_\d{6}\.png")
+    return [path for path in folder.iterdir() if pattern.fullmatch(path.name)]
+
+
 def _check_outputs(
-    settings: Settings, film: Path, screens: Path | None, sound: Path | None
+    settings: Settings, film: Path, screens: Path | None, sound: Path | None, name: str
 ) -> None:
     check_output(film, "--video_file", overwrite=settings.overwrite)
     if sound is not None:
         check_output(sound, "--record_sound_filename", overwrite=settings.overwrite)
     if screens is not None:
         check_writable(screens / "screen.png", "--record_screen_path")
+        if not settings.overwrite and _pictures(screens, name):
+            raise UserError(
+                f"{screens} has screens of {name} already; give another folder with "
+                "--record_screen_path, or --overwrite true"
+            )
 
 
 def _play(watched: WatchedGame, games: int, keep: Callable[[Frame], None]) -> list[float]:

@@ -55,7 +55,7 @@ class Film:
         with errors_told(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._container = av.open(
-                str(self._part), "w", format="mp4", options={"movflags": "faststart"}
+                _address(self._part), "w", format="mp4", options={"movflags": "faststart"}
             )
         self._audio: Any = None
         if sample_rate:
@@ -140,6 +140,11 @@ class Film:
         return self.frames / self._rate
 
 
+def _address(path: Path) -> str:
+    """A file as FFmpeg names it: else `a:b.mp4` would be a file of the protocol `a`."""
+    return f"file:{path}"
+
+
 def read_facts(path: Path) -> Facts:
     """Open a film; return its numbers of frames and seconds.
 
@@ -147,7 +152,7 @@ def read_facts(path: Path) -> Facts:
         UserError: the film cannot be opened.
     """
     try:
-        with av.open(str(path)) as container:
+        with av.open(_address(path)) as container:
             video, sounds = container.streams.video[0], container.streams.audio
             assert video.time_base is not None
             return Facts(
