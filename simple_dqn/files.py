@@ -131,10 +131,13 @@ def check_writable(path: Path, options: str = "--csv_file and --save_weights_pre
     Raises:
         UserError: the file cannot be written.
     """
-    if not path.name or path.is_dir():  # . and / have no name
-        raise UserError(f"cannot write {path}: it is a folder; name a file with {options}")
+    folder = f"cannot write {path}: it is a folder; name a file with {options}"
+    if not path.name:  # . or /
+        raise UserError(folder)
     temporary = _temporary(path)
     try:
+        if path.is_dir():
+            raise UserError(folder)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch()
         temporary.unlink()
