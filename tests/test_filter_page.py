@@ -114,9 +114,9 @@ def browser_page() -> Iterator[playwright.Page]:
 def test_the_page_in_a_browser(
     browser_page: playwright.Page, network: GuidedNetwork, states: Picture, tmp_path: Path
 ) -> None:
-    """The wheel zooms both pictures about the mouse, dragging moves them, a double click goes back.
+    """A click enlarges a pair; the wheel zooms both pictures about the mouse, dragging moves them.
 
-    Nothing complains.
+    Another click goes back. Elsewhere the wheel scrolls the page. Nothing complains.
     """
     complaints: list[object] = []
     for event in ("console", "pageerror", "requestfailed"):
@@ -126,9 +126,20 @@ def test_the_page_in_a_browser(
     browser_page.goto(page.as_uri())
     assert browser_page.locator("img").count() == 2 * 48
     assert browser_page.evaluate("[...document.images].every(image => image.naturalWidth === 84)")
-    box = browser_page.locator(".frame").first.bounding_box()
+    frame = browser_page.locator(".frame").first
+    small = frame.bounding_box()
+    assert small is not None
+    assert small["width"] == pytest.approx(small["height"], rel=0.05)
+    frame.hover()
+    browser_page.mouse.wheel(0, 100)
+    browser_page.wait_for_function("scrollY === 100")
+    assert browser_page.evaluate("document.querySelector('figure').dataset.zoom") == "1"
+    browser_page.mouse.wheel(0, -100)
+    browser_page.wait_for_function("scrollY === 0")
+    frame.click()
+    box = frame.bounding_box()
     assert box is not None
-    assert box["width"] == pytest.approx(box["height"], rel=0.05)
+    assert box["width"] > 1.5 * small["width"]
 
     def place(x: float, y: float) -> tuple[float, float]:
         return box["x"] + x * box["width"], box["y"] + y * box["height"]
@@ -165,6 +176,56 @@ def test_the_page_in_a_browser(
     assert "scale(1)" in transforms()[0]
     mouse.wheel(0, -300)
     assert "scale(2.7" in transforms()[0]
-    mouse.dblclick(*place(0.5, 0.5))
+    mouse.click(*place(0.5, 0.5))
     assert transforms()[:2] == ["translate(0px, 0px) scale(1)"] * 2
+    mouse.wheel(0, 100)  # nothing to zoom out of
+    browser_page.wait_for_function("scrollY === 100")
+    frame.click()
+    assert frame.evaluate("frame => frame.clientWidth") == pytest.approx(small["width"], abs=1)
+    browser_page.keyboard.down("Control")
+    frame.hover()
+    mouse.wheel(0, -300)
+    assert "scale(2.7" in transforms()[0]
+    browser_page.keyboard.up("Control")
+    browser_page.set_viewport_size({"width": 400, "height": 800})  # the picture stays in its frame
+    edges = "e => [e.getBoundingClientRect().right, e.getBoundingClientRect().bottom]"
+    outer = frame.evaluate(edges)
+    inner = browser_page.locator(".moved").first.evaluate(edges)
+    assert all(a >= b - 1 for a, b in zip(inner, outer, strict=True))
     assert complaints == []
+
+
+def test_the_page_under_fingers(
+    browser_page: playwright.Page, network: GuidedNetwork, states: Picture, tmp_path: Path
+) -> None:
+    """One finger scrolls the page, two zoom a picture, and then one moves it."""
+    page = tmp_path / "page.html"
+    page.write_text(write_page("title", "subtitle", list(view_filters(network, states, 2))))
+    browser_page.set_viewport_size({"width": 400, "height": 700})
+    browser_page.goto(page.as_uri())
+    frame = browser_page.locator(".frame").first
+    frame.scroll_into_view_if_needed()
+    box = frame.bounding_box()
+    assert box is not None
+    devices = browser_page.context.new_cdp_session(browser_page)
+    devices.send("Emulation.setTouchEmulationEnabled", {"enabled": True, "maxTouchPoints": 2})
+
+    def touch(kind: str, *places: tuple[float, float]) -> None:
+        points = [
+            {"x": box["x"] + x * box["width"], "y": box["y"] + y * box["height"], "id": finger}
+            for finger, (x, y) in enumerate(places)
+        ]
+        devices.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    def style(name: str) -> str:
+        value: str = frame.evaluate(f"frame => getComputedStyle(frame).{name}")
+        return value
+
+    assert style("touchAction") == "pan-y"
+    touch("touchStart", (0.4, 0.5), (0.6, 0.5))
+    touch("touchMove", (0.3, 0.5), (0.7, 0.5))
+    touch("touchMove", (0.2, 0.5), (0.8, 0.5))
+    touch("touchEnd")
+    zoom = float(browser_page.evaluate("document.querySelector('figure').dataset.zoom"))
+    assert zoom == pytest.approx(3, rel=0.05)
+    assert style("touchAction") == "none"

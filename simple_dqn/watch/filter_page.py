@@ -142,8 +142,11 @@ h2 {{ border-bottom: 1px solid var(--line); padding-bottom: .2rem; }}
 figure {{ margin: 0; }}
 figcaption {{ font-size: .85rem; opacity: .8; }}
 .pair {{ display: grid; grid-template-columns: 1fr 1fr; gap: 2px; }}
-.frame {{ overflow: hidden; aspect-ratio: 1; cursor: grab; touch-action: none;
+.frame {{ overflow: hidden; aspect-ratio: 1; cursor: zoom-in; touch-action: pan-y;
          background: #777; }}
+figure.large {{ grid-column: 1 / -1; }}
+figure.large .frame {{ cursor: zoom-out; }}
+figure:not([data-zoom="1"]) .frame {{ cursor: grab; touch-action: none; }}
 .moved {{ position: relative; width: 100%; height: 100%; transform-origin: 0 0; }}
 .moved img {{ width: 100%; height: 100%; display: block; image-rendering: pixelated; }}
 .field {{ position: absolute; box-sizing: border-box; outline: 1px solid var(--mark); }}
@@ -155,7 +158,9 @@ figcaption {{ font-size: .85rem; opacity: .8; }}
 <p class="how">On the right of each pair stands the state that made the filter most active in this
 game, its last three screens as red, green and blue, so that what stood still is grey; on the left,
 in the same colours, which of its pixels raised (bright) or lowered (dark) that activity. The frame
-is all that the filter could see; the wheel zooms, dragging moves, a double click goes back.</p>
+is all that the filter could see. A click enlarges a pair, and over an enlarged pair the wheel
+zooms; elsewhere the wheel scrolls the page, and zooms with Ctrl. On a phone two fingers zoom.
+Dragging moves what is zoomed; another click goes back.</p>
 {sections}
 <script>
 for (const figure of document.querySelectorAll("figure")) {{
@@ -169,25 +174,57 @@ for (const figure of document.querySelectorAll("figure")) {{
     for (const layer of layers)
       layer.style.transform = `translate(${{view.x}}px, ${{view.y}}px) scale(${{view.zoom}})`;
   }};
+  addEventListener("resize", show);
+  const zoomAbout = (frame, clientX, clientY, factor) => {{
+    const box = frame.getBoundingClientRect();
+    const x = clientX - box.left, y = clientY - box.top;
+    const zoom = Math.min(16, Math.max(1, view.zoom * factor));
+    view.x = x - (x - view.x) * zoom / view.zoom;
+    view.y = y - (y - view.y) * zoom / view.zoom;
+    view.zoom = zoom;
+    show();
+  }};
   for (const frame of figure.querySelectorAll(".frame")) {{
+    const fingers = new Map();
+    let moved = false;
     frame.addEventListener("wheel", event => {{
+      const large = figure.classList.contains("large");
+      // Nothing to zoom out of: the page scrolls.
+      if (!event.ctrlKey && (!large || (view.zoom === 1 && event.deltaY > 0))) return;
       event.preventDefault();
-      const box = frame.getBoundingClientRect();
-      const x = event.clientX - box.left, y = event.clientY - box.top;
-      const zoom = Math.min(16, Math.max(1, view.zoom * Math.exp(-event.deltaY / 300)));
-      view.x = x - (x - view.x) * zoom / view.zoom;
-      view.y = y - (y - view.y) * zoom / view.zoom;
-      view.zoom = zoom;
-      show();
+      zoomAbout(frame, event.clientX, event.clientY, Math.exp(-event.deltaY / 300));
     }}, {{ passive: false }});
-    frame.addEventListener("pointerdown", event => frame.setPointerCapture(event.pointerId));
+    frame.addEventListener("pointerdown", event => {{
+      if (!fingers.size) moved = false;
+      fingers.set(event.pointerId, [event.clientX, event.clientY]);
+      frame.setPointerCapture(event.pointerId);
+    }});
     frame.addEventListener("pointermove", event => {{
-      if (!event.buttons) return;
-      view.x += event.movementX;
-      view.y += event.movementY;
+      const before = fingers.get(event.pointerId);
+      if (!before) return;
+      const now = [event.clientX, event.clientY];
+      const other = [...fingers].find(([id]) => id !== event.pointerId)?.[1];
+      fingers.set(event.pointerId, now);
+      if (other) {{
+        const apart = point => Math.hypot(point[0] - other[0], point[1] - other[1]);
+        const middle = [(now[0] + other[0]) / 2, (now[1] + other[1]) / 2];
+        zoomAbout(frame, ...middle, apart(now) / Math.max(1, apart(before)));
+      }} else if (view.zoom > 1) {{
+        view.x += now[0] - before[0];
+        view.y += now[1] - before[1];
+        show();
+      }}
+      moved ||= other !== undefined || (view.zoom > 1 && now.join() !== before.join());
+    }});
+    for (const end of ["pointerup", "pointercancel"])
+      frame.addEventListener(end, event => fingers.delete(event.pointerId));
+    frame.addEventListener("click", () => {{
+      if (moved) return;
+      if (view.zoom === 1) figure.classList.toggle("large");
+      view.zoom = 1;
+      view.x = view.y = 0;
       show();
     }});
-    frame.addEventListener("dblclick", () => {{ view.zoom = 1; view.x = view.y = 0; show(); }});
   }}
 }}
 </script>
