@@ -42,6 +42,10 @@ def test_a_game_is_filmed(root: Path, snapshot: Path, capsys: pytest.CaptureFixt
     """All frames of two games; each screen as a PNG too; never over another film."""
     pictures = root / "pictures"
     arguments = ["record", str(snapshot), "--random_seed", "1", "--play_games", "2"]
+    for name in ("film.gif", "film"):  # what is no MP4 is not called so
+        line = refused(capsys, 1, *arguments, "--video_file", str(root / name))
+        assert "films are MP4" in line
+        assert not (root / name).exists()
     assert main([*arguments, "--record_screen_path", str(pictures)]) == 0
     path = root / "videos" / "breakout_1.mp4"
     output, errors = capsys.readouterr()

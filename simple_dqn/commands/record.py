@@ -109,6 +109,8 @@ def _check_outputs(
     settings: Settings, film: Path, screens: Path | None, sound: Path | None, name: str
 ) -> None:
     check_output(film, "--video_file", overwrite=settings.overwrite)
+    if film.suffix.lower() != ".mp4":
+        raise UserError(f"cannot film {film}: films are MP4; give --video_file a name with .mp4")
     if sound is not None:
         check_output(sound, "--record_sound_filename", overwrite=settings.overwrite)
     if screens is not None:
