@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import HEADER as SNAPSHOT_HEADER
 from matplotlib.axes import Axes
 from matplotlib.colors import same_color, to_hex
 from matplotlib.figure import Figure
@@ -366,7 +367,7 @@ def test_runs_whose_snapshots_tell_other_options_are_no_seeds(
         options = {"random_seed": seed, "learning_rate": learning_rate}
         write_snapshot(
             tmp_path / "snapshots" / f"pong_s{seed}_1.safetensors",
-            {"game": "pong", "options": options},
+            SNAPSHOT_HEADER | {"options": options},
             {},
         )
     plot(paths[:2], "average_reward", tmp_path / "plot.png", 40)
