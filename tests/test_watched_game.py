@@ -38,10 +38,12 @@ class Script:
         raise AssertionError
 
 
-def make_console(game: str, *, color_averaging: bool = False) -> Console:
+def make_console(
+    game: str, *, color_averaging: bool = False, screen_shape: tuple[int, int] = (84, 84)
+) -> Console:
     return Console(
         rom_path=ROMS / f"{game}.bin",
-        screen_shape=(84, 84),
+        screen_shape=screen_shape,
         repeat_action_probability=0.0,
         minimal_action_set=True,
         color_averaging=color_averaging,

@@ -114,6 +114,8 @@ _SHOW_MIND = Option(
 _PLAYING = frozenset(
     {
         "environment",
+        "environment_options",
+        "observations",
         "frame_skip",
         "repeat_action_probability",
         "minimal_action_set",
