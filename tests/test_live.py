@@ -144,9 +144,12 @@ def test_without_a_display_nothing_begins(
     before = {path: path.read_bytes() for path in root.rglob("*.*")}
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
         monkeypatch.delenv(name, raising=False)
-    arguments = [str(root / "snapshots" / "pong_1.safetensors"), "--epochs", "2"]
-    if command == "train":
-        arguments = ["pong", *TINY, "--overwrite", "true"]
+    snapshot = str(root / "snapshots" / "pong_1.safetensors")
+    arguments = {
+        "train": ["pong", *TINY, "--overwrite", "true"],
+        "resume": [snapshot, "--epochs", "2"],
+        "test": [snapshot],
+    }[command]
     line = refused(capsys, 1, command, *arguments, "--display_screen", "true")
     assert re.search(r"no display .* leave out --display_screen", line)
     assert {path: path.read_bytes() for path in root.rglob("*.*")} == before
