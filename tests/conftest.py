@@ -40,3 +40,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--fuzz", type=int, default=300, help="number of mutated files that the tool reads"
     )
+    parser.addoption(
+        "--every_command", action="store_true", help="run the commands of every document"
+    )

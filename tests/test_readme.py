@@ -1,8 +1,16 @@
 """README and the documents in the folders say what is so: their columns, files, methods, links."""
 
 import ast
+import fcntl
+import os
+import pty
 import re
+import shlex
+import shutil
+import struct
 import subprocess
+import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -122,3 +130,82 @@ def test_no_shipped_file_is_in_the_way_of_the_commands(shipped: set[str]) -> Non
         assert not {f"videos/{name}.mp4", f"results/{name}.html"} & shipped
     for game, label in re.findall(r"train\.sh ([a-z_]+) (\w+)", README):
         assert not {name for name in shipped if re.search(rf"/{game}_{label}[_.]", name)}
+
+
+# What makes the commands of the documents short.
+_FEW_STEPS = (
+    "--network nips --replay_size 1000 --random_steps 40 --train_steps 40 --test_games 0 "
+    "--test_steps 40 --epochs 2"
+)
+_SHORT_GAME = "--frame_skip 200 --random_starts 0 --exploration_rate_test 1"
+_SHORTER = {
+    "train.sh": _FEW_STEPS,
+    "test.sh": "--test_games 0 --test_steps 40",
+    "play.sh": "--display terminal",
+    "record.sh": _SHORT_GAME,
+    "nvis.sh": f"{_SHORT_GAME} --visualization_filters 1",
+    "benchmark.sh": f"{_FEW_STEPS} --seconds 0.01",
+}
+
+
+def commands_in(document: Path) -> list[list[str]]:
+    """The commands of a document, but for those with a placeholder, as words."""
+    commands = []
+    for block in re.findall(r"^```sh\n(.*?)^```", document.read_text(), re.MULTILINE | re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            if words and not any(word.isalpha() and word.isupper() for word in words):
+                commands.append(words)
+    return commands
+
+
+@pytest.mark.parametrize(
+    "document",
+    [document for document in DOCUMENTS if commands_in(document)],
+    ids=lambda path: str(path.relative_to(REPOSITORY)),
+)
+def test_every_command_works_in_a_fresh_clone(
+    document: Path, shipped: set[str], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """One after another, made short by more options; no file of the clone is replaced.
+
+    Those of README always, those of the other documents with --every_command.
+    """
+    if document.parent != REPOSITORY and not request.config.getoption("every_command"):
+        pytest.skip("needs --every_command")
+    for name in shipped:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(REPOSITORY / name, tmp_path / name)
+    before = {name: (tmp_path / name).read_bytes() for name in shipped}
+    for script, *words in commands_in(document):
+        more = _SHORTER.get(Path(script).name, "").split()
+        run_in_terminal([script, *words, *more], tmp_path, quit_key=script.endswith("play.sh"))
+    for name, content in before.items():
+        assert (tmp_path / name).read_bytes() == content, name
+
+
+def run_in_terminal(command: list[str], folder: Path, *, quit_key: bool) -> None:
+    """Run a command in a terminal of its own; a game makes a step and is left with a key."""
+    controller, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env={**os.environ, "VIRTUAL_ENV": sys.prefix, "PYTHONPATH": str(folder), "TERM": "xterm"},
+        stdin=terminal,
+        stdout=terminal,
+        stderr=subprocess.STDOUT,
+    )
+    os.close(terminal)
+    keys = [("plays?   score", b"n"), ("paused", b"q")] if quit_key else []
+    output = ""
+    with os.fdopen(controller, "rb", buffering=0) as screen:
+        try:
+            while piece := screen.read(65536):
+                output += piece.decode(errors="replace")
+                if keys and re.search(keys[0][0], output):
+                    os.write(controller, keys.pop(0)[1])
+        except OSError:  # Linux's way of telling the end
+            pass
+    assert process.wait() == 0, f"{shlex.join(command)}: {output[-2000:]}"
+    assert not keys
