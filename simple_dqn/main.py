@@ -12,13 +12,6 @@ from simple_dqn.errors import UserError
 from simple_dqn.run import streams
 from simple_dqn.run.command_line import COMMANDS, near_names, parse
 
-# What an interrupted command leaves.
-_KEPT = dict.fromkeys(
-    ("train", "resume"),
-    "; finished phases are in the CSV, finished epochs in snapshots that scripts/resume.sh goes on "
-    "from",
-)
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status."""
@@ -29,11 +22,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         except UserError as error:
             sys.stderr.write(f"simple_dqn: {error}\n")
             return error.status
-        except KeyboardInterrupt:
-            sys.stderr.write(
-                ("\n" if sys.stderr.isatty() else "")  # below the progress bar
-                + f"simple_dqn: interrupted{_KEPT.get(arguments[0], '')}\n"
-            )
+        except KeyboardInterrupt as interrupt:
+            words = ["simple_dqn: interrupted", *map(str, interrupt.args)]  # what a run leaves
+            # Below the progress bar.
+            sys.stderr.write(("\n" if sys.stderr.isatty() else "") + "; ".join(words) + "\n")
             return 130
         except (
             OSError

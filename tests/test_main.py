@@ -531,7 +531,7 @@ def test_weights_that_the_last_update_of_an_epoch_broke_are_not_written(
 def test_ctrl_c_leaves_everything_whole(
     root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The signal comes in the middle of epoch 2's training."""
+    """The signal comes in the middle of epoch 2's training; the line names what there is."""
     observe = Statistics.on_step
 
     def on_step(self: Statistics, *args: object) -> None:
@@ -540,14 +540,30 @@ def test_ctrl_c_leaves_everything_whole(
             raise KeyboardInterrupt
 
     monkeypatch.setattr(Statistics, "on_step", on_step)
-    assert "interrupted" in refused(capsys, 130, "train", "pong", *TINY)
     csv_file = root / "results" / "pong.csv"
+    line = refused(capsys, 130, "train", "pong", *TINY)
+    assert line == (
+        f"simple_dqn: interrupted; finished phases are in {csv_file}; scripts/resume.sh "
+        f"{root / 'snapshots' / 'pong_1.safetensors'} goes on with the run"
+    )
     assert phases(csv_file) == [("0", "random"), ("1", "train"), ("1", "test")]
     assert csv_file.read_text().endswith("\n")
     monkeypatch.undo()
     monkeypatch.setenv("SIMPLE_DQN_ROOT", str(root))
     assert main(["resume", str(root / "snapshots" / "pong_1.safetensors")]) == 0
     assert phases(csv_file)[-1] == ("2", "test")
+
+
+def test_ctrl_c_before_the_first_epoch_promises_no_snapshot(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def on_step(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Statistics, "on_step", on_step)
+    line = refused(capsys, 130, "train", "pong", *TINY)
+    assert line == "simple_dqn: interrupted; there is no snapshot yet to go on from"
+    assert not [name for name in files(root) if not name.endswith(".lock")]
 
 
 def test_gym_environment_by_its_id(root: Path) -> None:

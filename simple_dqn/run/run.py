@@ -233,13 +233,14 @@ class Run:
             wired.network.set_weights(loaded.arrays)
         files.remove_after(-1)
         files.csv_file.unlink(missing_ok=True)
-        if settings.random_steps:
-            wired.agent.play_random(settings.random_steps)
-        self._remember(wired, experience)
-        saving = Saving(files, save_memory=settings.save_memory)
-        if settings.train_steps:
-            self._save(wired, saving, settings.start_epoch)
-        self._epochs(wired, saving, settings.start_epoch)
+        with files.interrupts_explained():
+            if settings.random_steps:
+                wired.agent.play_random(settings.random_steps)
+            self._remember(wired, experience)
+            saving = Saving(files, save_memory=settings.save_memory)
+            if settings.train_steps:
+                self._save(wired, saving, settings.start_epoch)
+            self._epochs(wired, saving, settings.start_epoch)
 
     def resume(self) -> None:
         """Go on with the run that wrote the snapshot, exactly as if it had not stopped.
@@ -266,14 +267,15 @@ class Run:
                 files.remove_after(epoch)
                 if restored.everything:
                     files.keep_only(epoch, restored.pieces)
-                if in_test:
-                    self._test(wired, epoch)
-                if restored.missing_steps:
-                    wired.agent.refill(epoch, restored.missing_steps)
-                self._remember(wired, experience)
-                # NB! This epoch's piece stays: what was added just now is in the next one.
-                saving = Saving(files, restored.pieces, save_memory=settings.save_memory)
-                self._epochs(wired, saving, epoch)
+                with files.interrupts_explained():
+                    if in_test:
+                        self._test(wired, epoch)
+                    if restored.missing_steps:
+                        wired.agent.refill(epoch, restored.missing_steps)
+                    self._remember(wired, experience)
+                    # NB! This epoch's piece stays: what was added just now is in the next one.
+                    saving = Saving(files, restored.pieces, save_memory=settings.save_memory)
+                    self._epochs(wired, saving, epoch)
 
     def test(self) -> Row:
         """Play as the run's own test phase did.

@@ -109,6 +109,25 @@ class RunFiles(NamedTuple):
             if needless or (kind == "memory" and path.name not in names):
                 path.unlink(missing_ok=True)
 
+    @contextlib.contextmanager
+    def interrupts_explained(self) -> Iterator[None]:
+        """Let an interrupt of the run tell what the run leaves, and how to go on.
+
+        Raises:
+            KeyboardInterrupt: with this text, in place of one without.
+        """
+        try:
+            yield
+        except KeyboardInterrupt as interrupt:
+            left = f"finished phases are in {self.csv_file}" if self.csv_file.exists() else ""
+            snapshots = list(run_snapshots(self.prefix).values())
+            go_on = (
+                f"scripts/resume.sh {snapshots[-1]} goes on with the run"
+                if snapshots
+                else "there is no snapshot yet to go on from"
+            )
+            raise KeyboardInterrupt(*filter(None, [left, go_on])) from interrupt
+
     def memory_bytes(self) -> int:
         """Bytes that the pieces of the replay memory take so far."""
         return sum(path.stat().st_size for _, kind, path in self._of_epochs() if kind == "memory")
