@@ -1,7 +1,14 @@
 """What several test files need: parts with small settings, and slow twins in NumPy."""
 
 import contextlib
+import fcntl
 import math
+import os
+import pty
+import re
+import struct
+import subprocess
+import termios
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -146,3 +153,40 @@ def write_play(path: Path, game: str = "breakout", **changes: object) -> Path:
     )
     write_experience(path, experience, experience_settings(settings, found, meanings) | changes)
     return path
+
+
+def run_in_terminal(
+    command: Sequence[str],
+    folder: Path,
+    *,
+    keys: Sequence[tuple[str, bytes]] = (),
+    columns: int = 80,
+    **environment: str,
+) -> tuple[int, str]:
+    """Run a command in a terminal of 24 lines; its exit status and all that it wrote.
+
+    Args:
+        command: with its arguments.
+        folder: where it is called.
+        keys: patterns with the keys that are pressed once they are on the screen, in turn.
+        columns: width of the terminal.
+        environment: variables that the command gets beside the test's own.
+    """
+    controller, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env={**os.environ, "TERM": "xterm"} | environment,
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+    )
+    os.close(terminal)
+    output, to_come = "", list(keys)
+    with os.fdopen(controller, "rb", buffering=0) as screen, contextlib.suppress(OSError):
+        while piece := screen.read(65536):  # on Linux, the end is an error
+            output += piece.decode(errors="replace")
+            if to_come and re.search(to_come[0][0], output):
+                os.write(controller, to_come.pop(0)[1])
+    return process.wait(), output

@@ -1,19 +1,15 @@
 """README and the documents in the folders say what is so: their columns, files, methods, links."""
 
 import ast
-import fcntl
-import os
-import pty
 import re
 import shlex
 import shutil
-import struct
 import subprocess
 import sys
-import termios
 from pathlib import Path
 
 import pytest
+from helpers import run_in_terminal
 
 from simple_dqn.statistics import COLUMNS
 
@@ -179,33 +175,14 @@ def test_every_command_works_in_a_fresh_clone(
     before = {name: (tmp_path / name).read_bytes() for name in shipped}
     for script, *words in commands_in(document):
         more = _SHORTER.get(Path(script).name, "").split()
-        run_in_terminal([script, *words, *more], tmp_path, quit_key=script.endswith("play.sh"))
+        status, output = run_in_terminal(
+            [script, *words, *more],
+            tmp_path,
+            # A game makes a step and is left.
+            keys=[("plays?   score", b"n"), ("paused", b"q")] if script.endswith("play.sh") else [],
+            VIRTUAL_ENV=sys.prefix,
+            PYTHONPATH=str(tmp_path),
+        )
+        assert status == 0, f"{shlex.join([script, *words])}: {output[-2000:]}"
     for name, content in before.items():
         assert (tmp_path / name).read_bytes() == content, name
-
-
-def run_in_terminal(command: list[str], folder: Path, *, quit_key: bool) -> None:
-    """Run a command in a terminal of its own; a game makes a step and is left with a key."""
-    controller, terminal = pty.openpty()
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    process = subprocess.Popen(
-        command,
-        cwd=folder,
-        env={**os.environ, "VIRTUAL_ENV": sys.prefix, "PYTHONPATH": str(folder), "TERM": "xterm"},
-        stdin=terminal,
-        stdout=terminal,
-        stderr=subprocess.STDOUT,
-    )
-    os.close(terminal)
-    keys = [("plays?   score", b"n"), ("paused", b"q")] if quit_key else []
-    output = ""
-    with os.fdopen(controller, "rb", buffering=0) as screen:
-        try:
-            while piece := screen.read(65536):
-                output += piece.decode(errors="replace")
-                if keys and re.search(keys[0][0], output):
-                    os.write(controller, keys.pop(0)[1])
-        except OSError:  # Linux's way of telling the end
-            pass
-    assert process.wait() == 0, f"{shlex.join(command)}: {output[-2000:]}"
-    assert not keys

@@ -33,6 +33,7 @@ from simple_dqn.memory.observations import observation_bytes
 from simple_dqn.replay_memory import ReplayMemory
 from simple_dqn.run import parts
 from simple_dqn.run.csv_file import CsvRow, CsvWriter, keep_rows, read_csv
+from simple_dqn.run.ending import ending
 from simple_dqn.run.memory_files import check_space
 from simple_dqn.run.options import Settings
 from simple_dqn.run.places import find_game, root
@@ -120,7 +121,11 @@ def wired_parts(
         for writer in writers:
             stack.enter_context(contextlib.closing(writer))
         statistics = _make_statistics(settings, snapshot, writers, memory, network, agent)
-        progress = Progress(rewards=statistics.rewards, mean_cost=network.mean_cost)
+        progress = Progress(
+            rewards=statistics.rewards,
+            mean_cost=network.mean_cost,
+            epochs=None if only_test else settings.epochs,
+        )
         agent.callbacks += [progress, statistics, *windows]
         if settings.log_games:
             agent.callbacks.append(GameLog(settings.num_games))
@@ -241,6 +246,7 @@ class Run:
             if settings.train_steps:
                 self._save(wired, saving, settings.start_epoch)
             self._epochs(wired, saving, settings.start_epoch)
+        self._tell_end(files)
 
     def resume(self) -> None:
         """Go on with the run that wrote the snapshot, exactly as if it had not stopped.
@@ -276,6 +282,7 @@ class Run:
                     # NB! This epoch's piece stays: what was added just now is in the next one.
                     saving = Saving(files, restored.pieces, save_memory=settings.save_memory)
                     self._epochs(wired, saving, epoch)
+                self._tell_end(files)
 
     def test(self) -> Row:
         """Play as the run's own test phase did.
@@ -376,6 +383,9 @@ class Run:
             self._test(wired, epoch)
         if not is_saved:
             self._save(wired, saving, settings.epochs)
+
+    def _tell_end(self, files: RunFiles) -> None:
+        logger.info("%s", ending(self.game.name, files, read_csv(files.csv_file)))
 
     def _test(self, wired: Wired, epoch: int) -> None:
         if self.settings.test_games:

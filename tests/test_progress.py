@@ -1,0 +1,153 @@
+"""The progress of a run: its bar on a terminal, its lines elsewhere, and what the end tells."""
+
+import logging
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import run_in_terminal
+
+from simple_dqn.environment import TimeStep
+from simple_dqn.main import main
+from simple_dqn.run import progress
+from simple_dqn.run.progress import Progress, duration
+
+OPTIONS = (
+    "--network nips --screen_width 36 --screen_height 36 --replay_size 500 --random_steps 60 "
+    "--test_steps 60 --random_seed 0 --backend cpu"
+)
+TINY = OPTIONS.split()
+NO_END = TimeStep(
+    np.zeros((1, 1), np.uint8),
+    np.zeros(1, np.float32),
+    np.zeros(1, np.bool_),
+    np.zeros(1, np.bool_),
+)
+
+
+def test_eighty_columns_show_a_bar_with_reward_and_loss(tmp_path: Path) -> None:
+    """No line is longer, and none is broken in a word."""
+    command = [sys.executable, "-m", "simple_dqn", "train", "pong", *TINY]
+    command += ["--train_steps", "3000", "--epochs", "1"]
+    status, output = run_in_terminal(command, tmp_path, SIMPLE_DQN_ROOT=".")
+    assert status == 0, output
+    lines = re.split(r"[\r\n]+|\x1b\[A", output)
+    assert max(map(len, lines)) <= 80
+    bar = re.compile(
+        r"train 1/1 +\d+%\|(.+)\| reward -[\d.]*, loss [\d.]+, [\w ]+ left, \d+ steps/s$"
+    )
+    bars = [match[1] for line in lines if (match := bar.match(line.rstrip()))]
+    assert bars, output
+    assert min(map(len, bars)) >= 15
+    words = " ".join(line.strip() for line in lines if line and "|" not in line)
+    assert re.search(r"epoch 1 train: 3,000 steps, \d+ games, .* [\d.]+ s, \d+ steps/s", words)
+
+
+def test_time_left_is_that_of_the_whole_run(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By hand: 100 steps at 2 s each in training and at 1 s each in tests, for three epochs."""
+    now = [1000.0]
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LOG_LINES", 0.0)
+    caplog.set_level(logging.INFO)
+    shown = Progress(rewards=[3.0, 4.0], mean_cost=lambda: 0.0, epochs=3)
+
+    def play(phase: str, epoch: int, seconds: float, steps: int = 100) -> str:
+        """Play so many steps of a phase; the last line."""
+        shown.on_phase_start(phase, epoch, 100, "steps")
+        for _ in range(steps):
+            now[0] += seconds
+            shown.on_step(NO_END, 1, 0.25)
+        return caplog.messages[-1]
+
+    assert play("random", 0, 0.5) == (
+        "random: 100 of 100 steps, reward 3.5, 2 steps/s, exploration 0.25"
+    )
+    shown.on_phase_end()
+    # No test is known: the rest, and two more trainings of 200 s.
+    assert play("train", 1, 2.0, steps=50) == (
+        "train 1/3: 50 of 100 steps, reward 3.5, 8 min left, 0 steps/s, exploration 0.25"
+    )
+    assert play("train", 1, 2.0).startswith("train 1/3: 100 of 100 steps, reward 3.5, 7 min left")
+    shown.on_phase_end()
+    # Of the test 70 s are left, and two more epochs of 300 s.
+    assert "11 min left" in play("test", 1, 1.0, steps=30)
+    play("test", 1, 1.0)
+    shown.on_phase_end()
+    # 300 s of a training of 400 s, such a training once more, and two tests of 100 s.
+    assert "15 min left" in play("train", 2, 4.0, steps=25)
+    play("train", 3, 2.0)
+    shown.on_phase_end()
+    assert "20 s left" in play("test", 3, 1.0, steps=80)
+
+
+def test_a_test_alone_is_no_part_of_a_run(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LOG_LINES", 0.0)
+    caplog.set_level(logging.INFO)
+    shown = Progress(rewards=[], mean_cost=lambda: 0.5, epochs=None)
+    shown.on_phase_start("test", 7, 100, "steps")
+    shown.on_step(NO_END, 100, 0.25)
+    assert re.match(
+        r"test 7: 100 of 100 steps, reward -, loss 0.5000, 0 s left, \d+ steps/s",
+        caplog.messages[-1],
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (59.4, "59 s"), (60, "1 min"), (3540, "59 min"), (3590, "1 h 00 min")],
+)
+def test_durations_are_told_in_words(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.mark.usefixtures("root")
+def test_the_end_tells_the_best_test_and_what_to_do(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In training and in a run that was resumed, whose best test may lie before."""
+    options = [*TINY, "--train_steps", "60", "--epochs", "2", "--test_games", "2"]
+    assert main(["train", "breakout", *options]) == 0
+    csv_file = root / "results" / "breakout.csv"
+    header, *rows = (line.split(",") for line in csv_file.read_text().splitlines())
+    rows = [row for row in rows if row[header.index("phase")] == "test"]
+    rewards = [float(row[header.index("average_reward")]) for row in rows]
+    best = int(np.argmax(rewards)) + 1
+
+    def check_told(best: int, reward: float) -> None:
+        told = capsys.readouterr().err.split("the run is over; ")[1].splitlines()
+        assert f"the best test is that of epoch {best}: reward {reward:.2f} +- " in told[0]
+        assert f"human-normalized {100 * (reward - 1.7) / (30.5 - 1.7):.1f}%" in told[0]
+        network = f"'{root / 'snapshots' / f'breakout_{best}.safetensors'}'"
+        assert told[1:] == [
+            f"  scripts/play.sh {network}",
+            f"  scripts/test.sh {network} --test_games 30",
+            f"  scripts/plot.sh '{csv_file}'",
+        ]
+
+    check_told(best, max(rewards))
+    text = csv_file.read_text().replace(",".join(rows[0]), _with_reward(rows[0], header, "31.0"))
+    csv_file.write_text(text)
+    last = root / "snapshots" / "breakout_2.safetensors"
+    assert main(["resume", str(last), "--epochs", "3"]) == 0
+    check_told(1, 31.0)
+
+
+def _with_reward(row: list[str], header: list[str], reward: str) -> str:
+    place = header.index("average_reward")
+    return ",".join([*row[:place], reward, *row[place + 1 :]])
+
+
+@pytest.mark.usefixtures("root")
+def test_the_end_of_a_run_whose_tests_ended_no_game(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "pong", *TINY, "--train_steps", "60", "--epochs", "1"]) == 0
+    told = capsys.readouterr().err.split("the run is over; ")[1].splitlines()
+    assert told[0] == "no game ended in a test; commands to try next:"
+    assert str(root / "snapshots" / "pong_1.safetensors") in told[1]
