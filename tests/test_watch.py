@@ -141,6 +141,27 @@ def test_the_sound_is_kept_too(
     assert sound.read_bytes() == before
 
 
+def test_a_film_tells_the_seed_that_makes_it_again(
+    root: Path, snapshot: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without --random_seed each film is of another game, whatever the run's own seed was."""
+
+    def film(name: str, *options: str) -> tuple[str, bytes]:
+        """The seed and the sound, which is the game's own, sample for sample."""
+        files = ["--video_file", str(root / f"{name}.mp4")]
+        files += ["--record_sound_filename", str(root / f"{name}.wav")]
+        assert main(["record", str(snapshot), *files, *options]) == 0
+        match = re.search(r"breakout, random seed (\d+)", capsys.readouterr().err)
+        assert match
+        return match[1], (root / f"{name}.wav").read_bytes()
+
+    first = film("first")
+    assert film("again", "--random_seed", first[0]) == first
+    seed, sound = film("other")
+    assert seed != first[0]
+    assert sound != first[1]
+
+
 def test_the_mind_is_filmed_beside(root: Path, snapshot: Path) -> None:
     """In a wider picture."""
     file = root / "mind.mp4"
@@ -251,7 +272,7 @@ def test_without_a_display_play_names_the_ways_out(driver: dict[str, str]) -> No
 
 
 def test_what_a_person_played_is_kept_whatever_breaks(
-    root: Path, monkeypatch: pytest.MonkeyPatch
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shown = []
 
@@ -265,6 +286,7 @@ def test_what_a_person_played_is_kept_whatever_breaks(
     monkeypatch.setattr("simple_dqn.watch.window.Window.show", show)
     with pytest.raises(RuntimeError, match="the display broke"):
         main(["play", "breakout", "--record_experience", str(root / "mine.npz")])
+    assert re.search(r"breakout, random seed \d+", capsys.readouterr().err)
     with np.load(root / "mine.npz") as played:
         assert len(played["actions"]) == 7
 

@@ -49,6 +49,7 @@ def play(
     recorder = Recorder() if record_experience is not None else None
     if record_experience is not None:
         check_output(record_experience, "--record_experience", overwrite=settings.overwrite)
+    logger.info("%s, random seed %d", game.name, seed)
     console = parts.make_console(settings, game, random_seed=seed)
 
     def save() -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import re
+import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -50,7 +51,9 @@ def record(
     check_game(snapshot, game)
     path = video_file or root() / "videos" / f"{snapshot.path.stem}.mp4"
     _check_outputs(settings, path, record_screen_path, record_sound_filename, snapshot.path.stem)
-    console = parts.make_console(settings, game, random_seed=settings.random_seed or 0)
+    seed = secrets.randbits(32) if settings.random_seed is None else settings.random_seed
+    logger.info("%s, random seed %d", game.name, seed)
+    console = parts.make_console(settings, game, random_seed=seed)
     rate = console.frames_per_second
     sample_rate = rate * console.samples_per_frame
     if record_sound_filename is not None and not sample_rate:
@@ -61,7 +64,7 @@ def record(
         settings,
         console,
         network,
-        random_seed=settings.random_seed or 0,
+        random_seed=seed,
         max_frames=TEST_FRAMES,
     )
     check_actions(snapshot, watched.action_meanings)

@@ -227,6 +227,7 @@ _COMMANDS = (
                 "file (.wav) into which the sound of the film is written, too",
             ),
         ),
+        not_from_snapshot=frozenset({"random_seed"}),
         only=_WRITING,
     ),
     Command(
