@@ -1,5 +1,6 @@
 """Films are opened again and looked at."""
 
+import contextlib
 from pathlib import Path
 
 import av
@@ -9,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from simple_dqn.errors import UserError
-from simple_dqn.watch.film import Film, write_picture
+from simple_dqn.watch.film import Film, make_film, resize, write_picture
 
 RATE, SAMPLES = 60, 512
 
@@ -120,3 +121,52 @@ def test_a_name_is_a_files_and_nothing_else(
     monkeypatch.chdir(tmp_path)
     make(Path(name), frames=3)
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("ending", [".gif", ".webp"])
+def test_an_animation_has_the_colours_of_every_third_picture(tmp_path: Path, ending: str) -> None:
+    """60 pictures of 200 colours each, others in each picture; 50 ms for each, in a loop."""
+    rng = np.random.default_rng(0)
+    colours = rng.integers(256, size=(60, 200, 3), dtype=np.uint8)
+    pictures = colours[np.arange(60)[:, None, None], rng.integers(200, size=(60, 32, 48))]
+    path = tmp_path / f"film{ending}"
+    with make_film(path, frames_per_second=RATE, sample_rate=RATE * SAMPLES) as film:
+        for frame, shown in enumerate(pictures):
+            film.add(shown, tone(frame))
+    assert [path.name for path in tmp_path.iterdir()] == [f"film{ending}"]
+    whole, animation = cv2.imreadanimation(str(path))
+    assert whole
+    assert list(animation.durations) == [50] * 20
+    assert animation.loop_count == 0
+    read = np.stack(animation.frames)[..., 2::-1]
+    assert np.abs(read.astype(int) - pictures[::3]).max() <= (0 if ending == ".webp" else 8)
+
+
+@pytest.mark.parametrize("ending", [".gif", ".webp"])
+@pytest.mark.parametrize(("frames", "error"), [(0, None), (30, RuntimeError)])
+def test_an_animation_that_failed_leaves_no_file(
+    tmp_path: Path, ending: str, frames: int, error: type[Exception] | None
+) -> None:
+    with (
+        pytest.raises(RuntimeError) if error else contextlib.nullcontext(),
+        make_film(tmp_path / f"film{ending}", frames_per_second=RATE, sample_rate=0) as film,
+    ):
+        for frame in range(frames):
+            film.add(picture(frame), tone(frame))
+        if error:
+            raise error
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("width", "shape"), [(320, (210, 320)), (161, (104, 160)), (1280, (840, 1280)), (16, (10, 16))]
+)
+def test_pictures_keep_their_proportions(width: int, shape: tuple[int, int]) -> None:
+    screen = np.random.default_rng(0).integers(256, size=(420, 640, 3), dtype=np.uint8)
+    resized = resize(screen, width)
+    assert resized.shape[:2] == shape
+    if width == 320:
+        mean = screen.reshape(210, 2, 320, 2, 3).mean(axis=(1, 3))
+        assert np.abs(resized - mean).max() <= 0.5
+    if width == 1280:
+        np.testing.assert_array_equal(resized[::2, 1::2], screen)

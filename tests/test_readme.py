@@ -138,7 +138,7 @@ _SHORTER = {
     "train.sh": _FEW_STEPS,
     "test.sh": "--test_games 0 --test_steps 40",
     "play.sh": "--display terminal",
-    "record.sh": _SHORT_GAME,
+    "record.sh": "--seconds 1",
     "nvis.sh": f"{_SHORT_GAME} --visualization_filters 1",
     "benchmark.sh": f"{_FEW_STEPS} --seconds 0.01",
 }

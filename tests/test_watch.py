@@ -42,9 +42,9 @@ def test_a_game_is_filmed(root: Path, snapshot: Path, capsys: pytest.CaptureFixt
     """All frames of two games; each screen as a PNG too; never over another film."""
     pictures = root / "pictures"
     arguments = ["record", str(snapshot), "--random_seed", "1", "--play_games", "2"]
-    for name in ("film.gif", "film"):  # what is no MP4 is not called so
+    for name in ("film.avi", "film"):  # what is no MP4 is not called so
         line = refused(capsys, 1, *arguments, "--video_file", str(root / name))
-        assert "films are MP4" in line
+        assert ".mp4, .gif or .webp" in line
         assert not (root / name).exists()
     assert main([*arguments, "--record_screen_path", str(pictures)]) == 0
     path = root / "videos" / "breakout_1.mp4"
@@ -139,6 +139,26 @@ def test_the_sound_is_kept_too(
     assert not (root / "videos" / "breakout_1.mp4").exists()
     assert main([*arguments, "--overwrite", "true"]) == 0
     assert sound.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["film.mp4", "film.GIF", "film.webp"])
+def test_a_film_of_some_seconds_and_a_width(root: Path, snapshot: Path, name: str) -> None:
+    """It is what its ending says; 61 frames, of which a GIF or a WebP has every third."""
+    options = ["--seconds", "1.01", "--width", "161", "--video_file", str(root / name)]
+    assert main(["record", str(snapshot), *options, "--random_seed", "1"]) == 0
+    beginning = (root / name).read_bytes()[:12]
+    if name == "film.mp4":
+        assert beginning[4:8] == b"ftyp"
+        with av.open(str(root / name)) as container:
+            pictures = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        assert len(pictures) == 61
+    else:
+        assert beginning.startswith(b"GIF89a" if name == "film.GIF" else b"RIFF")
+        whole, animation = cv2.imreadanimation(str(root / name))
+        assert whole
+        assert sum(animation.durations) == 21 * 50
+        pictures = list(animation.frames)
+    assert {picture.shape[:2] for picture in pictures} == {(104, 160)}
 
 
 def test_a_film_tells_the_seed_that_makes_it_again(

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import re
 import secrets
 import time
@@ -18,7 +19,7 @@ from simple_dqn.run.options import Settings
 from simple_dqn.run.places import check_output, find_game, root
 from simple_dqn.run.snapshot import Snapshot, check_actions, check_game
 from simple_dqn.run.trained import load_network, look_inside
-from simple_dqn.watch.film import Film, write_picture
+from simple_dqn.watch.film import FORMATS, make_film, resize, write_picture
 from simple_dqn.watch.mind import Mind
 from simple_dqn.watch.sound_file import SoundFile
 from simple_dqn.watch.watched_game import Frame, WatchedGame
@@ -31,6 +32,8 @@ def record(
     snapshot: Snapshot,
     play_games: int,
     *,
+    seconds: float | None,
+    width: int | None,
     show_mind: bool,
     video_file: Path | None,
     record_screen_path: Path | None,
@@ -42,6 +45,8 @@ def record(
         settings: of the game and the network.
         snapshot: of the network.
         play_games: number of games.
+        seconds: after which the film ends, of the game's own time; None: with the last game.
+        width: of the film in pixels; None: that of the enlarged game.
         show_mind: beside the game.
         video_file: the film; None: videos/<snapshot's name>.mp4.
         record_screen_path: folder for a PNG of each screen.
@@ -73,13 +78,14 @@ def record(
         draw = Mind(watched, network, look_inside(settings, snapshot, shape)).beside
     with contextlib.ExitStack() as stack:
         check_interrupt = stack.enter_context(interrupts_held())
-        film = stack.enter_context(Film(path, frames_per_second=rate, sample_rate=sample_rate))
+        film = stack.enter_context(make_film(path, frames_per_second=rate, sample_rate=sample_rate))
         sound = None
         if record_sound_filename is not None:
             sound = stack.enter_context(SoundFile(record_sound_filename, sample_rate=sample_rate))
 
         def keep(frame: Frame) -> None:
-            film.add(draw(frame.picture), frame.sound)
+            picture = draw(frame.picture)
+            film.add(picture if width is None else resize(picture, width), frame.sound)
             if sound is not None:
                 sound.add(frame.sound)
             if record_screen_path is not None:
@@ -88,8 +94,9 @@ def record(
             check_interrupt()
 
         started = time.perf_counter()
-        scores = _play(watched, play_games, keep)
-        seconds = time.perf_counter() - started
+        most = None if seconds is None else math.ceil(seconds * rate)
+        scores = _play(watched, play_games, most, keep)
+        taken = time.perf_counter() - started
         if record_screen_path is not None:  # of a longer film that this one replaces
             for old in _pictures(record_screen_path, snapshot.path.stem):
                 if int(old.stem[-6:]) > film.frames:
@@ -97,7 +104,7 @@ def record(
     logger.info(
         "score %s; %.1f times as fast as the games' own time",
         ", ".join(f"{score:g}" for score in scores),
-        film.frames / rate / seconds,
+        film.frames / rate / taken,
     )
     streams.write(f"{path}\n")
 
@@ -112,8 +119,11 @@ def _check_outputs(
     settings: Settings, film: Path, screens: Path | None, sound: Path | None, name: str
 ) -> None:
     check_output(film, "--video_file", overwrite=settings.overwrite)
-    if film.suffix.lower() != ".mp4":
-        raise UserError(f"cannot film {film}: films are MP4; give --video_file a name with .mp4")
+    if film.suffix.lower() not in FORMATS:
+        raise UserError(
+            f"cannot film {film}: its ending tells no format; give --video_file a name with "
+            ".mp4, .gif or .webp"
+        )
     if sound is not None:
         check_output(sound, "--record_sound_filename", overwrite=settings.overwrite)
     if screens is not None:
@@ -125,15 +135,21 @@ def _check_outputs(
             )
 
 
-def _play(watched: WatchedGame, games: int, keep: Callable[[Frame], None]) -> list[float]:
-    """Let the network play and keep each frame; the scores of the games."""
+def _play(
+    watched: WatchedGame, games: int, most: int | None, keep: Callable[[Frame], None]
+) -> list[float]:
+    """Let the network play and keep each frame, so many at most; the scores of the games."""
     scores: list[float] = []
+    frames = 0
     with tqdm(desc="filming", unit=" frames", disable=None, leave=False) as bar:
         for _ in range(games):
             for frame in watched.frames():
                 bar.set_postfix_str(f"score {watched.score:g}", refresh=False)
                 bar.update()
                 keep(frame)
+                frames += 1
+                if frames == most:
+                    return [*scores, watched.score]
             scores.append(watched.score)
             watched.start()
     return scores

@@ -212,7 +212,22 @@ _COMMANDS = (
                 "video_file",
                 None,
                 path("FILE"),
-                "file of the film; without this option it is videos/<game>[_<label>]_<epoch>.mp4",
+                "file of the film, MP4, GIF or WebP by its ending; GIF and WebP have no sound and "
+                "20 pictures a second; without this option it is "
+                "videos/<game>[_<label>]_<epoch>.mp4",
+            ),
+            Option(
+                "seconds",
+                None,
+                number(0, 86_400, above=True),
+                "seconds after which the film ends; without this option it ends with the last game",
+            ),
+            Option(
+                "width",
+                None,
+                integer(16, 8192),
+                "width of the film in pixels, rounded down to an even number; without this option "
+                "it is 640 for a game of Atari, and 1000 with the mind",
             ),
             Option(
                 "record_screen_path",

@@ -1,5 +1,6 @@
 """Films: H.264 and, with sound, AAC in MP4, through PyAV, which brings its own codecs."""
 
+import contextlib
 import logging
 from fractions import Fraction
 from pathlib import Path
@@ -7,7 +8,9 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import av
+import av.container
 import av.error
+import av.filter
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +21,8 @@ from simple_dqn.files import errors_told, put_in_place, write_atomically
 
 logger = logging.getLogger(__name__)
 
+FORMATS = (".mp4", ".gif", ".webp")
+_ANIMATION_RATE = 20  # pictures per second
 _AAC_RATE = 48_000  # samples per second; AAC allows only certain rates
 
 
@@ -54,13 +59,14 @@ class Film:
         self._video: Any = None  # made when the first picture tells its size
         with errors_told(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._container = av.open(
-                _address(self._part), "w", format="mp4", options={"movflags": "faststart"}
-            )
+            self._container = self._open(_address(self._part))
         self._audio: Any = None
         if sample_rate:
             self._audio = self._container.add_stream("aac", rate=_AAC_RATE, layout="mono")
             self._resampler = AudioResampler(format="fltp", layout="mono", rate=_AAC_RATE)
+
+    def _open(self, address: str) -> av.container.OutputContainer:
+        return av.open(address, "w", format="mp4", options={"movflags": "faststart"})
 
     def add(self, picture: npt.NDArray[np.uint8], sound: npt.NDArray[np.uint8]) -> None:
         """Append a frame.
@@ -70,11 +76,13 @@ class Film:
             sound: uint8 (samples,), 128 is silence; a silent film takes none.
         """
         if self._video is None:
-            height, width, _ = picture.shape
-            self._video = self._container.add_stream("libx264", rate=self._rate)
-            self._video.width, self._video.height = width, height
-            self._video.pix_fmt = "yuv420p"
-            self._video.options = {"crf": "18", "preset": "veryfast"}
+            self._add_video(
+                "libx264",
+                "yuv420p",
+                Fraction(self._rate),
+                picture,
+                {"crf": "18", "preset": "veryfast"},
+            )
         frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
         frame.pts, frame.time_base = self.frames, Fraction(1, self._rate)
         with errors_told(self.path):
@@ -82,6 +90,18 @@ class Film:
             if self._audio is not None:
                 self._add_sound(sound)
         self.frames += 1
+
+    def _add_video(
+        self,
+        codec: str,
+        pixels: str,
+        rate: Fraction,
+        picture: npt.NDArray[np.uint8],
+        options: dict[str, str],
+    ) -> None:
+        self._video = self._container.add_stream(codec, rate=rate)
+        self._video.height, self._video.width, _ = picture.shape
+        self._video.pix_fmt, self._video.options = pixels, options
 
     def _add_sound(self, sound: npt.NDArray[np.uint8]) -> None:
         samples = (sound.astype(np.int16) - 128) << 8
@@ -106,11 +126,7 @@ class Film:
         try:
             with errors_told(self.path):
                 if whole:
-                    self._container.mux(self._video.encode(None))
-                    if self._audio is not None:
-                        for resampled in self._resampler.resample(None):
-                            self._container.mux(self._audio.encode(resampled))
-                        self._container.mux(self._audio.encode(None))
+                    self._finish()
                 self._container.close()
             if whole:
                 self._check()
@@ -118,6 +134,14 @@ class Film:
                 logger.info("wrote %s: %d frames, %.1f s", self.path, self.frames, self._seconds)
         finally:
             self._part.unlink(missing_ok=True)
+
+    def _finish(self) -> None:
+        """Write what the encoders still hold."""
+        self._container.mux(self._video.encode(None))
+        if self._audio is not None:
+            for resampled in self._resampler.resample(None):
+                self._container.mux(self._audio.encode(resampled))
+            self._container.mux(self._audio.encode(None))
 
     def _check(self) -> None:
         """Open the written file and compare it with what was filmed.
@@ -138,6 +162,103 @@ class Film:
     @property
     def _seconds(self) -> float:
         return self.frames / self._rate
+
+
+class Animation(Film):
+    """A silent film for a web page, GIF or WebP, of some 20 pictures a second, in a loop.
+
+    A picture of a GIF has 256 colours of its own choice; one of a WebP is as it was filmed. As a
+    GIF shows a picture for a whole number of hundredths of a second, 60 a second are impossible.
+    """
+
+    def __init__(self, path: Path, *, frames_per_second: int) -> None:
+        """Begin a film, as `Film` does; its format is that of the ending of its name."""
+        self._gif = path.suffix.lower() == ".gif"
+        self._frames_of_a_picture = max(1, round(frames_per_second / _ANIMATION_RATE))
+        self._time_base = Fraction(self._frames_of_a_picture, frames_per_second)
+        self._graph: Any = None  # made when the first picture tells its size
+        super().__init__(path, frames_per_second=frames_per_second, sample_rate=0)
+
+    def _open(self, address: str) -> av.container.OutputContainer:
+        return av.open(address, "w", format="gif" if self._gif else "webp", options={"loop": "0"})
+
+    def add(self, picture: npt.NDArray[np.uint8], sound: npt.NDArray[np.uint8]) -> None:  # noqa: ARG002
+        """Append a frame, of which only every third or so becomes a picture.
+
+        Args:
+            picture: uint8 (height, width, 3), RGB.
+            sound: is left out.
+        """
+        if self._video is None:
+            rate = 1 / self._time_base
+            if self._gif:
+                self._add_video("gif", "pal8", rate, picture, {})
+                self._graph = _palette_graph(picture, self._time_base)
+            else:
+                self._add_video("libwebp_anim", "bgra", rate, picture, {"lossless": "1"})
+        number, left_out = divmod(self.frames, self._frames_of_a_picture)
+        if not left_out:
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = number, self._time_base
+            with errors_told(self.path):
+                self._encode(frame)
+        self.frames += 1
+
+    def _encode(self, frame: av.VideoFrame | None) -> None:
+        """Encode a picture, or what is left at the end."""
+        if not self._gif:
+            self._container.mux(self._video.encode(frame))
+            return
+        self._graph.push(frame)
+        with contextlib.suppress(av.error.BlockingIOError, av.error.EOFError):
+            while True:  # until the graph has none
+                self._container.mux(self._video.encode(self._graph.pull()))
+        if frame is None:
+            self._container.mux(self._video.encode(None))
+
+    def _finish(self) -> None:
+        self._encode(None)
+
+    def _check(self) -> None:
+        """Do nothing: FFmpeg does not read an animated WebP."""
+
+
+def _palette_graph(picture: npt.NDArray[np.uint8], time_base: Fraction) -> av.filter.Graph:
+    """The way of RGB pictures to pictures of 256 colours, chosen for each picture anew."""
+    height, width, _ = picture.shape
+    graph = av.filter.Graph()
+    source = graph.add_buffer(
+        width=width, height=height, format=av.VideoFormat("rgb24"), time_base=time_base
+    )
+    split, sink = graph.add("split"), graph.add("buffersink")
+    colours = graph.add("palettegen", "stats_mode=single")
+    mapped = graph.add("paletteuse", "dither=none:new=1")
+    source.link_to(split)
+    split.link_to(colours, 0)
+    split.link_to(mapped, 1, 0)
+    colours.link_to(mapped, 0, 1)
+    mapped.link_to(sink)
+    graph.configure()
+    return graph
+
+
+def make_film(path: Path, *, frames_per_second: int, sample_rate: int) -> Film:
+    """Begin a film of the format that the ending of its name tells; see `Film` and `Animation`.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    if path.suffix.lower() == ".mp4":
+        return Film(path, frames_per_second=frames_per_second, sample_rate=sample_rate)
+    return Animation(path, frames_per_second=frames_per_second)
+
+
+def resize(picture: npt.NDArray[np.uint8], width: int) -> npt.NDArray[np.uint8]:
+    """Make a picture as wide as is asked for, in its proportions; both sides become even."""
+    wide = width // 2 * 2
+    high = max(2, 2 * round(picture.shape[0] * wide / picture.shape[1] / 2))
+    way = cv2.INTER_AREA if wide < picture.shape[1] else cv2.INTER_NEAREST
+    return cv2.resize(picture, (wide, high), interpolation=way)  # type: ignore[return-value]
 
 
 def _address(path: Path) -> str:
