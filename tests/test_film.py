@@ -74,6 +74,24 @@ def test_sound_is_in_step_with_the_picture(tmp_path: Path) -> None:
     assert np.flatnonzero(np.abs(sound) > 0.1)[0] / 48_000 == pytest.approx(1.0, abs=0.03)
 
 
+def test_chapters_begin_where_the_last_one_ended(tmp_path: Path) -> None:
+    """Those without a frame are left out."""
+    with Film(tmp_path / "film.mp4", frames_per_second=RATE, sample_rate=0) as film:
+        for frame in range(90):
+            if frame in {30, 60}:
+                film.end_chapter(f"until {frame}")
+                film.end_chapter("empty")
+            film.add(picture(frame), tone(frame))
+    with av.open(str(tmp_path / "film.mp4")) as container:
+        found = [
+            (chapter["start"] * chapter["time_base"], chapter["end"] * chapter["time_base"])
+            for chapter in container.chapters()
+        ]
+        titles = [chapter["metadata"]["title"] for chapter in container.chapters()]
+    assert found == [(0, 0.5), (0.5, 1)]
+    assert titles == ["until 30", "until 60"]
+
+
 @pytest.mark.parametrize("odd", [1, 7])
 def test_short_films_are_whole(tmp_path: Path, odd: int) -> None:
     make(tmp_path / "film.mp4", frames=odd)

@@ -63,6 +63,12 @@ def test_a_game_is_filmed(root: Path, snapshot: Path, capsys: pytest.CaptureFixt
         films = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
         container.seek(0)
         sounds = [frame.to_ndarray()[0] for frame in container.decode(audio=0)]
+        titles = [chapter["metadata"]["title"] for chapter in container.chapters()]
+        end = container.chapters()[-1]
+    scores = re.search(r"score ([\d.]+), ([\d.]+);", errors)
+    assert scores
+    assert titles == [f"game 1: score {scores[1]}", f"game 2: score {scores[2]}"]
+    assert float(end["end"] * end["time_base"]) == pytest.approx(frames / 60, abs=0.01)
     assert len(films) == frames
     assert len(np.concatenate(sounds)) / 48_000 == pytest.approx(frames / 60, abs=0.1)
     assert audio.codec_context.name == "aac"
@@ -159,6 +165,16 @@ def test_a_film_of_some_seconds_and_a_width(root: Path, snapshot: Path, name: st
         assert sum(animation.durations) == 21 * 50
         pictures = list(animation.frames)
     assert {picture.shape[:2] for picture in pictures} == {(104, 160)}
+
+
+def test_a_film_is_scaled(root: Path, snapshot: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    both = ["--scale", "2", "--width", "320"]
+    assert "give one of them" in refused(capsys, 1, "record", str(snapshot), *both)
+    options = ["--scale", "0.5", "--seconds", "0.1", "--video_file", str(root / "film.mp4")]
+    assert main(["record", str(snapshot), *options]) == 0
+    with av.open(str(root / "film.mp4")) as container:
+        video = container.streams.video[0]
+        assert (video.width, video.height, video.frames) == (320, 210, 6)
 
 
 def test_a_film_tells_the_seed_that_makes_it_again(

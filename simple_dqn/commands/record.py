@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 from tqdm import tqdm
 
 from simple_dqn.errors import UserError
@@ -19,12 +21,15 @@ from simple_dqn.run.options import Settings
 from simple_dqn.run.places import check_output, find_game, root
 from simple_dqn.run.snapshot import Snapshot, check_actions, check_game
 from simple_dqn.run.trained import load_network, look_inside
-from simple_dqn.watch.film import FORMATS, make_film, resize, write_picture
+from simple_dqn.watch.film import FORMATS, Film, make_film, resize, write_picture
 from simple_dqn.watch.mind import Mind
 from simple_dqn.watch.sound_file import SoundFile
 from simple_dqn.watch.watched_game import Frame, WatchedGame
 
 logger = logging.getLogger(__name__)
+
+Picture = npt.NDArray[np.uint8]
+Draw = Callable[[Picture], Picture]
 
 
 def record(
@@ -34,6 +39,7 @@ def record(
     *,
     seconds: float | None,
     width: int | None,
+    scale: float,
     show_mind: bool,
     video_file: Path | None,
     record_screen_path: Path | None,
@@ -46,7 +52,8 @@ def record(
         snapshot: of the network.
         play_games: number of games.
         seconds: after which the film ends, of the game's own time; None: with the last game.
-        width: of the film in pixels; None: that of the enlarged game.
+        width: of the film in pixels; None: as `scale` says.
+        scale: factor by which the enlarged game is enlarged once more.
         show_mind: beside the game.
         video_file: the film; None: videos/<snapshot's name>.mp4.
         record_screen_path: folder for a PNG of each screen.
@@ -73,9 +80,10 @@ def record(
         max_frames=TEST_FRAMES,
     )
     check_actions(snapshot, watched.action_meanings)
-    draw = console.enlarge
+    draw: Draw = console.enlarge
     if show_mind:
         draw = Mind(watched, network, look_inside(settings, snapshot, shape)).beside
+    draw = _sized(draw, width, scale)
     with contextlib.ExitStack() as stack:
         check_interrupt = stack.enter_context(interrupts_held())
         film = stack.enter_context(make_film(path, frames_per_second=rate, sample_rate=sample_rate))
@@ -84,8 +92,7 @@ def record(
             sound = stack.enter_context(SoundFile(record_sound_filename, sample_rate=sample_rate))
 
         def keep(frame: Frame) -> None:
-            picture = draw(frame.picture)
-            film.add(picture if width is None else resize(picture, width), frame.sound)
+            film.add(draw(frame.picture), frame.sound)
             if sound is not None:
                 sound.add(frame.sound)
             if record_screen_path is not None:
@@ -95,18 +102,41 @@ def record(
 
         started = time.perf_counter()
         most = None if seconds is None else math.ceil(seconds * rate)
-        scores = _play(watched, play_games, most, keep)
+        scores = _play(watched, play_games, most, film, keep)
         taken = time.perf_counter() - started
-        if record_screen_path is not None:  # of a longer film that this one replaces
-            for old in _pictures(record_screen_path, snapshot.path.stem):
-                if int(old.stem[-6:]) > film.frames:
-                    old.unlink()
+        if record_screen_path is not None:
+            _remove_later(record_screen_path, snapshot.path.stem, film.frames)
     logger.info(
         "score %s; %.1f times as fast as the games' own time",
         ", ".join(f"{score:g}" for score in scores),
         film.frames / rate / taken,
     )
     streams.write(f"{path}\n")
+
+
+def _sized(draw: Draw, width: int | None, scale: float) -> Draw:
+    """Draw pictures as wide as is asked for.
+
+    Raises:
+        UserError: both a width and a scale are asked for.
+    """
+    if width is not None and scale != 1:
+        raise UserError("--width and --scale both say how wide the film is; give one of them")
+    if width is None and scale == 1:
+        return draw
+
+    def drawn(picture: Picture) -> Picture:
+        large = draw(picture)
+        return resize(large, width or round(scale * large.shape[1]))
+
+    return drawn
+
+
+def _remove_later(folder: Path, name: str, frames: int) -> None:
+    """Remove the screens of a longer film that one of so many frames replaces."""
+    for path in _pictures(folder, name):
+        if int(path.stem[-6:]) > frames:
+            path.unlink()
 
 
 def _pictures(folder: Path, name: str) -> list[Path]:
@@ -136,20 +166,24 @@ def _check_outputs(
 
 
 def _play(
-    watched: WatchedGame, games: int, most: int | None, keep: Callable[[Frame], None]
+    watched: WatchedGame, games: int, most: int | None, film: Film, keep: Callable[[Frame], None]
 ) -> list[float]:
-    """Let the network play and keep each frame, so many at most; the scores of the games."""
+    """Let the network play and keep each frame, so many at most; the scores of the games.
+
+    Each game is a chapter of the film, also one that is cut off.
+    """
     scores: list[float] = []
-    frames = 0
     with tqdm(desc="filming", unit=" frames", disable=None, leave=False) as bar:
-        for _ in range(games):
-            for frame in watched.frames():
-                bar.set_postfix_str(f"score {watched.score:g}", refresh=False)
-                bar.update()
-                keep(frame)
-                frames += 1
-                if frames == most:
-                    return [*scores, watched.score]
+        for game in range(1, games + 1):
+            try:
+                for frame in watched.frames():
+                    bar.set_postfix_str(f"score {watched.score:g}", refresh=False)
+                    bar.update()
+                    keep(frame)
+                    if film.frames == most:
+                        return [*scores, watched.score]
+            finally:
+                film.end_chapter(f"game {game}: score {watched.score:g}")
             scores.append(watched.score)
             watched.start()
     return scores

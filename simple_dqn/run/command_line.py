@@ -230,6 +230,12 @@ _COMMANDS = (
                 "it is 640 for a game of Atari, and 1000 with the mind",
             ),
             Option(
+                "scale",
+                1.0,
+                number(0.1, 8),
+                "factor by which the film is wider and higher than without this option",
+            ),
+            Option(
                 "record_screen_path",
                 None,
                 path("FOLDER"),

@@ -5,7 +5,7 @@ import logging
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import av
 import av.container
@@ -18,6 +18,9 @@ from av.audio.resampler import AudioResampler
 
 from simple_dqn.errors import UserError
 from simple_dqn.files import errors_told, put_in_place, write_atomically
+
+if TYPE_CHECKING:
+    from av.container.core import Chapter
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +59,7 @@ class Film:
         self._part = path.with_name(f"{path.name}.part")
         self._rate, self._sample_rate = frames_per_second, sample_rate
         self._samples = 0
+        self._chapters: list[Chapter] = []
         self._video: Any = None  # made when the first picture tells its size
         with errors_told(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -112,6 +116,20 @@ class Film:
             self._container.mux(self._audio.encode(resampled))
         self._samples += len(sound)
 
+    def end_chapter(self, title: str) -> None:
+        """Make what was filmed since the end of the last chapter a chapter of the film."""
+        start = self._chapters[-1]["end"] if self._chapters else 0
+        if self.frames > start:
+            self._chapters.append(
+                {
+                    "id": len(self._chapters),
+                    "start": start,
+                    "end": self.frames,
+                    "time_base": Fraction(1, self._rate),
+                    "metadata": {"title": title},
+                }
+            )
+
     def __enter__(self) -> Self:
         return self
 
@@ -136,7 +154,8 @@ class Film:
             self._part.unlink(missing_ok=True)
 
     def _finish(self) -> None:
-        """Write what the encoders still hold."""
+        """Write what the encoders still hold, and the chapters."""
+        self._container.set_chapters(self._chapters)
         self._container.mux(self._video.encode(None))
         if self._audio is not None:
             for resampled in self._resampler.resample(None):
@@ -165,7 +184,9 @@ class Film:
 
 
 class Animation(Film):
-    """A silent film for a web page, GIF or WebP, of some 20 pictures a second, in a loop.
+    """A film for a web page, GIF or WebP, of some 20 pictures a second, in a loop.
+
+    It has no sound and no chapters.
 
     A picture of a GIF has 256 colours of its own choice; one of a WebP is as it was filmed. As a
     GIF shows a picture for a whole number of hundredths of a second, 60 a second are impossible.
