@@ -18,7 +18,14 @@ from helpers import make_settings
 from simple_dqn.networks.guided_backpropagation import GuidedNetwork
 from simple_dqn.networks.heads import Values
 from simple_dqn.run import parts
-from simple_dqn.watch.filter_page import gradient_picture, time_colours, view_filters, write_page
+from simple_dqn.watch.filter_page import (
+    FilterView,
+    gradient_picture,
+    time_colours,
+    view_filters,
+    weights_pictures,
+    write_page,
+)
 
 Picture = npt.NDArray[np.uint8]
 
@@ -35,6 +42,11 @@ def network() -> GuidedNetwork:
 @pytest.fixture(scope="module")
 def states() -> Picture:
     return np.random.default_rng(0).integers(256, size=(20, 4, 84, 84), dtype=np.uint8)
+
+
+def view(network: GuidedNetwork, states: Picture, number: int | None) -> list[FilterView]:
+    """Views of filters; in state 7 the action `action 7` was chosen, for example."""
+    return list(view_filters(network, states, [f"action {time}" for time in range(20)], number))
 
 
 class Images(HTMLParser):
@@ -57,33 +69,79 @@ class Images(HTMLParser):
 
 
 def test_the_page_holds_every_filters_pictures(network: GuidedNetwork, states: Picture) -> None:
-    views = list(view_filters(network, states, None))
+    views = view(network, states, None)
     assert len(views) == 16 + 32
     for layer in (0, 1):
-        activations = [view.activation for view in views if view.layer == layer]
+        activations = [view.excitations[0].activation for view in views if view.layer == layer]
         assert activations == sorted(activations, reverse=True)
-    images = Images(write_page("A <title>", "subtitle", views))
-    assert all(address.startswith("data:") for address in images.addresses)  # one file
-    layers = {0: 0, 1: 1}
-    for view in views:
-        which = layers[view.layer] if view.filter < 16 else 0
-        state = images.pictures[f"state of filter {view.filter}"][which]
-        np.testing.assert_array_equal(state, np.moveaxis(view.state[1:], 0, -1))
-        gradient = images.pictures[f"guided gradient of filter {view.filter}"][which]
-        np.testing.assert_array_equal(gradient, gradient_picture(view.projection))
-        top, left, bottom, right = view.field
-        outside = np.ones((84, 84), np.bool_)
-        outside[top:bottom, left:right] = False
-        assert (gradient[outside] == 128).all()
     page = write_page("A <title>", "subtitle", views)
+    images = Images(page)
+    assert all(address.startswith("data:") for address in images.addresses)  # one file
+    for name in {view.filter for view in views}:
+        excitations = [
+            excitation for view in views if view.filter == name for excitation in view.excitations
+        ]
+        shown = images.pictures
+        for number, excitation in enumerate(excitations):
+            state, gradient = (shown[f"{k} of filter {name}"][number] for k in KINDS)
+            np.testing.assert_array_equal(state, np.moveaxis(excitation.state[1:], 0, -1))
+            np.testing.assert_array_equal(gradient, gradient_picture(excitation.projection))
+            top, left, bottom, right = excitation.field
+            outside = np.ones((84, 84), np.bool_)
+            outside[top:bottom, left:right] = False
+            assert (gradient[outside] == 128).all()
+            for kind, picture in zip(KINDS, (state, gradient), strict=True):
+                cut = shown[f"field of the {kind} of filter {name}"][number]
+                np.testing.assert_array_equal(cut, picture[top:bottom, left:right])
     assert "A &lt;title&gt;" in page
     assert page.count("never active") == 1
 
 
+KINDS = ("state", "guided gradient")
+
+
+def test_the_strongest_states_of_a_filter_stand_with_their_actions(
+    network: GuidedNetwork, states: Picture
+) -> None:
+    """At most three, at least 15 steps apart, as far as the 20 states reach."""
+    views = view(network, states, None)
+    several = 0
+    for seen in views:
+        times = [
+            next(t for t in range(20) if (states[t] == excitation.state).all())
+            for excitation in seen.excitations
+        ]
+        assert 1 <= len(times) <= 3
+        assert all(abs(a - b) >= 15 for a in times for b in times if a != b)
+        assert len(set(times)) == len(times)
+        several += len(times) > 1
+        for time, excitation in zip(times, seen.excitations, strict=True):
+            assert excitation.action == f"action {time}"
+            text = f"<p>{excitation.activation:.2f} · {excitation.action}</p>"
+            assert text in write_page("title", "subtitle", [seen])
+    assert several > 10
+
+
+def test_the_weights_of_the_first_layer_are_shown(network: GuidedNetwork, states: Picture) -> None:
+    """For each of the four screens of a state; those of other layers are of no pixels."""
+    views = view(network, states, None)
+    assert [seen.weights is None for seen in views] == [False] * 16 + [True] * 32
+    first = views[0]
+    assert first.weights is not None
+    np.testing.assert_array_equal(first.weights, network.first_weights()[first.filter])
+    shown = Images(write_page("title", "subtitle", [first])).pictures
+    pictures = shown[f"weights of filter {first.filter}"]
+    assert [picture.shape for picture in pictures] == [(8, 8, 3)] * 4
+    weights = np.stack(pictures)[..., 0] / 127.5 - 1
+    expected = first.weights / np.abs(first.weights).max()
+    np.testing.assert_allclose(weights, expected, atol=0.005)
+    assert (np.stack(weights_pictures(np.zeros((4, 8, 8), np.float32))) == 128).all()
+
+
 def test_so_many_filters_of_each_layer(network: GuidedNetwork, states: Picture) -> None:
     """The most active ones."""
-    few = list(view_filters(network, states, 3))
-    every = list(view_filters(network, states, None))
+    few = view(network, states, 3)
+    every = view(network, states, None)
     assert [(view.layer, view.filter) for view in few] == [
         (view.layer, view.filter) for view in (*every[:3], *every[16:19])
     ]
@@ -107,7 +165,7 @@ def browser_page() -> Iterator[playwright.Page]:
         pytest.skip("needs Chromium")
     with playwright.sync_playwright() as library:
         browser = library.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser.new_page(viewport={"width": 1000, "height": 800})
+        yield browser.new_page(viewport={"width": 1000, "height": 1600})
         browser.close()
 
 
@@ -122,10 +180,12 @@ def test_the_page_in_a_browser(
     for event in ("console", "pageerror", "requestfailed"):
         browser_page.on(event, lambda complaint: complaints.append(complaint))
     page = tmp_path / "page.html"
-    page.write_text(write_page("title", "subtitle", list(view_filters(network, states, None))))
+    page.write_text(write_page("title", "subtitle", view(network, states, None)))
     browser_page.goto(page.as_uri())
-    assert browser_page.locator("img").count() == 2 * 48
-    assert browser_page.evaluate("[...document.images].every(image => image.naturalWidth === 84)")
+    assert browser_page.locator("figure").count() == 48
+    assert browser_page.evaluate(
+        "[...document.querySelectorAll('.frame img')].every(image => image.naturalWidth === 84)"
+    )
     frame = browser_page.locator(".frame").first
     small = frame.bounding_box()
     assert small is not None
@@ -133,7 +193,7 @@ def test_the_page_in_a_browser(
     frame.hover()
     browser_page.mouse.wheel(0, 100)
     browser_page.wait_for_function("scrollY === 100")
-    assert browser_page.evaluate("document.querySelector('figure').dataset.zoom") == "1"
+    assert browser_page.evaluate("document.querySelector('.pair').dataset.zoom") == "1"
     browser_page.mouse.wheel(0, -100)
     browser_page.wait_for_function("scrollY === 0")
     frame.click()
@@ -156,8 +216,8 @@ def test_the_page_in_a_browser(
     mouse.wheel(0, -300)
     zoomed = transforms()
     assert "scale(2.7" in zoomed[0]
-    assert zoomed[0] == zoomed[1]  # both pictures of the filter
-    assert zoomed[2] == zoomed[3] == ""  # of no other
+    assert zoomed[0] == zoomed[1]  # both pictures of the state
+    assert zoomed[2] == zoomed[3] == "translate(0px, 0px) scale(1)"  # of no other
     moved_box = browser_page.locator(".moved").first.bounding_box()
     assert moved_box is not None
     under_mouse = (place(0.25, 0)[0] - moved_box["x"]) / moved_box["width"]
@@ -200,7 +260,7 @@ def test_the_page_under_fingers(
 ) -> None:
     """One finger scrolls the page, two zoom a picture, and then one moves it."""
     page = tmp_path / "page.html"
-    page.write_text(write_page("title", "subtitle", list(view_filters(network, states, 2))))
+    page.write_text(write_page("title", "subtitle", view(network, states, 2)))
     browser_page.set_viewport_size({"width": 400, "height": 700})
     browser_page.goto(page.as_uri())
     frame = browser_page.locator(".frame").first
@@ -226,6 +286,6 @@ def test_the_page_under_fingers(
     touch("touchMove", (0.3, 0.5), (0.7, 0.5))
     touch("touchMove", (0.2, 0.5), (0.8, 0.5))
     touch("touchEnd")
-    zoom = float(browser_page.evaluate("document.querySelector('figure').dataset.zoom"))
+    zoom = float(browser_page.evaluate("document.querySelector('.pair').dataset.zoom"))
     assert zoom == pytest.approx(3, rel=0.05)
     assert style("touchAction") == "none"

@@ -91,7 +91,7 @@ def test_the_strongest_activations_are_found_and_projected() -> None:
     inside = guided(network)
     assert inside.num_layers == 2
     outputs = [reference.layers(state) for state in states]
-    for layer, strongest in enumerate(inside.strongest(states)):
+    for layer, (strongest,) in enumerate(inside.strongest(states, number=1, apart=1)):
         activations = np.stack([output[layer] for output in outputs])  # (states, filters, ...)
         projections = inside.project_filters(states, layer, strongest)
         for f in range(activations.shape[1]):
@@ -104,6 +104,35 @@ def test_the_strongest_activations_are_found_and_projected() -> None:
             expected = reference.project(states[state], layer, (f, int(row), int(column)))
             np.testing.assert_allclose(projections[f], expected, rtol=1e-4, atol=1e-6)
             assert (expected != 0).any()
+
+
+def test_further_activations_are_found_at_other_times() -> None:
+    """The three strongest of each filter, at least 40 of 150 states apart; the fourth is none."""
+    network, states = make_network(), some_states(150)
+    reference = Reference(network)
+    outputs = [reference.layers(state) for state in states]
+    for layer, ranks in enumerate(guided(network).strongest(states, number=5, apart=40)):
+        activations = np.stack([output[layer] for output in outputs])
+        highest = activations.reshape(*activations.shape[:2], -1).max(axis=2)  # (states, filters)
+        for f in range(highest.shape[1]):
+            taken: list[int] = []
+            for strongest in ranks:
+                free = [s for s in range(150) if all(abs(s - t) >= 40 for t in taken)]
+                if not free:
+                    assert strongest.activations[f] == 0
+                    continue
+                taken.append(max(free, key=lambda s: highest[s, f]))
+                assert strongest.states[f] == taken[-1]
+                assert strongest.activations[f] == pytest.approx(highest[taken[-1], f], rel=1e-5)
+                place = strongest.rows[f], strongest.columns[f]
+                assert activations[taken[-1], f][place] == highest[taken[-1], f]
+            assert 2 <= len(taken) <= 4
+
+
+def test_the_first_weights_are_those_of_the_network() -> None:
+    network = make_network()
+    weights = guided(network).first_weights()
+    np.testing.assert_array_equal(weights, network[0].weight.detach())  # type: ignore[index, union-attr, operator]
 
 
 @pytest.mark.parametrize("action", [0, 1, 2])
@@ -131,7 +160,7 @@ def test_where_a_path_is_linear_it_is_the_derivative() -> None:
     network, states = make_network(), some_states(20)
     reference = Reference(network)
     inside = guided(network)
-    strongest = inside.strongest(states)[0]
+    strongest = inside.strongest(states, number=1, apart=1)[0][0]
     projections = inside.project_filters(states, 0, strongest)
     for f in range(3):
         assert strongest.activations[f] > 0.01
@@ -152,7 +181,7 @@ def test_a_filter_that_is_never_active_has_no_projection() -> None:
     with torch.no_grad():
         network[0].bias[1] = -100  # type: ignore[index, operator, union-attr]
     inside = guided(network)
-    strongest = inside.strongest(states)[0]
+    strongest = inside.strongest(states, number=1, apart=1)[0][0]
     assert strongest.activations[1] == 0
     projections = inside.project_filters(states, 0, strongest)
     assert not projections[1].any()
@@ -168,7 +197,7 @@ def test_the_receptive_field_is_what_can_change_an_output(name: str) -> None:
             parameter.fill_(1)
     inside = guided(network)
     states = some_states(2, 84)
-    for layer, strongest in enumerate(inside.strongest(states)):
+    for layer, (strongest,) in enumerate(inside.strongest(states, number=1, apart=1)):
         projection = inside.project_filters(states, layer, strongest)[0]
         rows, columns = np.nonzero(projection.any(axis=0))
         field = inside.receptive_field(layer, int(strongest.rows[0]), int(strongest.columns[0]))

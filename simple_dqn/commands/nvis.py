@@ -52,19 +52,22 @@ def nvis(
         max_frames=TEST_FRAMES,
     )
     check_actions(snapshot, watched.action_meanings)
-    states = [watched.state.copy()]
+    states, actions = [], []
     with tqdm(desc="playing", unit=" frames", disable=None, leave=False) as bar:
         for frame in watched.frames():
             if frame.step is not None:
-                states.append(watched.state.copy())
+                states.append(watched.seen.copy())
+                actions.append(watched.action_meanings[frame.step.action])
             bar.update()
     logger.info("played a game of %s steps, score %g", f"{watched.decisions:,}", watched.score)
-    states = states[len(watched.state) - 1 :]  # without those that begin with blank screens
+    blank = min(len(watched.state), len(states)) - 1  # states that begin with blank screens
     page = write_page(
         f"What the filters of {name} see",
         f"{game.name}, network {settings.network}, epoch {snapshot.header['epoch']}; "
         f"a game of {watched.decisions:,} steps, score {watched.score:g}",
-        list(view_filters(guided, np.stack(states), visualization_filters)),
+        list(
+            view_filters(guided, np.stack(states[blank:]), actions[blank:], visualization_filters)
+        ),
     )
     write_atomically(path, page.encode())
     streams.write(f"{path}\n")

@@ -61,29 +61,60 @@ class GuidedNetwork:
         self._convolutions = network.convolutions()
         self.num_layers = len(self._convolutions)
 
-    def strongest(self, states: npt.NDArray[np.uint8]) -> list[Strongest]:
-        """Find the strongest activation of every filter, layer after layer.
+    def strongest(
+        self, states: npt.NDArray[np.uint8], *, number: int, apart: int
+    ) -> list[list[Strongest]]:
+        """Find the strongest activations of every filter.
 
         Args:
-            states: uint8 (n, history, height, width).
+            states: uint8 (n, history, height, width), in their order in time.
+            number: of activations of a filter that are found.
+            apart: least distance in time, in states, of two of them.
+
+        Returns:
+            For each layer so many, the strongest first; where a filter has no other activation
+            above 0 that is so far apart, its activation is 0.
         """
-        found: list[Strongest] = []
+        found = []
+        for highest, places, columns in self._highest(states):
+            filters, times = np.arange(highest.shape[1]), np.arange(len(highest))[:, None]
+            ranks = []
+            for _ in range(number):
+                state = highest.argmax(0)
+                place = places[state, filters]
+                ranks.append(
+                    Strongest(highest[state, filters], state, place // columns, place % columns)
+                )
+                highest = np.where(np.abs(times - state) < apart, np.float32(0), highest)
+            found.append(ranks)
+        return found
+
+    def _highest(
+        self, states: npt.NDArray[np.uint8]
+    ) -> list[tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], int]]:
+        """The highest activation of each layer's filters in each state.
+
+        Returns:
+            For each layer the activations, float32 (n, filters); where they are, row * columns +
+            column, int64 (n, filters); and the layer's columns.
+        """
+        batches = []
         for start in range(0, len(states), _STATES_AT_ONCE):
             with torch.no_grad():
                 layers = self._layers(self._pixels(states[start : start + _STATES_AT_ONCE]))
-            for index, layer in enumerate(layers):
-                n, filters, rows, columns = layer.shape
-                flat = layer.permute(1, 0, 2, 3).reshape(filters, -1)
-                highest, place = (value.cpu().numpy() for value in flat.max(1))
-                state, row, column = np.unravel_index(place, (n, rows, columns))
-                new = Strongest(highest, state + start, row, column)
-                if start == 0:
-                    found.append(new)
-                    continue
-                better = highest > found[index].activations
-                for name in Strongest._fields:
-                    np.copyto(getattr(found[index], name), getattr(new, name), where=better)
-        return found
+            batches.append([(layer.flatten(2).max(2), layer.shape[3]) for layer in layers])
+        return [
+            (
+                np.concatenate([highest.values.cpu().numpy() for highest, _ in batch]),
+                np.concatenate([highest.indices.cpu().numpy() for highest, _ in batch]),
+                batch[0][1],
+            )
+            for batch in zip(*batches, strict=True)
+        ]
+
+    def first_weights(self) -> npt.NDArray[np.float32]:
+        """The weights of the first convolution, float32 (filters, history, size, size)."""
+        return _to_numpy(self._convolutions[0].weight.detach())
 
     def project_filters(
         self, states: npt.NDArray[np.uint8], layer: int, strongest: Strongest
@@ -93,7 +124,7 @@ class GuidedNetwork:
         Args:
             states: as given to `strongest`.
             layer: which convolution, from 0.
-            strongest: what it found.
+            strongest: one of the layer's that it found.
 
         Returns:
             float32 (filters, history, height, width).

@@ -1,8 +1,8 @@
-"""The page of filters: the state that excites each filter most, and the pixels that do so."""
+"""The page of filters: the states that excite each filter most, and the pixels that do so."""
 
 import base64
 import html
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import cv2
@@ -11,6 +11,27 @@ import numpy.typing as npt
 
 from simple_dqn.networks.guided_backpropagation import GuidedNetwork, ReceptiveField
 
+_EXCITATIONS = 3  # of each filter
+_STEPS_APART = 15  # a second of an Atari game
+
+
+class Excitation(NamedTuple):
+    """A state that excites a filter.
+
+    Attributes:
+        activation: of the filter, after the ReLU, where it is the highest in the state.
+        field: the pixels that the filter sees there.
+        state: uint8 (history, height, width).
+        projection: float32 (history, height, width), the activation's guided gradient.
+        action: the name of the action that was chosen in the state.
+    """
+
+    activation: float
+    field: ReceptiveField
+    state: npt.NDArray[np.uint8]
+    projection: npt.NDArray[np.float32]
+    action: str
+
 
 class FilterView(NamedTuple):
     """A filter and what excites it.
@@ -18,43 +39,54 @@ class FilterView(NamedTuple):
     Attributes:
         layer: number of the convolution, from 0.
         filter: number of the filter within the layer, from 0.
-        activation: the highest activation of the filter, after the ReLU.
-        field: the pixels that the filter sees where it has this activation.
-        state: uint8 (history, height, width), the state in which the filter has it.
-        projection: float32 (history, height, width), the activation's guided gradient.
+        weights: float32 (history, size, size) of a filter of the first convolution; None: of
+            another one, whose inputs are no pixels.
+        excitations: at least one, the strongest first; the only one of a filter that never was
+            active has the activation 0.
     """
 
     layer: int
     filter: int
-    activation: float
-    field: ReceptiveField
-    state: npt.NDArray[np.uint8]
-    projection: npt.NDArray[np.float32]
+    weights: npt.NDArray[np.float32] | None
+    excitations: list[Excitation]
 
 
 def view_filters(
-    network: GuidedNetwork, states: npt.NDArray[np.uint8], filters_per_layer: int | None
+    network: GuidedNetwork,
+    states: npt.NDArray[np.uint8],
+    actions: Sequence[str],
+    filters_per_layer: int | None,
 ) -> Iterator[FilterView]:
     """Find what excites the filters, the most active filter of each layer first.
 
     Args:
         network: the network whose filters are viewed.
-        states: uint8 (n, history, height, width), the states to choose from.
+        states: uint8 (n, history, height, width), the states to choose from, in their order.
+        actions: names of the n actions that were chosen in them.
         filters_per_layer: number of filters of each layer; None: all.
     """
-    for layer, strongest in enumerate(network.strongest(states)):
-        projections = network.project_filters(states, layer, strongest)
-        order = np.argsort(-strongest.activations, kind="stable")[:filters_per_layer]
+    found = network.strongest(states, number=_EXCITATIONS, apart=_STEPS_APART)
+    for layer, ranks in enumerate(found):
+        projections = [network.project_filters(states, layer, strongest) for strongest in ranks]
+        order = np.argsort(-ranks[0].activations, kind="stable")[:filters_per_layer]
         for index in order:
             yield FilterView(
                 layer,
                 int(index),
-                float(strongest.activations[index]),
-                network.receptive_field(
-                    layer, int(strongest.rows[index]), int(strongest.columns[index])
-                ),
-                states[strongest.states[index]],
-                projections[index],
+                network.first_weights()[index] if layer == 0 else None,
+                [
+                    Excitation(
+                        float(strongest.activations[index]),
+                        network.receptive_field(
+                            layer, int(strongest.rows[index]), int(strongest.columns[index])
+                        ),
+                        states[strongest.states[index]],
+                        projection[index],
+                        actions[strongest.states[index]],
+                    )
+                    for strongest, projection in zip(ranks, projections, strict=True)
+                    if strongest.activations[index] > 0 or strongest is ranks[0]
+                ],
             )
 
 
@@ -79,6 +111,18 @@ def gradient_picture(projection: npt.NDArray[np.float32]) -> npt.NDArray[np.uint
     return time_colours((127.5 + 127.5 * scaled).round().astype(np.uint8))
 
 
+def weights_pictures(weights: npt.NDArray[np.float32]) -> list[npt.NDArray[np.uint8]]:
+    """Show a filter's weights, (history, size, size): 0 is grey, the largest are black or white.
+
+    Returns:
+        For each screen of a state uint8 (size, size, 3), RGB.
+    """
+    largest = np.abs(weights).max()
+    scaled = weights / largest if largest > 0 else weights
+    grey = (127.5 + 127.5 * scaled).round().astype(np.uint8)
+    return [np.repeat(screen[..., None], 3, axis=2) for screen in grey]
+
+
 def write_page(title: str, subtitle: str, views: list[FilterView]) -> str:
     """Make the page: one HTML text that holds all pictures."""
     sections = []
@@ -89,32 +133,58 @@ def write_page(title: str, subtitle: str, views: list[FilterView]) -> str:
             "</section>"
         )
     return _PAGE.format(
-        title=html.escape(title), subtitle=html.escape(subtitle), sections="\n".join(sections)
+        title=html.escape(title),
+        subtitle=html.escape(subtitle),
+        apart=_STEPS_APART,
+        sections="\n".join(sections),
     )
 
 
 def _figure(view: FilterView) -> str:
-    height, width = view.state.shape[1:]
-    field = view.field
+    name = f"filter {view.filter}"
+    strongest = view.excitations[0].activation
+    dead = "" if strongest > 0 else " · never active"
+    weights = ""
+    if view.weights is not None:
+        pictures = "".join(
+            f'<img src="{_data_uri(picture)}" alt="weights of {name}">'
+            for picture in weights_pictures(view.weights)
+        )
+        weights = f'<div class="weights">{pictures}</div>'
+    rows = "".join(_row(excitation, name) for excitation in view.excitations)
+    return (
+        f"<figure><figcaption>{name} · activation {strongest:.2f}{dead}</figcaption>"
+        f"{weights}{rows}</figure>"
+    )
+
+
+def _row(excitation: Excitation, name: str) -> str:
+    """The pictures of a state, and its field cut out of them."""
+    height, width = excitation.state.shape[1:]
+    field = excitation.field
     box = (
         f'<i class="field" style="left:{100 * field.left / width:.3f}%;'
         f"top:{100 * field.top / height:.3f}%;"
         f"width:{100 * (field.right - field.left) / width:.3f}%;"
         f'height:{100 * (field.bottom - field.top) / height:.3f}%"></i>'
     )
-    name = f"filter {view.filter}"
-    pictures = "".join(
+    pictures = {
+        "guided gradient": gradient_picture(excitation.projection),
+        "state": time_colours(excitation.state),
+    }
+    whole = "".join(
         f'<div class="frame"><div class="moved"><img src="{_data_uri(picture)}" '
         f'alt="{kind} of {name}" draggable="false">{box}</div></div>'
-        for kind, picture in (
-            ("guided gradient", gradient_picture(view.projection)),
-            ("state", time_colours(view.state)),
-        )
+        for kind, picture in pictures.items()
     )
-    dead = "" if view.activation > 0 else " · never active"
+    cut = "".join(
+        f'<img src="{_data_uri(picture[field.top : field.bottom, field.left : field.right])}" '
+        f'alt="field of the {kind} of {name}">'
+        for kind, picture in pictures.items()
+    )
     return (
-        f'<figure data-zoom="1"><div class="pair">{pictures}</div>'
-        f"<figcaption>{name} · activation {view.activation:.2f}{dead}</figcaption></figure>"
+        f'<div class="pair" data-zoom="1">{whole}</div><div class="fields">{cut}</div>'
+        f"<p>{excitation.activation:.2f} · {html.escape(excitation.action)}</p>"
     )
 
 
@@ -137,16 +207,22 @@ body {{ font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 82r
 h1 {{ margin: 0 0 .2rem; }}
 h2 {{ border-bottom: 1px solid var(--line); padding-bottom: .2rem; }}
 .how {{ max-width: 52rem; }}
-.filters {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(19rem, 1fr));
-           gap: 1rem; }}
-figure {{ margin: 0; }}
-figcaption {{ font-size: .85rem; opacity: .8; }}
-.pair {{ display: grid; grid-template-columns: 1fr 1fr; gap: 2px; }}
+.filters {{ display: grid; gap: 1.5rem 1rem;
+           grid-template-columns: repeat(auto-fill, minmax(min(22rem, 100%), 1fr)); }}
+figure {{ margin: 0; display: grid; grid-template-columns: 1fr 1fr; gap: 2px 6px;
+         align-content: start; }}
+figcaption, .weights, figure p {{ grid-column: 1 / -1; }}
+figcaption {{ font-weight: 600; }}
+figure p {{ margin: 0 0 .4rem; font-size: .85rem; opacity: .8; }}
+.pair, .fields {{ display: grid; grid-template-columns: 1fr 1fr; gap: 2px; }}
+.weights {{ display: grid; grid-auto-flow: column; grid-auto-columns: 1fr; gap: 2px 6px;
+           margin-bottom: .4rem; }}
+.weights img, .fields img {{ width: 100%; display: block; image-rendering: pixelated; }}
 .frame {{ overflow: hidden; aspect-ratio: 1; cursor: zoom-in; touch-action: pan-y;
          background: #777; }}
-figure.large {{ grid-column: 1 / -1; }}
+figure.large {{ grid-column: 1 / -1; grid-template-columns: 1fr; }}
 figure.large .frame {{ cursor: zoom-out; }}
-figure:not([data-zoom="1"]) .frame {{ cursor: grab; touch-action: none; }}
+.pair:not([data-zoom="1"]) .frame {{ cursor: grab; touch-action: none; }}
 .moved {{ position: relative; width: 100%; height: 100%; transform-origin: 0 0; }}
 .moved img {{ width: 100%; height: 100%; display: block; image-rendering: pixelated; }}
 .field {{ position: absolute; box-sizing: border-box; outline: 1px solid var(--mark); }}
@@ -155,22 +231,27 @@ figure:not([data-zoom="1"]) .frame {{ cursor: grab; touch-action: none; }}
 <body>
 <h1>{title}</h1>
 <p>{subtitle}</p>
-<p class="how">On the right of each pair stands the state that made the filter most active in this
-game, its last three screens as red, green and blue, so that what stood still is grey; on the left,
-in the same colours, which of its pixels raised (bright) or lowered (dark) that activity. The frame
-is all that the filter could see. A click enlarges a pair, and over an enlarged pair the wheel
-zooms; elsewhere the wheel scrolls the page, and zooms with Ctrl. On a phone two fingers zoom.
-Dragging moves what is zoomed; another click goes back.</p>
+<p class="how">Each row shows a state that made the filter very active in this game; the strongest
+one is above, and the others are at least {apart} steps away. From left to right: which pixels of
+the state raised (bright) or lowered (dark) the activity; the state itself; and twice the field,
+which is all that the filter could see, cut out and enlarged. The last three screens are red, green
+and blue, so that what stood still is grey. Below stand the activation and the action that was
+chosen. Filters of the first convolution begin with their weights for each screen of a state, the
+oldest screen on the left; white weights want bright pixels, black weights dark ones. A click
+enlarges a filter, and over an enlarged pair the wheel zooms; elsewhere the wheel scrolls the page,
+and zooms with Ctrl. On a phone two fingers zoom. Dragging moves what is zoomed; another click goes
+back.</p>
 {sections}
 <script>
-for (const figure of document.querySelectorAll("figure")) {{
+for (const pair of document.querySelectorAll(".pair")) {{
+  const figure = pair.closest("figure");
   const view = {{ zoom: 1, x: 0, y: 0 }};
-  const layers = figure.querySelectorAll(".moved");
+  const layers = pair.querySelectorAll(".moved");
   const show = () => {{
-    const size = figure.querySelector(".frame").clientWidth;
+    const size = pair.querySelector(".frame").clientWidth;
     view.x = Math.min(0, Math.max(size * (1 - view.zoom), view.x));
     view.y = Math.min(0, Math.max(size * (1 - view.zoom), view.y));
-    figure.dataset.zoom = view.zoom;
+    pair.dataset.zoom = view.zoom;
     for (const layer of layers)
       layer.style.transform = `translate(${{view.x}}px, ${{view.y}}px) scale(${{view.zoom}})`;
   }};
@@ -184,7 +265,7 @@ for (const figure of document.querySelectorAll("figure")) {{
     view.zoom = zoom;
     show();
   }};
-  for (const frame of figure.querySelectorAll(".frame")) {{
+  for (const frame of pair.querySelectorAll(".frame")) {{
     const fingers = new Map();
     let moved = false;
     frame.addEventListener("wheel", event => {{
@@ -223,7 +304,7 @@ for (const figure of document.querySelectorAll("figure")) {{
       if (view.zoom === 1) figure.classList.toggle("large");
       view.zoom = 1;
       view.x = view.y = 0;
-      show();
+      dispatchEvent(new Event("resize"));  // all pairs of the figure changed their size
     }});
   }}
 }}
