@@ -42,10 +42,6 @@ def test_a_game_is_filmed(root: Path, snapshot: Path, capsys: pytest.CaptureFixt
     """All frames of two games; each screen as a PNG too; never over another film."""
     pictures = root / "pictures"
     arguments = ["record", str(snapshot), "--random_seed", "1", "--play_games", "2"]
-    for name in ("film.avi", "film"):  # what is no MP4 is not called so
-        line = refused(capsys, 1, *arguments, "--video_file", str(root / name))
-        assert ".mp4, .gif or .webp" in line
-        assert not (root / name).exists()
     assert main([*arguments, "--record_screen_path", str(pictures)]) == 0
     path = root / "videos" / "breakout_1.mp4"
     output, errors = capsys.readouterr()
@@ -145,6 +141,32 @@ def test_the_sound_is_kept_too(
     assert not (root / "videos" / "breakout_1.mp4").exists()
     assert main([*arguments, "--overwrite", "true"]) == 0
     assert sound.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("record --video_file film.avi", ".mp4, .gif or .webp"),
+        ("record --video_file film", ".mp4, .gif or .webp"),
+        ("record --record_sound_filename sound.mp3", ".wav"),
+        ("nvis --visualization_file page.pdf", ".html or .htm"),
+        ("play --record_experience mine.csv", ".npz"),
+    ],
+)
+def test_no_file_is_called_what_it_is_not(
+    root: Path,
+    snapshot: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    told: str,
+) -> None:
+    """It is told before anything is written, with --overwrite true too."""
+    monkeypatch.chdir(root)
+    name, option, file = command.split()
+    line = refused(capsys, 1, name, str(snapshot), option, file, "--overwrite", "true")
+    assert line.endswith(f"cannot write {file}: give {option} a name that ends in {told}")
+    assert not [path for path in root.rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize("name", ["film.mp4", "film.GIF", "film.webp"])

@@ -37,7 +37,7 @@ def nvis(
     check_game(snapshot, game)
     name = snapshot.path.stem
     path = visualization_file or root() / "results" / f"{name}.html"
-    check_output(path, "--visualization_file", overwrite=settings.overwrite)
+    check_output(path, "--visualization_file", [".html", ".htm"], overwrite=settings.overwrite)
     console = parts.make_console(settings, game, random_seed=settings.random_seed or 0)
     shape = console.observation_shape
     network = load_network(settings, snapshot, shape)

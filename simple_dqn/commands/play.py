@@ -48,7 +48,9 @@ def play(
     game = _find_game(settings, snapshot)
     recorder = Recorder() if record_experience is not None else None
     if record_experience is not None:
-        check_output(record_experience, "--record_experience", overwrite=settings.overwrite)
+        check_output(
+            record_experience, "--record_experience", [".npz"], overwrite=settings.overwrite
+        )
     logger.info("%s, random seed %d", game.name, seed)
     console = parts.make_console(settings, game, random_seed=seed)
 

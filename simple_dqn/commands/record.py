@@ -148,14 +148,9 @@ def _pictures(folder: Path, name: str) -> list[Path]:
 def _check_outputs(
     settings: Settings, film: Path, screens: Path | None, sound: Path | None, name: str
 ) -> None:
-    check_output(film, "--video_file", overwrite=settings.overwrite)
-    if film.suffix.lower() not in FORMATS:
-        raise UserError(
-            f"cannot film {film}: its ending tells no format; give --video_file a name with "
-            ".mp4, .gif or .webp"
-        )
+    check_output(film, "--video_file", FORMATS, overwrite=settings.overwrite)
     if sound is not None:
-        check_output(sound, "--record_sound_filename", overwrite=settings.overwrite)
+        check_output(sound, "--record_sound_filename", [".wav"], overwrite=settings.overwrite)
     if screens is not None:
         check_writable(screens / "screen.png", "--record_screen_path")
         if not settings.overwrite and _pictures(screens, name):

@@ -62,8 +62,8 @@ def tabular(
     name = re.sub(r"[^\w.+=-]", "_", environment)
     output = output or root() / "results" / f"{name}_tabular.png"
     csv_file = csv_file or root() / "results" / f"{name}_tabular.csv"
-    check_output(output, "--output", overwrite=overwrite)
-    check_output(csv_file, "--csv_file", overwrite=overwrite)
+    check_output(output, "--output", [".png"], overwrite=overwrite)
+    check_output(csv_file, "--csv_file", [".csv"], overwrite=overwrite)
     settings = Settings(
         game=environment,
         environment="gym",

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from simple_dqn.environments import roms
@@ -41,17 +42,22 @@ def snapshots_like(text: str) -> list[Path]:
     return [found[stem] for stem in near[:3]]
 
 
-def check_output(path: Path, option: str, *, overwrite: bool) -> None:
-    """See that a file can be written and that none is lost.
+def check_output(path: Path, option: str, endings: Sequence[str], *, overwrite: bool) -> None:
+    """See that a file can be written, that its name tells what it is, and that none is lost.
 
     Args:
         path: of the file.
         option: that chooses another one.
+        endings: of its name, for the formats that can be written.
         overwrite: whether a file that exists may be replaced.
 
     Raises:
-        UserError: the file exists, or cannot be written.
+        UserError: the file exists, cannot be written, or has another ending.
     """
     check_writable(path, option)
     if path.exists() and not overwrite:
         raise UserError(f"{path} is there already; give {option} FILE, or --overwrite true")
+    if path.suffix.lower() not in endings:
+        *others, last = endings
+        names = f"{', '.join(others)} or {last}" if others else last
+        raise UserError(f"cannot write {path}: give {option} a name that ends in {names}")
