@@ -106,6 +106,22 @@ def test_an_interrupted_film_is_whole_up_to_there(tmp_path: Path) -> None:
         assert container.streams.video[0].frames == 90
 
 
+@pytest.mark.parametrize("ending", [".gif", ".webp"])
+def test_an_interrupted_animation_is_whole_up_to_there(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"film{ending}"
+    with (
+        pytest.raises(KeyboardInterrupt),
+        make_film(path, frames_per_second=RATE, sample_rate=0) as film,
+    ):
+        for frame in range(30):
+            film.add(picture(frame), tone(frame))
+        raise KeyboardInterrupt
+    whole, animation = cv2.imreadanimation(str(path))
+    assert whole
+    assert sum(animation.durations) == 500
+    assert [path.name for path in tmp_path.iterdir()] == [f"film{ending}"]
+
+
 @pytest.mark.parametrize("frames", [0, 30])
 def test_an_error_leaves_no_file(tmp_path: Path, frames: int) -> None:
     with pytest.raises(RuntimeError):

@@ -16,6 +16,7 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 PONG = str(REPOSITORY / "snapshots" / "pong_s1_11.safetensors")
 FEW = ["--visualization_filters", "16", "--overwrite", "true"]
+SHORT = ["--seconds", "2", "--show_mind", "true", "--overwrite", "true"]
 EXPERIENCE = """
 import sys, numpy as np
 from pathlib import Path
@@ -56,6 +57,8 @@ def full(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, 
         ("pong.png", ["plot", str(REPOSITORY / "results" / "pong_s1.csv"), "--output"]),
         ("pong.html", ["nvis", PONG, *FEW, "--visualization_file"]),
         ("pong.mp4", ["record", PONG, "--overwrite", "true", "--video_file"]),
+        ("pong.gif", ["record", PONG, *SHORT, "--video_file"]),
+        ("pong.webp", ["record", PONG, *SHORT, "--video_file"]),
         ("pong.wav", ["record", PONG, "--overwrite", "true", "--record_sound_filename"]),
         ("pong.npz", []),
     ],
