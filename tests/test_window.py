@@ -57,7 +57,7 @@ def test_a_wider_picture_makes_the_window_wider(window: Window) -> None:
     window.show(np.zeros((420, 1000, 3), np.uint8), ["status", "keys"])
     after = shown().shape
     assert after[0] == before[0]
-    assert after[1] > 1.1 * before[1]
+    assert after[1] > before[1]
     assert after[1] <= pygame.display.get_desktop_sizes()[0][0]
     window.show(np.zeros((420, 640, 3), np.uint8), ["status", "keys"])
     assert shown().shape == before
@@ -144,11 +144,20 @@ def wait_until(condition: Callable[[], Any]) -> Any:
 class Desktop:
     """A virtual X display, its pixels and its keyboard."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, width: int = 1280, height: int = 1000) -> None:
         self.folder = folder
         read, write = os.pipe()
         self._server = subprocess.Popen(
-            ["Xvfb", "-displayfd", str(write), "-screen", "0", "1280x1000x24", "-fbdir", folder],
+            [
+                "Xvfb",
+                "-displayfd",
+                str(write),
+                "-screen",
+                "0",
+                f"{width}x{height}x24",
+                "-fbdir",
+                folder,
+            ],
             pass_fds=[write],
             stderr=subprocess.DEVNULL,
         )
@@ -179,6 +188,12 @@ class Desktop:
     def window(self) -> str:
         """The number of the command's window."""
         return self.xdotool("search", "--class", "simple_dqn")
+
+    def geometry(self) -> tuple[int, int, int, int]:
+        """The left, top, width and height of the command's window."""
+        told = self.xdotool("getwindowgeometry", "--shell", self.window())
+        numbers = {name: int(value) for name, value in re.findall(r"(\w+)=(-?\d+)", told)}
+        return numbers["X"], numbers["Y"], numbers["WIDTH"], numbers["HEIGHT"]
 
     def screenshot(self) -> Picture:
         """The display's pixels, (height, width, 3): a file in X's window dump format."""
@@ -265,6 +280,42 @@ def test_a_network_is_watched_and_relieved(desktop: Desktop, tmp_path: Path) -> 
         assert 2 in played["actions"]  # up is Pong's right
         assert played["cuts"][-1]
         assert played["screens"].shape[1:] == (84, 84)
+
+
+@pytest.mark.parametrize(("width", "height"), [(800, 600), (1920, 1080), (3840, 2160)])
+def test_the_whole_window_is_on_the_display(tmp_path: Path, width: int, height: int) -> None:
+    """With and without the mind; where a person chose a size, the mind leaves it alone."""
+    if not (shutil.which("Xvfb") and shutil.which("xdotool")):
+        pytest.skip("needs Xvfb and xdotool")
+    desktop = Desktop(tmp_path, width, height)
+    process = play(desktop, str(SNAPSHOT), "--backend", "cpu")
+
+    def fits(geometry: tuple[int, int, int, int]) -> bool:
+        left, top, wide, high = geometry
+        return left >= 0 and top >= 0 and left + wide <= width and top + high <= height
+
+    try:
+        narrow = desktop.geometry()
+        assert fits(narrow)
+        assert narrow[3] > 0.6 * height
+        desktop.xdotool("key", "v")
+        wait_until(lambda: desktop.geometry()[2] > narrow[2])
+        wait_until(lambda: fits(desktop.geometry()))
+        desktop.xdotool("key", "v")
+        wait_until(lambda: desktop.geometry()[2] == narrow[2])
+        window = desktop.window()
+        desktop.xdotool("windowsize", "--sync", window, "500", "400")
+        wait_until(lambda: desktop.geometry()[2:] == (500, 400))
+        status = desktop.screenshot()
+        desktop.xdotool("key", "v", "m")  # the status line tells when both are done
+        wait_until(lambda: (desktop.screenshot() != status).any())
+        for _ in range(5):
+            assert desktop.geometry()[2:] == (500, 400)
+        desktop.xdotool("key", "q")
+        left(process)
+    finally:
+        process.kill()
+        desktop.close()
 
 
 @pytest.mark.parametrize("way", ["Escape", "SIGINT"])

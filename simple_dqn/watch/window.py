@@ -15,6 +15,7 @@ from simple_dqn.errors import UserError
 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 os.environ.setdefault("SDL_VIDEO_X11_WMCLASS", "simple_dqn")
+os.environ.setdefault("SDL_VIDEO_CENTERED", "1")  # so that a wider window is whole, too
 import pygame
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,10 @@ _STEERING = {
 # SDL's drivers without a screen. SDL takes one of them by itself where it finds no screen.
 _UNSEEN = {"dummy", "offscreen"}
 _TEXT, _DIM, _BACK = (230, 230, 230), (150, 150, 155), (16, 16, 18)
-_BAR = 46  # pixels below the picture for two lines of text
+# Shares of the display for a window at first: title bar, dock and panels need the rest.
+_WIDEST, _HIGHEST = 0.9, 0.8
+_BAR = 46  # pixels below the picture for two lines of text, on a display of up to 1080 lines
+_FONT = 22  # pixels, there too
 _FRAMES_PER_SOUND = 4
 _INSTEAD = (
     "play in the terminal with --display terminal, film the game with scripts/record.sh, or run on "
@@ -91,14 +95,16 @@ class Window:
             self._on_lost = _when_x_is_lost(on_lost)  # kept, since C calls it
         pygame.font.init()
         self._shape: tuple[int, ...] = (height, width)
-        self._sizes: dict[tuple[int, ...], tuple[int, int]] = {}  # the window's, by picture
-        desktop_width, desktop_height = pygame.display.get_desktop_sizes()[0]
-        scale = max(1.0, min(0.8 * desktop_width / width, 0.8 * desktop_height / height, 2.0))
-        pygame.display.set_caption(title)
-        self._surface = pygame.display.set_mode(
-            (int(width * scale), int(height * scale) + _BAR), pygame.RESIZABLE
+        desktop_width, desktop_height = self._desktop = pygame.display.get_desktop_sizes()[0]
+        self._unit = max(1.0, desktop_height / 1080)
+        self._bar = round(_BAR * self._unit)
+        self._scale = min(
+            _WIDEST * desktop_width / width, (_HIGHEST * desktop_height - self._bar) / height
         )
-        self._font = pygame.font.Font(None, 22)
+        pygame.display.set_caption(title)
+        self._size = self._fitting(self._shape)  # that we gave the window
+        self._surface = pygame.display.set_mode(self._size, pygame.RESIZABLE)
+        self._font = pygame.font.Font(None, round(_FONT * self._unit))
         self._channel = self._open_sound(sample_rate) if sample_rate else None
         self._samples: list[npt.NDArray[np.uint8]] = []
         self._held: dict[int, str] = {}  # directions, by the scan code of the key held down
@@ -122,7 +128,7 @@ class Window:
         """Show a picture as large as the window allows, and two lines of text below it."""
         self._follow(picture.shape[:2])
         width, height = self._surface.get_size()
-        room = max(1, height - _BAR)
+        room = max(1, height - self._bar)
         scale = min(width / picture.shape[1], room / picture.shape[0])
         size = (max(1, int(picture.shape[1] * scale)), max(1, int(picture.shape[0] * scale)))
         scaled = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR)
@@ -133,7 +139,7 @@ class Window:
             text = self._font.render(line, True, colour)
             if text.get_width() > width - 20:
                 text = pygame.transform.smoothscale_by(text, (width - 20) / text.get_width())
-            self._surface.blit(text, (10, room + 5 + 20 * index))
+            self._surface.blit(text, (10, room + int((5 + 20 * index) * self._unit)))
         pygame.display.flip()
 
     def sound(self, samples: npt.NDArray[np.uint8], volume: float) -> None:
@@ -153,15 +159,18 @@ class Window:
         """Close the window."""
         pygame.quit()
 
+    def _fitting(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        """The width and height of a window for a picture (height, width)."""
+        width = min(int(shape[1] * self._scale), int(_WIDEST * self._desktop[0]))
+        height = int(shape[0] * self._scale) + self._bar
+        return width, min(height, int(_HIGHEST * self._desktop[1]))
+
     def _follow(self, shape: tuple[int, ...]) -> None:
-        """Make the window wider for a wider picture; a narrow one gets the old size back."""
-        if shape != self._shape:
-            width, height = self._sizes[self._shape] = self._surface.get_size()
-            widest = int(0.95 * pygame.display.get_desktop_sizes()[0][0])
-            wider = (min(width * shape[1] // self._shape[1], widest), height)
-            size = self._sizes.get(shape, wider)
-            self._surface = pygame.display.set_mode(size, pygame.RESIZABLE)
-            self._shape = shape
+        """Give the window the size for another picture, unless a person chose one."""
+        if shape != self._shape and self._surface.get_size() == self._size:
+            self._size = self._fitting(shape)
+            self._surface = pygame.display.set_mode(self._size, pygame.RESIZABLE)
+        self._shape = shape
 
     def _open_sound(self, sample_rate: int) -> pygame.mixer.Channel | None:
         try:
