@@ -1,6 +1,6 @@
 """What keys do, in a game on the real console; the display only remembers."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import ale_py
 import numpy as np
@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from test_watched_game import Script, make_console, make_game
 
 from simple_dqn.watch.play import Play, action_of
-from simple_dqn.watch.watched_game import Step
+from simple_dqn.watch.score_card import ScoreCard
+from simple_dqn.watch.watched_game import Step, WatchedGame
 
 PONG = ["NOOP", "FIRE", "RIGHT", "LEFT", "RIGHTFIRE", "LEFTFIRE"]
 BREAKOUT = ["NOOP", "FIRE", "RIGHT", "LEFT"]
@@ -26,17 +27,21 @@ class Keyboard:
     """A display on which a list of keys is pressed, one list a sixtieth of a second."""
 
     def __init__(self, keys: list[str], held: Collection[str] = ()) -> None:
-        self._keys = [key.split() for key in keys]
+        self._keys = [[" "] if key == " " else key.split() for key in keys]
         self._held = held
         self.pictures: list[npt.NDArray[np.uint8]] = []
         self.lines: list[list[str]] = []
         self.sounds: list[float] = []
+        self.cards: list[list[str]] = []
 
     def poll(self) -> tuple[list[str], Collection[str]]:
         return (self._keys.pop(0) if self._keys else ["q"]), self._held
 
-    def show(self, picture: npt.NDArray[np.uint8], lines: Collection[str]) -> None:
+    def show(
+        self, picture: npt.NDArray[np.uint8], lines: Collection[str], card: Sequence[str] = ()
+    ) -> None:
         self.pictures.append(picture)
+        self.cards.append(list(card))
         self.lines.append(list(lines))
 
     def sound(self, samples: npt.NDArray[np.uint8], volume: float) -> None:
@@ -45,21 +50,38 @@ class Keyboard:
 
 
 def run(
-    keys: list[str], held: Collection[str] = (), *, with_network: bool = True
+    keys: list[str],
+    held: Collection[str] = (),
+    *,
+    with_network: bool = True,
+    max_frames: int | None = None,
+    mean_of_tests: float | None = None,
 ) -> tuple[Keyboard, list[Step]]:
     """Press keys; what was shown (without the frame in which the game was left) and played."""
     network = Script(np.full(2_000, 1), len(PONG)) if with_network else None
     keyboard, steps = Keyboard(keys, held), []
     play = Play(
-        make_game(make_console("pong"), network),
+        make_game(make_console("pong"), network, max_frames=max_frames),
         keyboard,
         beside=(lambda picture: picture) if with_network else None,
         show_mind=False,
         on_step=steps.append,
+        score_card=ScoreCard(mean_of_tests),
     )
     play.run()
     del keyboard.pictures[-1], keyboard.lines[-1]
     return keyboard, steps
+
+
+def play_alone(game: WatchedGame, keyboard: Keyboard, steps: list[Step]) -> None:
+    Play(
+        game,
+        keyboard,
+        beside=None,
+        show_mind=False,
+        on_step=steps.append,
+        score_card=ScoreCard(None),
+    ).run()
 
 
 def test_the_network_plays_and_its_game_is_shown_and_heard() -> None:
@@ -138,6 +160,35 @@ def test_v_shows_the_mind() -> None:
     assert [picture.shape[0] for picture in keyboard.pictures] == [420, 210, 210, 420]
 
 
+def test_a_card_of_scores_follows_each_game() -> None:
+    """The last picture stays until the space bar or some seconds begin the next game."""
+    keys = [*[""] * 20, " ", "m", *[""] * 18, "", " ", *[""] * 300]
+    keyboard, steps = run(keys, with_network=True, max_frames=16, mean_of_tests=20.125)
+    assert keyboard.cards[15] == [
+        "Game over",
+        "The network: 0",
+        "The network's tests: mean 20.12",
+        "space: the next game",
+    ]
+    assert keyboard.cards[:15] == [[]] * 15
+    assert all((keyboard.pictures[15] == picture).all() for picture in keyboard.pictures[16:20])
+    assert keyboard.cards[19]
+    assert not keyboard.cards[20]
+    second = next(card for card in keyboard.cards[20:] if card)
+    assert second[1:3] == ["The network: 0", "You and the network: 0"]
+    last = [len(card) for card in keyboard.cards[60:]]
+    assert last.index(0) < 260  # it goes on by itself
+    assert [step.first for step in steps].count(True) >= 3
+
+
+def test_bests_and_means_stand_on_the_card() -> None:
+    card = ScoreCard(None)
+    assert card.lines() == []
+    for score in (3, 8, 1):
+        card.add(score, {"you"})
+    assert card.lines() == ["You: 1, best 8, mean 4 of 3 games"]
+
+
 @pytest.mark.parametrize("key", ["q", "escape", "close"])
 def test_leaving(key: str) -> None:
     keyboard, _ = run(["", key, *["s"] * 100])
@@ -187,9 +238,9 @@ def test_a_person_may_do_nothing_in_a_game_without_such_an_action(game: str) -> 
     keyboard = Keyboard([""] * 8 + ["q"])
     steps: list[Step] = []
     watched = make_game(make_console(game))
-    Play(watched, keyboard, beside=None, show_mind=False, on_step=steps.append).run()
+    play_alone(watched, keyboard, steps)
     assert [step.by_person for step in steps] == [False] * 2
     fired: list[Step] = []
     keyboard = Keyboard([""] * 8 + ["q"], held={"FIRE"})
-    Play(watched, keyboard, beside=None, show_mind=False, on_step=fired.append).run()
+    play_alone(watched, keyboard, fired)
     assert {(step.by_person, step.action) for step in fired} == {(True, 0)}

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from simple_dqn.watch.terminal import Keys, draw
+from simple_dqn.watch.terminal import Keys, draw, wrap
 
 COLOUR = re.compile(r"\x1b\[38;2;(\d+);(\d+);(\d+);48;2;(\d+);(\d+);(\d+)m(▀+)")
 SECONDS = 60.0  # after which a test gives up
@@ -82,6 +82,18 @@ def test_256_colours_are_the_nearest_that_xterm_has() -> None:
     np.testing.assert_array_equal(
         ((picture.astype(int) - chosen) ** 2).sum(axis=-1), distances.min(axis=-1)
     )
+
+
+@pytest.mark.parametrize("columns", [20, 40, 79, 200])
+def test_lines_break_between_their_parts(columns: int) -> None:
+    """No key is cut or left out; with room for all there is one row."""
+    parts = ["arrows: steer", "m: change over", "[/]: volume", "p: pause", "q: quit"]
+    rows = wrap("  ".join(parts), columns)
+    assert max(map(len, rows)) <= columns
+    assert [part for row in rows for part in row.split("  ")] == parts
+    assert (len(rows) == 1) == (columns >= 59 + 6)
+    assert wrap("", 9) == [""]
+    assert wrap("a part too long", 6) == ["a part"]
 
 
 @pytest.mark.parametrize(

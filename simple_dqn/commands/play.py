@@ -1,6 +1,7 @@
 """`play SNAPSHOT|GAME`: watch a network play, take over and give back; or play a game alone."""
 
 import contextlib
+import csv
 import logging
 import secrets
 from collections.abc import Callable
@@ -13,10 +14,11 @@ from simple_dqn.memory.experience import Recorder, experience_settings, write_ex
 from simple_dqn.run import parts
 from simple_dqn.run.options import Settings
 from simple_dqn.run.places import check_output, find_game, snapshots_like
-from simple_dqn.run.snapshot import Snapshot, check_actions, check_game
+from simple_dqn.run.snapshot import Snapshot, check_actions, check_game, run_prefix
 from simple_dqn.run.trained import load_network, look_inside
 from simple_dqn.watch.mind import Mind
 from simple_dqn.watch.play import Play
+from simple_dqn.watch.score_card import ScoreCard
 from simple_dqn.watch.terminal import Terminal
 from simple_dqn.watch.window import Window
 
@@ -52,6 +54,7 @@ def play(
             record_experience, "--record_experience", [".npz"], overwrite=settings.overwrite
         )
     logger.info("%s, random seed %d", game.name, seed)
+    score_card = ScoreCard(_mean_of_tests(snapshot) if snapshot is not None else None)
     console = parts.make_console(settings, game, random_seed=seed)
 
     def save() -> None:
@@ -78,16 +81,31 @@ def play(
             beside=mind.beside if mind is not None else None,
             show_mind=show_mind,
             on_step=recorder.add if recorder is not None else None,
+            score_card=score_card,
         )
         try:
             with contextlib.suppress(KeyboardInterrupt):
                 session.run()
         finally:  # whatever happened
             save()
+    for line in score_card.lines():
+        logger.info(line)
     if recorder is not None:
         if not len(recorder):
             raise UserError("nothing was recorded: no step was played by a person (key m)")
         logger.info("%s: %s steps of yours", record_experience, f"{len(recorder):,}")
+
+
+def _mean_of_tests(snapshot: Snapshot) -> float | None:
+    """The average score of the test of a snapshot's epoch, out of its run's statistics."""
+    name = f"{run_prefix(snapshot.path).name}.csv"
+    path = snapshot.path.resolve().parent.parent / "results" / name
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        with path.open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                if (row["phase"], row["epoch"]) == ("test", str(snapshot.header["epoch"])):
+                    return float(row["average_reward"])
+    return None
 
 
 def _find_game(settings: Settings, snapshot: Snapshot | None) -> Game:

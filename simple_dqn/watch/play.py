@@ -1,18 +1,20 @@
 """A person plays: what the keys do, in a window and in a terminal alike."""
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from simple_dqn.watch.score_card import NETWORK, YOU, ScoreCard
 from simple_dqn.watch.watched_game import Frame, Step, WatchedGame
 
 _POLLS_PER_SECOND = 60
 SPEEDS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 _DIRECTIONS = ("UP", "DOWN", "RIGHT", "LEFT", "FIRE")  # in the order of ALE's names: UPRIGHTFIRE
+_CARD_POLLS = 4 * _POLLS_PER_SECOND  # for which the card of scores is shown
 _LATEST = 0.1  # seconds; after a longer delay the game does not hurry to catch up
 
 
@@ -25,8 +27,10 @@ class Display(Protocol):
         A letter is in lower case, and the Latin one on that key, whatever the layout.
         """
 
-    def show(self, picture: npt.NDArray[np.uint8], lines: Collection[str]) -> None:
-        """Show a picture, uint8 (height, width, 3), and lines of text below it."""
+    def show(
+        self, picture: npt.NDArray[np.uint8], lines: Collection[str], card: Sequence[str] = ()
+    ) -> None:
+        """Show a picture, uint8 (height, width, 3), lines of text below it, and others over it."""
 
     def sound(self, samples: npt.NDArray[np.uint8], volume: float) -> None:
         """Play the sound of a frame, at a volume from 0 to 1."""
@@ -43,6 +47,7 @@ class Play:
         beside: Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]] | None,
         show_mind: bool,
         on_step: Callable[[Step], None] | None,
+        score_card: ScoreCard,
     ) -> None:
         """Prepare to play a game that has started.
 
@@ -53,12 +58,17 @@ class Play:
                 there is no network, and the person always plays.
             show_mind: whether the mind is shown from the start.
             on_step: function that is given each step.
+            score_card: takes the games that end.
         """
         self._game = game
         self._display = display
         self._beside = beside
         self._shows_mind = show_mind
         self._on_step = on_step
+        self._score_card = score_card
+        self._players: set[str] = set()  # of the current game
+        self._card: list[str] = []  # after a game
+        self._card_polls = 0
         self._speed = SPEEDS.index(1.0)
         self._volume = 50  # percent
         self._paused = self._one_step = self._done = False
@@ -73,7 +83,7 @@ class Play:
             "]": partial(self._change_volume, 10),
             "p": self._pause,
             "n": self._step,
-            "r": game.start,
+            "r": self._new_game,
             "v": self._change_mind,
             "q": self._leave,
             "escape": self._leave,
@@ -89,10 +99,14 @@ class Play:
             pressed, held = self._display.poll()
             for key in pressed:
                 self.press(key)
+            if self._card_polls:
+                self._card_polls -= 1
+                if not self._card_polls or " " in pressed:
+                    self._new_game()
             for frame in self._play(held):
                 picture = frame.picture
             draw = self._beside if self._shows_mind and self._beside is not None else enlarge
-            self._display.show(draw(picture), self._lines())
+            self._display.show(draw(picture), self._lines(), self._card)
             due = max(due + 1 / _POLLS_PER_SECOND, time.perf_counter() - _LATEST)
             time.sleep(max(0.0, due - time.perf_counter()))
 
@@ -119,6 +133,11 @@ class Play:
     def _step(self) -> None:
         self._paused = self._one_step = True
 
+    def _new_game(self) -> None:
+        self._card, self._card_polls = [], 0
+        self._players.clear()
+        self._game.start()
+
     def _change_mind(self) -> None:
         self._shows_mind = not self._shows_mind
 
@@ -128,7 +147,7 @@ class Play:
     def _play(self, held: Collection[str]) -> list[Frame]:
         """Play the frames that are due after another sixtieth of a second."""
         action = self._action(held)
-        if action is None and not self._game.console.can_idle:
+        if self._card or (action is None and not self._game.console.can_idle):
             return []
         if self._one_step:
             self._one_step = False
@@ -141,7 +160,10 @@ class Play:
         speed = SPEEDS[self._speed] * self._game.console.frames_per_second / _POLLS_PER_SECOND
         self._frames_due += speed
         number, self._frames_due = int(self._frames_due), self._frames_due % 1
-        return [self._frame(action) for _ in range(number)]
+        frames = []
+        while len(frames) < number and not self._card:
+            frames.append(self._frame(action))
+        return frames
 
     def _action(self, held: Collection[str]) -> int | None:
         """The person's action; None: the person does nothing, and no action stands for that."""
@@ -156,10 +178,13 @@ class Play:
         frame = self._game.frame(action)
         if frame.sound.size and SPEEDS[self._speed] == 1 and not self._paused:
             self._display.sound(frame.sound, self._volume / 100)
+        self._players.add(YOU if self._game.person_plays else NETWORK)
         if frame.step is not None and self._on_step is not None:
             self._on_step(frame.step)
         if frame.game_over:
-            self._game.start()
+            self._score_card.add(self._game.score, self._players)
+            self._card = ["Game over", *self._score_card.lines(), "space: the next game"]
+            self._card_polls = _CARD_POLLS
         return frame
 
     def _lines(self) -> list[str]:

@@ -9,7 +9,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import cv2
 import numpy as np
@@ -122,16 +122,20 @@ class Terminal:
         self._held = {d: then for d, then in self._held.items() if now - then < _HELD_SECONDS}
         return pressed, set(self._held)
 
-    def show(self, picture: npt.NDArray[np.uint8], lines: Collection[str]) -> None:
-        """Draw a picture as large as the terminal allows, with lines of text below."""
+    def show(
+        self, picture: npt.NDArray[np.uint8], lines: Collection[str], card: Sequence[str] = ()
+    ) -> None:
+        """Draw a picture as large as the terminal allows, text below it, and a card over it."""
         now = time.perf_counter()
         if now < self._next_picture:
             return
         self._next_picture = now + _SECONDS_BETWEEN_PICTURES
         columns, rows = shutil.get_terminal_size()
-        text = "".join(f"\r\n{line[: columns - 1]}\x1b[K" for line in lines)
-        drawn = draw(picture, columns, rows - len(lines), true_colour=self._true_colour)
-        self._write(f"\x1b[H{drawn}{text}\x1b[J")
+        below = [part for line in lines for part in wrap(line, columns - 1)]
+        text = "".join(f"\r\n{line}\x1b[K" for line in below)
+        drawn = draw(picture, columns, rows - len(below), true_colour=self._true_colour)
+        over = _card(card, columns, rows - len(below)) if card else ""
+        self._write(f"\x1b[H{drawn}{text}\x1b[J{over}")
 
     def sound(self, samples: npt.NDArray[np.uint8], volume: float) -> None:
         """Do nothing: terminals are silent."""
@@ -170,6 +174,31 @@ class Terminal:
             sys.stdout.flush()
         except OSError:  # the terminal went away
             self._gone = True
+
+
+def wrap(line: str, columns: int) -> list[str]:
+    """Break a line between its parts, which two spaces or more set apart, and nowhere else.
+
+    A part that is longer than a row is cut, as is what a wide enough row would hold anyway.
+    """
+    rows: list[str] = []
+    for part, space in re.findall(r"(.+?)(\s{2,}|$)", line):
+        if rows and len(rows[-1]) + len(part) <= columns:
+            rows[-1] += part + space
+        else:
+            rows.append(part + space)
+    return [row.rstrip()[:columns] for row in rows] or [""]
+
+
+def _card(lines: Sequence[str], columns: int, rows: int) -> str:
+    """Draw lines in a box in the middle of the screen."""
+    width = min(max(map(len, lines)), columns - 4)
+    left, top = (columns - width - 4) // 2 + 1, max(1, (rows - len(lines) - 2) // 2 + 1)
+    box = ["", *lines, ""][: max(rows, 1)]
+    return "".join(
+        f"\x1b[{top + index};{left}H\x1b[0;7m  {line[:width]:{width}}  \x1b[0m"
+        for index, line in enumerate(box)
+    )
 
 
 def draw(picture: npt.NDArray[np.uint8], columns: int, rows: int, *, true_colour: bool) -> str:

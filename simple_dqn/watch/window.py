@@ -5,7 +5,7 @@ import ctypes
 import logging
 import os
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -34,6 +34,7 @@ _STEERING = {
 # SDL's drivers without a screen. SDL takes one of them by itself where it finds no screen.
 _UNSEEN = {"dummy", "offscreen"}
 _TEXT, _DIM, _BACK = (230, 230, 230), (150, 150, 155), (16, 16, 18)
+_HEADING = (255, 158, 52)
 # Shares of the display for a window at first: title bar, dock and panels need the rest.
 _WIDEST, _HIGHEST = 0.9, 0.8
 _BAR = 46  # pixels below the picture for two lines of text, on a display of up to 1080 lines
@@ -124,8 +125,10 @@ class Window:
                 self._held.pop(event.scancode, None)
         return pressed, set(self._held.values())
 
-    def show(self, picture: npt.NDArray[np.uint8], lines: Collection[str]) -> None:
-        """Show a picture as large as the window allows, and two lines of text below it."""
+    def show(
+        self, picture: npt.NDArray[np.uint8], lines: Collection[str], card: Sequence[str] = ()
+    ) -> None:
+        """Show a picture as large as the window allows, two lines of text below, a card over it."""
         self._follow(picture.shape[:2])
         width, height = self._surface.get_size()
         room = max(1, height - self._bar)
@@ -140,6 +143,8 @@ class Window:
             if text.get_width() > width - 20:
                 text = pygame.transform.smoothscale_by(text, (width - 20) / text.get_width())
             self._surface.blit(text, (10, room + int((5 + 20 * index) * self._unit)))
+        if card:
+            self._show_card(card, width, room)
         pygame.display.flip()
 
     def sound(self, samples: npt.NDArray[np.uint8], volume: float) -> None:
@@ -158,6 +163,25 @@ class Window:
     def close(self) -> None:
         """Close the window."""
         pygame.quit()
+
+    def _show_card(self, lines: Sequence[str], width: int, height: int) -> None:
+        """Show lines in a box in the middle of (width, height), the first one as a heading."""
+        texts = [
+            self._font.render(line, True, _TEXT if index else _HEADING)
+            for index, line in enumerate(lines)
+        ]
+        row = self._font.get_linesize() + 4
+        box = pygame.Surface(
+            (max(text.get_width() for text in texts) + 2 * row, row * (len(texts) + 1)),
+        )
+        box.fill(_BACK)
+        for index, text in enumerate(texts):
+            box.blit(text, (row, row // 2 + row * index))
+        box.set_alpha(235)
+        scale = min(1.0, width / box.get_width(), height / box.get_height())
+        if scale < 1:
+            box = pygame.transform.smoothscale_by(box, scale)
+        self._surface.blit(box, ((width - box.get_width()) // 2, (height - box.get_height()) // 2))
 
     def _fitting(self, shape: tuple[int, ...]) -> tuple[int, int]:
         """The width and height of a window for a picture (height, width)."""
