@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from simple_dqn.watch.terminal import Keys, draw, wrap
+from simple_dqn.watch.terminal import Held, Keys, draw, wrap
 
 COLOUR = re.compile(r"\x1b\[38;2;(\d+);(\d+);(\d+);48;2;(\d+);(\d+);(\d+)m(▀+)")
 SECONDS = 60.0  # after which a test gives up
@@ -123,6 +123,43 @@ def test_letters_count_by_their_key_whatever_the_layout(typed: str) -> None:
     assert Keys().feed(typed.encode(), 0.0) == list("mqwasd")
 
 
+def test_a_held_key_steers_until_it_is_released() -> None:
+    """A key repeats after half a second, then every 30 ms; a touch of the key ends in time."""
+    held = Held()
+    held.press("UP", 0.0)
+    assert all(held.now(0.01 * step) == {"UP"} for step in range(50))
+    for step in range(20):
+        held.press("UP", 0.5 + 0.03 * step)
+        assert held.now(0.52 + 0.03 * step) == {"UP"}
+    assert held.now(1.3) == set()  # 0.23 s after the last repeat
+    held.press("DOWN", 2.0)
+    assert held.now(2.59) == {"DOWN"}
+    assert held.now(2.61) == set()
+
+
+def test_firing_ends_no_arrow_and_another_arrow_does() -> None:
+    held = Held()
+    held.press("UP", 0.0)
+    held.press("FIRE", 0.3)  # from here on only the space bar repeats
+    for step in range(40):
+        held.press("FIRE", 0.8 + 0.03 * step)
+        assert held.now(0.81 + 0.03 * step) == {"UP", "FIRE"}
+    held.press("DOWN", 2.0)
+    assert held.now(2.0) == {"DOWN", "FIRE"}
+    assert held.now(2.3) == {"DOWN", "FIRE"}
+
+
+def test_where_releases_are_told_a_key_is_held_until_then() -> None:
+    held = Held()
+    held.press("UP", 0.0, release_told=True)
+    held.press("RIGHT", 0.1, release_told=True)
+    assert held.now(100.0) == {"UP", "RIGHT"}
+    held.release("UP")
+    held.press("FIRE", 101.0)
+    assert held.now(101.5) == {"RIGHT", "FIRE"}
+    assert held.now(102.0) == {"RIGHT"}
+
+
 class Pty:
     """The command in a terminal of 80 columns and 30 lines."""
 
@@ -219,6 +256,28 @@ def test_a_gymnasium_game_in_a_terminal(tmp_path: Path) -> None:
         assert played.process.returncode == 0, errors
     finally:
         played.end()
+
+
+def test_a_terminal_that_tells_releases_is_believed(terminal: Pty, tmp_path: Path) -> None:
+    """kitty's answer, then an arrow held through many steps, and its release."""
+    terminal.wait_for(r"\x1b\[>2u\x1b\[\?u")
+    terminal.press("\x1b[?2u")
+    terminal.wait_for("You play")
+    terminal.press("p")
+    terminal.wait_for("paused")
+    terminal.press("\x1b[A")
+    for _ in range(8):
+        terminal.press("\x1b[1;1:2An")
+        terminal.wait_for("paused")
+    terminal.press("\x1b[1;1:3An")
+    terminal.wait_for("paused")
+    terminal.press("q")
+    terminal.wait_for(r"\x1b\[<u.*\x1b\[\?1049l")
+    _, errors = terminal.process.communicate(timeout=SECONDS)
+    assert terminal.process.returncode == 0, errors
+    with np.load(tmp_path / "played.npz") as played:
+        assert 2 in played["actions"]
+        assert played["actions"][-1] == 0
 
 
 @pytest.mark.parametrize("ending", ["\x1b", "\x03"])

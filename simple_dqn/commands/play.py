@@ -101,10 +101,9 @@ def _mean_of_tests(snapshot: Snapshot) -> float | None:
     name = f"{run_prefix(snapshot.path).name}.csv"
     path = snapshot.path.resolve().parent.parent / "results" / name
     with contextlib.suppress(OSError, ValueError, KeyError):
-        with path.open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                if (row["phase"], row["epoch"]) == ("test", str(snapshot.header["epoch"])):
-                    return float(row["average_reward"])
+        for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines()):
+            if (row["phase"], row["epoch"]) == ("test", str(snapshot.header["epoch"])):
+                return float(row["average_reward"])
     return None
 
 

@@ -2,6 +2,7 @@
 
 import codecs
 import contextlib
+import math
 import os
 import re
 import select
@@ -25,8 +26,8 @@ except ImportError:  # Windows has neither
 else:
     HAS_TERMINALS = True
 
-_KEY = re.compile(r"\x1b[\[O][0-9;]*[A-Za-z~]|.", re.DOTALL)  # an escape sequence or a character
-_BEGUN = re.compile(r"\x1b([\[O][0-9;]*)?\Z")  # a sequence whose rest may still be on its way
+_KEY = re.compile(r"\x1b[\[O][0-9;:?]*[A-Za-z~]|.", re.DOTALL)  # an escape sequence or a character
+_BEGUN = re.compile(r"\x1b([\[O][0-9;:?]*)?\Z")  # a sequence whose rest may still be on its way
 _ESCAPE_SECONDS = 0.3  # within which the rest of a sequence comes, over a slow network too
 # What Cyrillic and Greek layouts type on the letters of a QWERTY keyboard.
 _LATIN = str.maketrans(
@@ -36,7 +37,13 @@ _LATIN = str.maketrans(
 _ARROWS = {"A": "UP", "B": "DOWN", "C": "RIGHT", "D": "LEFT"}
 _LETTERS = {"w": "UP", "a": "LEFT", "s": "DOWN", "d": "RIGHT", " ": "FIRE"}
 _CUBE = np.array([0, 95, 135, 175, 215, 255])  # xterm's levels of red, green and blue
-_HELD_SECONDS = 0.15  # a terminal reports presses only; a held key repeats within this time
+# Most terminals report presses only. A key that is held repeats, and until the first repeat it
+# takes longer than from one repeat to the next.
+_FIRST_SECONDS, _REPEAT_SECONDS = 0.6, 0.15
+# The protocol of kitty, foot, WezTerm, Ghostty and others tells releases too: turn that on, flag 2,
+# and ask whether it is on (https://sw.kovidgoyal.net/kitty/keyboard-protocol).
+_RELEASES_ON, _RELEASES_OFF, _RELEASES_TOLD = "\x1b[>2u\x1b[?u", "\x1b[<u", "\x1b[?2u"
+_EVENT = re.compile(r"\x1b\[1;\d+:(\d)([A-Z])")  # of a key without a letter, 3: a release
 _SECONDS_BETWEEN_PICTURES = 1 / 30
 
 
@@ -69,6 +76,40 @@ class Keys:
         return [key.lower().translate(_LATIN) if len(key) == 1 else key for key in keys]
 
 
+class Held:
+    """Tells which directions are held down."""
+
+    def __init__(self) -> None:
+        self._until: dict[str, float] = {}
+
+    def press(self, direction: str, now: float, *, release_told: bool = False) -> None:
+        """Take in that a direction's key was pressed, or repeated, at a time in seconds.
+
+        Where its release will not be told, only the key that was pressed last repeats. So another
+        arrow takes the place of one that was held, and firing keeps it held.
+        """
+        if release_told:
+            self._until[direction] = math.inf
+            return
+        again = direction in self.now(now)
+        until = now + (_REPEAT_SECONDS if again else _FIRST_SECONDS)
+        kept = {
+            other: max(then, until)
+            for other, then in self._until.items()
+            if "FIRE" in {direction, other}
+        }
+        self._until = {**kept, direction: max(until, self._until.get(direction, 0.0))}
+
+    def release(self, direction: str) -> None:
+        """Take in that a direction's key was released."""
+        self._until.pop(direction, None)
+
+    def now(self, now: float) -> set[str]:
+        """Return the directions that are held at a time."""
+        self._until = {d: until for d, until in self._until.items() if now < until}
+        return set(self._until)
+
+
 class Terminal:
     """Shows pictures as half blocks; a `play.Display` without sound."""
 
@@ -98,8 +139,10 @@ class Terminal:
                 "a terminal with UTF-8 (LC_ALL=C.UTF-8), or leave the option out"
             ) from error
         self._true_colour = os.environ.get("COLORTERM", "") in {"truecolor", "24bit"}
+        # The console of Linux takes the question for a command.
+        self._ask = "" if os.environ["TERM"].startswith("linux") else _RELEASES_ON
         self._keys = Keys()
-        self._held: dict[str, float] = {}
+        self._held, self._releases_told = Held(), False
         self._next_picture = 0.0
         self._gone = False
         self._settings = termios.tcgetattr(sys.stdin)
@@ -107,20 +150,29 @@ class Terminal:
         self._before = signal.signal(signal.SIGTSTP, self._stop)  # Ctrl-Z
 
     def poll(self) -> tuple[list[str], Collection[str]]:
-        """Return the keys pressed since the last call, and the directions pressed lately."""
+        """Return the keys pressed since the last call, and the directions held now."""
         now = time.perf_counter()
         typed = b""
         if self._gone or select.select([sys.stdin], [], [], 0)[0]:
             typed = self._read()
             if not typed:
                 return ["close"], set()
-        pressed = self._keys.feed(typed, now)
-        for key in pressed:
-            direction = _ARROWS.get(key[-1]) if len(key) == 3 else _LETTERS.get(key)
-            if direction:
-                self._held[direction] = now
-        self._held = {d: then for d, then in self._held.items() if now - then < _HELD_SECONDS}
-        return pressed, set(self._held)
+        pressed = []
+        for key in self._keys.feed(typed, now):
+            if key == _RELEASES_TOLD:
+                self._releases_told = True
+                continue
+            event = _EVENT.fullmatch(key)
+            if event and event[1] == "3":
+                self._held.release(_ARROWS.get(event[2], ""))
+                continue
+            arrow = _ARROWS.get(key[-1]) if event or len(key) == 3 else None
+            if not event or event[1] == "1":  # no repeat
+                pressed.append(key)
+            if direction := arrow or _LETTERS.get(key):
+                told = self._releases_told and arrow is not None
+                self._held.press(direction, now, release_told=told)
+        return pressed, self._held.now(now)
 
     def show(
         self, picture: npt.NDArray[np.uint8], lines: Collection[str], card: Sequence[str] = ()
@@ -148,7 +200,7 @@ class Terminal:
     def _take(self) -> None:
         """Switch to the other screen, without a cursor, and read keys as they come."""
         tty.setcbreak(sys.stdin)
-        self._write("\x1b[?1049h\x1b[?25l")
+        self._write("\x1b[?1049h\x1b[?25l" + self._ask)
 
     def _stop(self, *_: object) -> None:
         """Leave the terminal to the shell until it calls this program back."""
@@ -157,7 +209,8 @@ class Terminal:
         self._take()
 
     def _give_back(self) -> None:
-        self._write("\x1b[0m\x1b[?25h\x1b[?1049l")
+        self._held, self._releases_told = Held(), False
+        self._write(f"{_RELEASES_OFF if self._ask else ''}\x1b[0m\x1b[?25h\x1b[?1049l")
         with contextlib.suppress(termios.error):
             termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._settings)
 
