@@ -1,6 +1,7 @@
 """What keys do, in a game on the real console; the display only remembers."""
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import ale_py
 import numpy as np
@@ -23,8 +24,30 @@ ALL = list(ale_py.Action.__members__)[:18]
 directions = st.sets(st.sampled_from(["UP", "DOWN", "LEFT", "RIGHT", "FIRE"]))
 
 
+class Clock:
+    """Time that passes only where somebody waits, so that no test depends on the machine's."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("simple_dqn.watch.play.time", clock)
+    return clock
+
+
 class Keyboard:
     """A display on which a list of keys is pressed, one list a sixtieth of a second."""
+
+    has_sound = True
 
     def __init__(self, keys: list[str], held: Collection[str] = ()) -> None:
         self._keys = [[" "] if key == " " else key.split() for key in keys]
@@ -158,6 +181,33 @@ def test_a_new_game_begins() -> None:
 def test_v_shows_the_mind() -> None:
     keyboard, _ = run(["", "v", "", "v"])
     assert [picture.shape[0] for picture in keyboard.pictures] == [420, 210, 210, 420]
+
+
+@pytest.mark.parametrize(("seconds", "pictures"), [(0.0, 120), (0.02, 100), (0.05, 40)])
+def test_slow_drawing_costs_pictures_and_no_frames(
+    clock: Clock, seconds: float, pictures: int
+) -> None:
+    """Two seconds of Pong on displays that take so long for a picture."""
+
+    class Slow(Keyboard):
+        def poll(self) -> tuple[list[str], Collection[str]]:
+            return ([] if clock.now < 2 else ["q"]), ()
+
+        def show(self, *shown: Any) -> None:
+            super().show(*shown)
+            clock.now += seconds
+
+    game, slow = make_game(make_console("pong")), Slow([])
+    play_alone(game, slow, [])
+    assert game.console.frames == pytest.approx(120, abs=4)
+    assert len(slow.pictures) == pytest.approx(pictures, abs=3)
+
+
+def test_there_is_no_volume_without_sound() -> None:
+    keyboard = Keyboard([""])
+    keyboard.has_sound = False
+    play_alone(make_game(make_console("pong")), keyboard, [])
+    assert "volume" not in " ".join(keyboard.lines[0])
 
 
 def test_a_card_of_scores_follows_each_game() -> None:

@@ -39,6 +39,13 @@ def shown() -> Picture:
     return pygame.surfarray.array3d(pygame.display.get_surface()).swapaxes(0, 1)
 
 
+def test_the_window_is_not_empty_while_a_network_is_loaded(window: Window) -> None:
+    """There is text in its middle, before the first picture."""
+    middle = shown()[150:-150, 100:-100]
+    assert (middle > 200).any()
+    assert window.has_sound
+
+
 def test_pictures_are_shown_undistorted(window: Window) -> None:
     picture = np.full((420, 640, 3), (10, 20, 30), np.uint8)
     picture[:210] = (200, 100, 0)
@@ -121,6 +128,7 @@ def test_without_a_sound_device_play_goes_on(
     window = Window("test", 640, 420, sample_rate=30_720)
     window.sound(np.zeros(512, np.uint8), 0.5)
     window.show(np.zeros((420, 640, 3), np.uint8), ["", ""])
+    assert not window.has_sound
     window.close()
     assert [record.getMessage()[:9] for record in caplog.records] == ["no sound:"]
 
@@ -214,7 +222,7 @@ def desktop(tmp_path: Path) -> Iterator[Desktop]:
 
 
 def play(desktop: Desktop, *arguments: str) -> subprocess.Popen[str]:
-    """Start the command and wait for its window."""
+    """Start the command and wait until its window shows a game, not the text "loading"."""
     process = subprocess.Popen(
         [sys.executable, "-m", "simple_dqn", "play", *arguments],
         cwd=desktop.folder,
@@ -222,7 +230,7 @@ def play(desktop: Desktop, *arguments: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
-    wait_until(lambda: process.poll() is not None or len(np.unique(desktop.screenshot())) > 20)
+    wait_until(lambda: process.poll() is not None or (desktop.screenshot() > 60).mean() > 0.02)
     assert process.poll() is None, process.communicate()
     return process
 
@@ -296,6 +304,8 @@ def test_the_whole_window_is_on_the_display(tmp_path: Path, width: int, height: 
 
     try:
         narrow = desktop.geometry()
+        title = desktop.xdotool("getwindowname", desktop.window())
+        assert title == "simple_dqn: pong, network nips of epoch 11, pong_s1_11\n"
         assert fits(narrow)
         assert narrow[3] > 0.6 * height
         desktop.xdotool("key", "v")

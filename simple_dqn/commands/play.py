@@ -54,7 +54,7 @@ def play(
             record_experience, "--record_experience", [".npz"], overwrite=settings.overwrite
         )
     logger.info("%s, random seed %d", game.name, seed)
-    score_card = ScoreCard(_mean_of_tests(snapshot) if snapshot is not None else None)
+    score_card = ScoreCard(_mean_of_tests(snapshot))
     console = parts.make_console(settings, game, random_seed=seed)
 
     def save() -> None:
@@ -65,8 +65,7 @@ def play(
                 write_experience(record_experience, recorder.experience(), played_with)
 
     sample_rate = console.frames_per_second * console.samples_per_frame
-    title = f"simple_dqn: {game.name}"
-    with contextlib.closing(_open(display, title, sample_rate, save)) as shown:
+    with contextlib.closing(_open(display, _title(game, snapshot), sample_rate, save)) as shown:
         network, shape = None, console.observation_shape
         if snapshot is not None:
             network = load_network(settings, snapshot, shape)
@@ -96,8 +95,19 @@ def play(
         logger.info("%s: %s steps of yours", record_experience, f"{len(recorder):,}")
 
 
-def _mean_of_tests(snapshot: Snapshot) -> float | None:
+def _title(game: Game, snapshot: Snapshot | None) -> str:
+    """The window's title: the game and the network."""
+    title = f"simple_dqn: {game.name}"
+    if snapshot is None:
+        return title
+    header = snapshot.header
+    return f"{title}, network {header['network']} of epoch {header['epoch']}, {snapshot.path.stem}"
+
+
+def _mean_of_tests(snapshot: Snapshot | None) -> float | None:
     """The average score of the test of a snapshot's epoch, out of its run's statistics."""
+    if snapshot is None:
+        return None
     name = f"{run_prefix(snapshot.path).name}.csv"
     path = snapshot.path.resolve().parent.parent / "results" / name
     with contextlib.suppress(OSError, ValueError, KeyError):

@@ -1,5 +1,6 @@
 """A person plays: what the keys do, in a window and in a terminal alike."""
 
+import math
 import time
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
@@ -15,11 +16,16 @@ _POLLS_PER_SECOND = 60
 SPEEDS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 _DIRECTIONS = ("UP", "DOWN", "RIGHT", "LEFT", "FIRE")  # in the order of ALE's names: UPRIGHTFIRE
 _CARD_POLLS = 4 * _POLLS_PER_SECOND  # for which the card of scores is shown
-_LATEST = 0.1  # seconds; after a longer delay the game does not hurry to catch up
+_LATEST = 0.25  # seconds; after a longer delay the game does not hurry to catch up
+_LONGEST_STILL = 0.1  # seconds after which a picture is drawn however late the game is
 
 
 class Display(Protocol):
     """Where a game is shown and keys are pressed: `Window` or `Terminal`."""
+
+    @property
+    def has_sound(self) -> bool:
+        """Whether sound can be heard."""
 
     def poll(self) -> tuple[list[str], Collection[str]]:
         """Return the keys pressed since the last call, and the `_DIRECTIONS` held down now.
@@ -94,7 +100,7 @@ class Play:
         """Play until the person leaves."""
         picture = self._game.console.picture()
         enlarge = self._game.console.enlarge
-        due = time.perf_counter()
+        due, drawn = time.perf_counter(), -math.inf
         while not self._done:
             pressed, held = self._display.poll()
             for key in pressed:
@@ -105,9 +111,13 @@ class Play:
                     self._new_game()
             for frame in self._play(held):
                 picture = frame.picture
-            draw = self._beside if self._shows_mind and self._beside is not None else enlarge
-            self._display.show(draw(picture), self._lines(), self._card)
-            due = max(due + 1 / _POLLS_PER_SECOND, time.perf_counter() - _LATEST)
+            due += 1 / _POLLS_PER_SECOND
+            now = time.perf_counter()
+            if now < due or now - drawn > _LONGEST_STILL:  # else a picture is left out, no frame
+                draw = self._beside if self._shows_mind and self._beside is not None else enlarge
+                self._display.show(draw(picture), self._lines(), self._card)
+                drawn = time.perf_counter()
+            due = max(due, time.perf_counter() - _LATEST)
             time.sleep(max(0.0, due - time.perf_counter()))
 
     def press(self, key: str) -> None:
@@ -191,7 +201,7 @@ class Play:
         """Return two lines: who plays and how the game stands; which keys there are."""
         game = self._game
         lives = game.console.lives
-        sounds = game.console.samples_per_frame > 0
+        sounds = game.console.samples_per_frame > 0 and self._display.has_sound
         status = [
             "You play" if game.person_plays else "The network plays",
             f"score {game.score:g}",

@@ -113,6 +113,8 @@ class Held:
 class Terminal:
     """Shows pictures as half blocks; a `play.Display` without sound."""
 
+    has_sound = False
+
     def __init__(self) -> None:
         """Take over the terminal.
 

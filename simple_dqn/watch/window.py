@@ -103,12 +103,19 @@ class Window:
             _WIDEST * desktop_width / width, (_HIGHEST * desktop_height - self._bar) / height
         )
         pygame.display.set_caption(title)
+        pygame.display.set_icon(_icon())
         self._size = self._fitting(self._shape)  # that we gave the window
         self._surface = pygame.display.set_mode(self._size, pygame.RESIZABLE)
         self._font = pygame.font.Font(None, round(_FONT * self._unit))
         self._channel = self._open_sound(sample_rate) if sample_rate else None
         self._samples: list[npt.NDArray[np.uint8]] = []
         self._held: dict[int, str] = {}  # directions, by the scan code of the key held down
+        self._show_loading()
+
+    @property
+    def has_sound(self) -> bool:
+        """Whether there is sound, and a device to hear it."""
+        return self._channel is not None
 
     def poll(self) -> tuple[list[str], Collection[str]]:
         """Return the keys pressed since the last call, and the directions held now."""
@@ -136,7 +143,7 @@ class Window:
         size = (max(1, int(picture.shape[1] * scale)), max(1, int(picture.shape[0] * scale)))
         scaled = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR)
         self._surface.fill(_BACK)
-        image = pygame.image.frombuffer(scaled.tobytes(), size, "RGB")
+        image = pygame.image.frombuffer(scaled.data, size, "RGB")
         self._surface.blit(image, ((width - size[0]) // 2, (room - size[1]) // 2))
         for index, (line, colour) in enumerate(zip(lines, (_TEXT, _DIM), strict=True)):
             text = self._font.render(line, True, colour)
@@ -163,6 +170,14 @@ class Window:
     def close(self) -> None:
         """Close the window."""
         pygame.quit()
+
+    def _show_loading(self) -> None:
+        """Show at once that something will come: a network takes seconds to load."""
+        width, height = self._surface.get_size()
+        self._surface.fill(_BACK)
+        self._show_card(["loading ..."], width, height)
+        pygame.display.flip()
+        pygame.event.pump()
 
     def _show_card(self, lines: Sequence[str], width: int, height: int) -> None:
         """Show lines in a box in the middle of (width, height), the first one as a heading."""
@@ -204,6 +219,19 @@ class Window:
             logger.warning("no sound: %s", error)
             return None
         return pygame.mixer.Channel(0)
+
+
+def _icon() -> pygame.Surface:
+    """A ball between two paddles."""
+    icon = pygame.Surface((64, 64))
+    icon.fill((144, 72, 17))
+    for colour, box in (
+        ((213, 130, 74), (6, 10, 8, 26)),
+        ((236, 236, 236), (32, 28, 8, 8)),
+        ((92, 186, 92), (50, 28, 8, 26)),
+    ):
+        icon.fill(colour, box)
+    return icon
 
 
 def _name(event: pygame.event.Event) -> str:
