@@ -1,9 +1,11 @@
 """What keys do, in a game on the real console; the display only remembers."""
 
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Any
 
 import ale_py
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_watched_game import Script, make_console, make_game
 
+from simple_dqn.watch.film import read_facts
 from simple_dqn.watch.play import Play, action_of
 from simple_dqn.watch.score_card import ScoreCard
 from simple_dqn.watch.watched_game import Step, WatchedGame
@@ -79,6 +82,8 @@ def run(
     with_network: bool = True,
     max_frames: int | None = None,
     mean_of_tests: float | None = None,
+    folder: Path = Path(),
+    records: bool = True,
 ) -> tuple[Keyboard, list[Step]]:
     """Press keys; what was shown (without the frame in which the game was left) and played."""
     network = Script(np.full(2_000, 1), len(PONG)) if with_network else None
@@ -88,8 +93,12 @@ def run(
         keyboard,
         beside=(lambda picture: picture) if with_network else None,
         show_mind=False,
-        on_step=steps.append,
+        on_step=steps.append if records else None,
         score_card=ScoreCard(mean_of_tests),
+        help_lines=["keys", "q  quit"],
+        new_file=lambda ending: next(
+            path for number in range(9) if not (path := folder / f"{number}{ending}").exists()
+        ),
     )
     play.run()
     del keyboard.pictures[-1], keyboard.lines[-1]
@@ -104,6 +113,8 @@ def play_alone(game: WatchedGame, keyboard: Keyboard, steps: list[Step]) -> None
         show_mind=False,
         on_step=steps.append,
         score_card=ScoreCard(None),
+        help_lines=[],
+        new_file=Path,
     ).run()
 
 
@@ -237,6 +248,58 @@ def test_bests_and_means_stand_on_the_card() -> None:
     for score in (3, 8, 1):
         card.add(score, {"you"})
     assert card.lines() == ["You: 1, best 8, mean 4 of 3 games"]
+
+
+@pytest.mark.parametrize("key", ["h", "?"])
+def test_help_stands_over_the_waiting_game(key: str) -> None:
+    keyboard, steps = run([""] * 4 + [key] + [""] * 9 + [key] + [""] * 4)
+    assert len(steps) == 2
+    assert keyboard.cards[4:14] == [["keys", "q  quit"]] * 10
+    assert not keyboard.cards[3]
+    assert not keyboard.cards[14]
+    assert "h: all keys" in keyboard.lines[0][1]
+
+
+def test_e_changes_how_much_the_network_explores() -> None:
+    keyboard, _ = run(["E E", "e", "e e e", *["E"] * 30])
+    told = [line[0].split("exploration ")[1].split()[0] for line in keyboard.lines]
+    assert told[:4] == ["10%", "5%", "0%", "5%"]
+    assert told[-1] == "100%"
+    keyboard, _ = run(["E"], with_network=False)
+    assert "exploration" not in keyboard.lines[0][0]
+
+
+def test_pictures_and_films_are_written_while_playing(tmp_path: Path) -> None:
+    """They never take another's place; a film that nobody ended is whole too."""
+    keys = ["", "f12", "f12", "c", *[""] * 58, "v", "c", "", "", "c", *[""] * 29]
+    keyboard, _ = run(keys, folder=tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.mp4", "0.png", "1.mp4", "1.png"]
+    first = cv2.cvtColor(cv2.imread(str(tmp_path / "0.png")), cv2.COLOR_BGR2RGB)
+    np.testing.assert_array_equal(first, keyboard.pictures[0])
+    assert read_facts(tmp_path / "0.mp4").frames == 60
+    # One more is played while the film ends, since leaving is a key, too.
+    assert read_facts(tmp_path / "1.mp4").frames == 31
+    assert "0.png" in keyboard.lines[1][0]
+    assert "filming" in keyboard.lines[30][0]
+    assert "filming" not in keyboard.lines[64][0]
+
+
+def test_backspace_goes_back_three_seconds() -> None:
+    """And what follows is the same again, since nothing here is left to chance."""
+    keyboard, _ = run([""] * 400 + ["backspace"] + [""] * 100, records=False)
+    shown = [picture.tobytes() for picture in keyboard.pictures]
+    again = shown.index(shown[401], 180, 300)
+    assert 400 - 4 * 60 - 4 <= again <= 400 - 3 * 60
+    assert shown[401:500] == shown[again : again + 99]
+    assert len(set(shown[again : again + 99])) > 50
+    keyboard, _ = run([""] * 150 + ["backspace"] * 9 + [""] * 9, records=False)
+    assert keyboard.pictures[155].tobytes() in {p.tobytes() for p in keyboard.pictures[:10]}
+
+
+def test_backspace_refuses_while_steps_are_recorded() -> None:
+    keyboard, steps = run([""] * 200 + ["backspace"] + [""] * 200)
+    assert "no rewinding while your steps are recorded" in keyboard.lines[200][0]
+    assert len(steps) == 100
 
 
 @pytest.mark.parametrize("key", ["q", "escape", "close"])

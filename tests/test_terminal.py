@@ -160,6 +160,11 @@ def test_where_releases_are_told_a_key_is_held_until_then() -> None:
     assert held.now(102.0) == {"RIGHT"}
 
 
+def test_keys_with_names_and_the_capital_e() -> None:
+    typed = "\x7f\b\x1b[24~eEM\u0423"
+    assert Keys().feed(typed.encode(), 0.0) == ["backspace"] * 2 + ["f12", "e", "E", "m", "E"]
+
+
 class Pty:
     """The command in a terminal of 80 columns and 30 lines."""
 
@@ -232,7 +237,7 @@ def test_a_game_in_a_terminal(terminal: Pty, tmp_path: Path) -> None:
     terminal.wait_for("speed 0.5")
     terminal.press("\x1b[15~")  # F5 is no escape
     terminal.press("+")
-    terminal.wait_for(r"speed 1 ")
+    terminal.wait_for(r"speed 1\x1b")
     terminal.press("q")
     terminal.wait_for(r"\x1b\[\?25h\x1b\[\?1049l")
     _, errors = terminal.process.communicate(timeout=SECONDS)

@@ -1,6 +1,7 @@
 """A game as a person sees it shows the network what it was trained on, byte for byte."""
 
 from pathlib import Path
+from typing import Any
 
 import ale_py
 import numpy as np
@@ -189,6 +190,33 @@ def test_games_begin_and_end() -> None:
         game.start()
         assert (game.state[:3] == 0).all()
         assert game.score == 0
+
+
+@pytest.mark.parametrize("name", ["breakout", "seaquest", "ms_pacman"])
+def test_a_game_goes_back_to_a_moment(name: str) -> None:
+    """Screens, states, scores and lives are the same again, at each of several returns."""
+    console = make_console(name)
+    game = make_game(console)
+    actions = np.random.default_rng(0).integers(len(console.actions), size=700)
+
+    def go_on() -> list[Any]:
+        seen: list[Any] = []
+        for action in actions[300:]:
+            frame = game.frame(int(action))
+            told = (game.score, console.lives, console.frames, frame.game_over)
+            seen.append((frame.picture.tobytes(), game.state.tobytes(), *told))
+        return seen
+
+    for action in actions[:300]:
+        game.frame(int(action))
+    moment = game.keep()
+    assert moment is not None
+    state = game.state.copy()
+    first = go_on()
+    for _ in range(2):
+        game.go_back(moment)
+        np.testing.assert_array_equal(game.state, state)
+        assert go_on() == first
 
 
 def test_idle_frames_at_the_start_differ_from_game_to_game() -> None:

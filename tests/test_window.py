@@ -110,6 +110,30 @@ def test_letters_count_by_their_key_whatever_the_layout(window: Window) -> None:
     press(0x446, "ц", pygame.KSCAN_W, pygame.KEYUP)
     press(pygame.K_SPACE, " ", pygame.KSCAN_SPACE, pygame.KEYUP)
     assert window.poll() == ([], set())
+    for mod in (0, pygame.KMOD_CAPS, pygame.KMOD_SHIFT):
+        event = {"key": pygame.K_e, "unicode": "E", "scancode": pygame.KSCAN_E, "mod": mod}
+        pygame.event.post(pygame.event.Event(pygame.KEYDOWN, event))
+    press(pygame.K_BACKSPACE, "\b", pygame.KSCAN_BACKSPACE)
+    press(pygame.K_F12, "", pygame.KSCAN_F12)
+    assert window.poll()[0] == ["e", "e", "E", "backspace", "f12"]
+
+
+def test_a_gamepad_steers(window: Window) -> None:
+    """Its stick, its pad, its buttons; SDL's events, since no machine of ours has a gamepad."""
+
+    def held(kind: int, **what: object) -> set[str]:
+        pygame.event.post(pygame.event.Event(kind, instance_id=0, **what))
+        return set(window.poll()[1])
+
+    assert held(pygame.JOYAXISMOTION, axis=1, value=-0.9) == {"UP"}
+    assert held(pygame.JOYAXISMOTION, axis=0, value=1.0) == {"UP", "RIGHT"}
+    assert held(pygame.JOYAXISMOTION, axis=3, value=1.0) == {"UP", "RIGHT"}  # the other stick
+    assert held(pygame.JOYBUTTONDOWN, button=2) == {"UP", "RIGHT", "FIRE"}
+    assert held(pygame.JOYAXISMOTION, axis=1, value=0.1) == {"RIGHT", "FIRE"}
+    assert held(pygame.JOYBUTTONUP, button=2) == {"RIGHT"}
+    assert held(pygame.JOYHATMOTION, hat=0, value=(-1, 1)) == {"RIGHT", "LEFT", "UP"}
+    assert held(pygame.JOYHATMOTION, hat=0, value=(0, -1)) == {"RIGHT", "DOWN"}
+    assert held(pygame.JOYDEVICEREMOVED) == set()
 
 
 def test_sound_is_played(window: Window) -> None:
@@ -313,6 +337,10 @@ def test_the_whole_window_is_on_the_display(tmp_path: Path, width: int, height: 
         wait_until(lambda: fits(desktop.geometry()))
         desktop.xdotool("key", "v")
         wait_until(lambda: desktop.geometry()[2] == narrow[2])
+        desktop.xdotool("key", "f")
+        wait_until(lambda: desktop.geometry() == (0, 0, width, height))
+        desktop.xdotool("key", "f")
+        wait_until(lambda: desktop.geometry() == narrow)
         window = desktop.window()
         desktop.xdotool("windowsize", "--sync", window, "500", "400")
         wait_until(lambda: desktop.geometry()[2:] == (500, 400))

@@ -5,6 +5,8 @@ import csv
 import logging
 import secrets
 from collections.abc import Callable
+from functools import partial
+from itertools import count
 from pathlib import Path
 
 from simple_dqn.environments.roms import Game
@@ -12,8 +14,9 @@ from simple_dqn.errors import UserError
 from simple_dqn.files import interrupts_held
 from simple_dqn.memory.experience import Recorder, experience_settings, write_experience
 from simple_dqn.run import parts
+from simple_dqn.run.command_line import KEYS
 from simple_dqn.run.options import Settings
-from simple_dqn.run.places import check_output, find_game, snapshots_like
+from simple_dqn.run.places import check_output, find_game, root, snapshots_like
 from simple_dqn.run.snapshot import Snapshot, check_actions, check_game, run_prefix
 from simple_dqn.run.trained import load_network, look_inside
 from simple_dqn.watch.mind import Mind
@@ -81,6 +84,8 @@ def play(
             show_mind=show_mind,
             on_step=recorder.add if recorder is not None else None,
             score_card=score_card,
+            help_lines=KEYS.splitlines(),
+            new_file=partial(_new_file, snapshot.path.stem if snapshot else game.name),
         )
         try:
             with contextlib.suppress(KeyboardInterrupt):
@@ -115,6 +120,12 @@ def _mean_of_tests(snapshot: Snapshot | None) -> float | None:
             if (row["phase"], row["epoch"]) == ("test", str(snapshot.header["epoch"])):
                 return float(row["average_reward"])
     return None
+
+
+def _new_file(name: str, ending: str) -> Path:
+    """The first of videos/<name>_play1, _play2 ... that does not exist."""
+    paths = (root() / "videos" / f"{name}_play{number}{ending}" for number in count(1))
+    return next(path for path in paths if not path.exists())
 
 
 def _find_game(settings: Settings, snapshot: Snapshot | None) -> Game:

@@ -130,6 +130,18 @@ class Console:
         samples: npt.NDArray[np.uint8] = self.ale.getAudio()
         return samples
 
+    def keep(self) -> object:
+        """Return this moment of the game, for `go_back`."""
+        return self.ale.cloneState(), self._before, self._now, self.frames
+
+    def go_back(self, moment: Any) -> None:
+        """Go on from a moment that `keep` returned.
+
+        NB! `picture` and `sound` are those of the last frame, which was another one.
+        """
+        state, self._before, self._now, self.frames = moment
+        self.ale.restoreState(state)
+
     def enlarge(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Enlarge a picture of the console, whose pixels are twice as wide as high.
 

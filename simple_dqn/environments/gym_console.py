@@ -114,6 +114,13 @@ class GymConsole:
         """Return no samples."""
         return np.zeros(0, np.uint8)
 
+    def keep(self) -> None:
+        """Return None: Gymnasium's environments cannot go back."""
+
+    def go_back(self, moment: Any) -> None:
+        """Fail, since there is no moment."""
+        raise AssertionError(moment)
+
     def enlarge(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Resize a picture to a height of 420 and an even width."""
         height, width = picture.shape[:2]

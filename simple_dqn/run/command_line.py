@@ -134,7 +134,7 @@ _PLAYING = frozenset(
 )
 _WRITING = _PLAYING | {"overwrite"}
 _TESTING = _PLAYING | {"display_screen", "num_games", "test_steps", "test_games", "csv_file"}
-_KEYS = """keys:
+KEYS = """keys:
   m                   take the game over, or give it back to the network
   arrows or WASD      steer
   space               fire
@@ -145,7 +145,14 @@ _KEYS = """keys:
   n                   one step
   r                   new game
   v                   show the network's mind
+  e, E                the network explores less, more
+  backspace           rewind by three seconds
+  f                   full screen
+  F12                 picture, into videos/
+  c                   film from here, into videos/; c again ends it
+  h, ?                these keys
   q, Esc              quit
+  gamepad             stick: steer; buttons: fire
 """
 _COLUMNS = """columns:
   epoch, phase, steps, nr_games, average_reward, min_game_reward,
@@ -199,7 +206,7 @@ _COMMANDS = (
         ),
         not_from_snapshot=frozenset({"random_seed"}),
         only=_WRITING,
-        more=_KEYS,
+        more=KEYS,
     ),
     Command(
         "record",

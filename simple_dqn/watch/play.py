@@ -2,20 +2,26 @@
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from simple_dqn.watch.film import Film, write_picture
 from simple_dqn.watch.score_card import NETWORK, YOU, ScoreCard
-from simple_dqn.watch.watched_game import Frame, Step, WatchedGame
+from simple_dqn.watch.watched_game import Frame, Moment, Step, WatchedGame
 
 _POLLS_PER_SECOND = 60
 SPEEDS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 _DIRECTIONS = ("UP", "DOWN", "RIGHT", "LEFT", "FIRE")  # in the order of ALE's names: UPRIGHTFIRE
 _CARD_POLLS = 4 * _POLLS_PER_SECOND  # for which the card of scores is shown
+_NOTICE_POLLS = 3 * _POLLS_PER_SECOND  # for which a notice is shown
+_REWOUND_SECONDS = 3.0  # by which a key rewinds a game
+_MOMENTS = 120  # to which a game can be rewound, a second apart
 _LATEST = 0.25  # seconds; after a longer delay the game does not hurry to catch up
 _LONGEST_STILL = 0.1  # seconds after which a picture is drawn however late the game is
 
@@ -54,6 +60,8 @@ class Play:
         show_mind: bool,
         on_step: Callable[[Step], None] | None,
         score_card: ScoreCard,
+        help_lines: Sequence[str],
+        new_file: Callable[[str], Path],
     ) -> None:
         """Prepare to play a game that has started.
 
@@ -65,6 +73,8 @@ class Play:
             show_mind: whether the mind is shown from the start.
             on_step: function that is given each step.
             score_card: takes the games that end.
+            help_lines: all keys, for the card of help.
+            new_file: names a file that does not exist, with this ending, for a picture or a film.
         """
         self._game = game
         self._display = display
@@ -75,6 +85,13 @@ class Play:
         self._players: set[str] = set()  # of the current game
         self._card: list[str] = []  # after a game
         self._card_polls = 0
+        self._help_lines, self._shows_help = help_lines, False
+        self._new_file = new_file
+        self._notice, self._notice_polls = "", 0
+        self._film: Film | None = None
+        self._films_mind = False
+        self._picture = game.console.picture()
+        self._moments: deque[Moment] = deque(maxlen=_MOMENTS)
         self._speed = SPEEDS.index(1.0)
         self._volume = 50  # percent
         self._paused = self._one_step = self._done = False
@@ -91,6 +108,13 @@ class Play:
             "n": self._step,
             "r": self._new_game,
             "v": self._change_mind,
+            "e": partial(self._change_exploration, -5),
+            "E": partial(self._change_exploration, 5),
+            "c": self._change_film,
+            "f12": self._take_picture,
+            "backspace": self._rewind,
+            "h": self._change_help,
+            "?": self._change_help,
             "q": self._leave,
             "escape": self._leave,
             "close": self._leave,
@@ -98,24 +122,28 @@ class Play:
 
     def run(self) -> None:
         """Play until the person leaves."""
-        picture = self._game.console.picture()
-        enlarge = self._game.console.enlarge
+        try:
+            self._run()
+        finally:
+            self._end_film()
+
+    def _run(self) -> None:
         due, drawn = time.perf_counter(), -math.inf
         while not self._done:
             pressed, held = self._display.poll()
+            self._notice_polls = max(0, self._notice_polls - 1)
             for key in pressed:
                 self.press(key)
-            if self._card_polls:
+            if self._card_polls and not self._shows_help:
                 self._card_polls -= 1
                 if not self._card_polls or " " in pressed:
                     self._new_game()
-            for frame in self._play(held):
-                picture = frame.picture
+            self._play(held)
             due += 1 / _POLLS_PER_SECOND
             now = time.perf_counter()
             if now < due or now - drawn > _LONGEST_STILL:  # else a picture is left out, no frame
-                draw = self._beside if self._shows_mind and self._beside is not None else enlarge
-                self._display.show(draw(picture), self._lines(), self._card)
+                card = self._help_lines if self._shows_help else self._card
+                self._display.show(self._draw(self._picture), self._lines(), card)
                 drawn = time.perf_counter()
             due = max(due, time.perf_counter() - _LATEST)
             time.sleep(max(0.0, due - time.perf_counter()))
@@ -146,7 +174,67 @@ class Play:
     def _new_game(self) -> None:
         self._card, self._card_polls = [], 0
         self._players.clear()
+        self._moments.clear()
         self._game.start()
+
+    def _draw(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """The picture of a frame as it is shown, with the mind beside it or without."""
+        if self._shows_mind and self._beside is not None:
+            return self._beside(picture)
+        return self._game.console.enlarge(picture)
+
+    def _tell(self, notice: str) -> None:
+        self._notice, self._notice_polls = notice, _NOTICE_POLLS
+
+    def _change_help(self) -> None:
+        self._shows_help = not self._shows_help
+
+    def _change_exploration(self, by: int) -> None:
+        if self._beside is not None:
+            percent = min(max(round(100 * self._game.exploration_rate) + by, 0), 100)
+            self._game.exploration_rate = percent / 100
+
+    def _take_picture(self) -> None:
+        path = self._new_file(".png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_picture(path, self._draw(self._picture))
+        self._tell(f"wrote {path}")
+
+    def _change_film(self) -> None:
+        """Begin to film, from here on, or end the film."""
+        if self._film is not None:
+            self._tell(f"wrote {self._film.path}")
+            self._end_film()
+            return
+        console = self._game.console
+        rate = console.frames_per_second
+        path = self._new_file(".mp4")
+        self._film = Film(
+            path, frames_per_second=rate, sample_rate=rate * console.samples_per_frame
+        )
+        self._films_mind = self._shows_mind
+
+    def _end_film(self) -> None:
+        if self._film is not None:
+            film, self._film = self._film, None
+            film.__exit__(None, None, None)
+
+    def _rewind(self) -> None:
+        """Go back by some seconds, or to the first moment that is kept."""
+        if self._on_step is not None:
+            self._tell("no rewinding while your steps are recorded")
+        elif self._card:
+            self._tell("the game is over")
+        elif not self._moments:
+            self._tell("this game cannot be rewound" if self._game.console.frames else "")
+        else:
+            console = self._game.console
+            frame = console.frames - _REWOUND_SECONDS * console.frames_per_second
+            while len(self._moments) > 1 and self._moments[-1].frame > frame:
+                self._moments.pop()
+            self._game.go_back(self._moments[-1])
+            self._picture = self._moments[-1].picture
+            self._tell("rewound")
 
     def _change_mind(self) -> None:
         self._shows_mind = not self._shows_mind
@@ -154,26 +242,22 @@ class Play:
     def _leave(self) -> None:
         self._done = True
 
-    def _play(self, held: Collection[str]) -> list[Frame]:
+    def _play(self, held: Collection[str]) -> None:
         """Play the frames that are due after another sixtieth of a second."""
         action = self._action(held)
-        if self._card or (action is None and not self._game.console.can_idle):
-            return []
+        console = self._game.console
+        waits = action is None and not console.can_idle
+        if self._card or self._shows_help or waits:
+            return
         if self._one_step:
             self._one_step = False
-            frames = [self._frame(action)]
-            while frames[-1].step is None:
-                frames.append(self._frame(action))
-            return frames
-        if self._paused:
-            return []
-        speed = SPEEDS[self._speed] * self._game.console.frames_per_second / _POLLS_PER_SECOND
-        self._frames_due += speed
-        number, self._frames_due = int(self._frames_due), self._frames_due % 1
-        frames = []
-        while len(frames) < number and not self._card:
-            frames.append(self._frame(action))
-        return frames
+            while self._frame(action).step is None:
+                pass
+        elif not self._paused:
+            self._frames_due += SPEEDS[self._speed] * console.frames_per_second / _POLLS_PER_SECOND
+            while self._frames_due >= 1 and not self._card:
+                self._frames_due -= 1
+                self._frame(action)
 
     def _action(self, held: Collection[str]) -> int | None:
         """The person's action; None: the person does nothing, and no action stands for that."""
@@ -186,16 +270,31 @@ class Play:
 
     def _frame(self, action: int | None) -> Frame:
         frame = self._game.frame(action)
+        self._picture = frame.picture
         if frame.sound.size and SPEEDS[self._speed] == 1 and not self._paused:
             self._display.sound(frame.sound, self._volume / 100)
         self._players.add(YOU if self._game.person_plays else NETWORK)
+        if self._film is not None:
+            draw = self._beside if self._films_mind and self._beside else self._game.console.enlarge
+            self._film.add(draw(frame.picture), frame.sound)
         if frame.step is not None and self._on_step is not None:
             self._on_step(frame.step)
         if frame.game_over:
             self._score_card.add(self._game.score, self._players)
             self._card = ["Game over", *self._score_card.lines(), "space: the next game"]
             self._card_polls = _CARD_POLLS
+        elif frame.step is not None:
+            self._keep_moment()
         return frame
+
+    def _keep_moment(self) -> None:
+        """Keep a moment each second, for `_rewind`."""
+        console = self._game.console
+        latest = self._moments[-1].frame if self._moments else -math.inf
+        if self._on_step is None and console.frames - latest >= console.frames_per_second:
+            moment = self._game.keep()
+            if moment is not None:
+                self._moments.append(moment)
 
     def _lines(self) -> list[str]:
         """Return two lines: who plays and how the game stands; which keys there are."""
@@ -208,17 +307,17 @@ class Play:
             f"lives {lives}" if lives else "",
             f"speed {SPEEDS[self._speed]:g}",
             f"volume {self._volume}%" if sounds else "",
+            f"exploration {game.exploration_rate:.0%}" if self._beside is not None else "",
             "paused" if self._paused else "",
+            "filming" if self._film is not None else "",
+            self._notice if self._notice_polls else "",
         ]
         keys = [
             "arrows or WASD, space: steer" if game.person_plays else "a/s: speed",
-            "-/+: speed" if game.person_plays else "",
             "m: change over" if self._beside is not None else "",
-            "[/]: volume" if sounds else "",
             "p: pause",
-            "n: step",
-            "r: new game",
             "v: mind" if self._beside is not None else "",
+            "h: all keys",
             "q: quit",
         ]
         return ["   ".join(filter(None, status)), "  ".join(filter(None, keys))]

@@ -34,6 +34,7 @@ _LATIN = str.maketrans(
     "йцукенгшщзхъфывапролджэячсмитьбюіςερτυθιοπασδφγηξκλζχψωβνμ",
     "qwertyuiop[]asdfghjkl;'zxcvbnm,.swertyuiopasdfghjklzxcvbnm",
 )
+_NAMES = {"\x1b": "escape", "\x7f": "backspace", "\b": "backspace", "\x1b[24~": "f12"}
 _ARROWS = {"A": "UP", "B": "DOWN", "C": "RIGHT", "D": "LEFT"}
 _LETTERS = {"w": "UP", "a": "LEFT", "s": "DOWN", "d": "RIGHT", " ": "FIRE"}
 _CUBE = np.array([0, 95, 135, 175, 215, 255])  # xterm's levels of red, green and blue
@@ -72,8 +73,15 @@ class Keys:
         begun = _BEGUN.search(text)
         self._begun = begun[0] if begun and now - self._latest < _ESCAPE_SECONDS else ""
         whole = text[: len(text) - len(self._begun)]
-        keys = ["escape" if key == "\x1b" else key for key in _KEY.findall(whole)]
-        return [key.lower().translate(_LATIN) if len(key) == 1 else key for key in keys]
+        return [_NAMES.get(key) or _name(key) for key in _KEY.findall(whole)]
+
+
+def _name(key: str) -> str:
+    """Name a character by its key; of all capitals only E has another meaning."""
+    if len(key) > 1:
+        return key
+    letter = key.lower().translate(_LATIN)
+    return "E" if letter == "e" and key.isupper() else letter
 
 
 class Held:

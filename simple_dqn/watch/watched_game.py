@@ -65,6 +65,12 @@ class VisibleGame(Protocol):
     def sound(self) -> npt.NDArray[np.uint8]:
         """Return the sound of the last frame, uint8 (samples_per_frame,); 128 is silence."""
 
+    def keep(self) -> object | None:
+        """Return this moment of the game, for `go_back`; None: the game cannot go back."""
+
+    def go_back(self, moment: Any) -> None:
+        """Go on from a moment that `keep` returned."""
+
     def enlarge(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Enlarge a picture for people, with pixels as wide as high; both sides are even."""
 
@@ -96,6 +102,18 @@ class Frame(NamedTuple):
     game_over: bool
 
 
+class Moment(NamedTuple):
+    """A game at the beginning of a step."""
+
+    frame: int  # number of frames played in the game until then
+    picture: npt.NDArray[np.uint8]  # as in `Frame`
+    console: object
+    states: Observations
+    action: int
+    score: float
+    first: bool
+
+
 class WatchedGame:
     """Plays a game frame by frame.
 
@@ -109,6 +127,7 @@ class WatchedGame:
         score: sum of the current game's rewards so far.
         person_plays: whether a person plays the next step.
         decisions: number of steps begun, in all games together.
+        exploration_rate: probability that a step of the network is random.
     """
 
     def __init__(
@@ -141,7 +160,7 @@ class WatchedGame:
         self.decisions = 0
         self._network = network
         self.frame_skip = frame_skip
-        self._exploration_rate = exploration_rate
+        self.exploration_rate = exploration_rate
         self._random_starts = random_starts
         self._max_frames = max_frames
         self._rng = np.random.default_rng(random_seed)
@@ -197,13 +216,36 @@ class WatchedGame:
             if frame.game_over:
                 return
 
+    def keep(self) -> Moment | None:
+        """Return this moment, at the beginning of a step; None: the game cannot go back."""
+        assert self._frames == 0
+        console = self.console.keep()
+        if console is None:
+            return None
+        return Moment(
+            self.console.frames,
+            self.console.picture(),
+            console,
+            self._buffer.states.copy(),
+            self.action,
+            self.score,
+            self._first,
+        )
+
+    def go_back(self, moment: Moment) -> None:
+        """Go on from a moment of this game that `keep` returned; chance may decide otherwise."""
+        self.console.go_back(moment.console)
+        self._buffer.states[:] = moment.states
+        self.action, self.score, self._first = moment.action, moment.score, moment.first
+        self._begin_step()
+
     def _choose(self) -> None:
         assert self._network is not None
         self.action = int(
             choose_actions(
                 self._network,
                 self._buffer.states,
-                self._exploration_rate,
+                self.exploration_rate,
                 len(self.action_meanings),
                 self._rng,
             )[0]

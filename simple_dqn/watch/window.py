@@ -40,6 +40,7 @@ _WIDEST, _HIGHEST = 0.9, 0.8
 _BAR = 46  # pixels below the picture for two lines of text, on a display of up to 1080 lines
 _FONT = 22  # pixels, there too
 _FRAMES_PER_SOUND = 4
+_STICK_MOVED = 0.5  # of its way
 _INSTEAD = (
     "play in the terminal with --display terminal, film the game with scripts/record.sh, or run on "
     "a machine with a screen"
@@ -106,10 +107,15 @@ class Window:
         pygame.display.set_icon(_icon())
         self._size = self._fitting(self._shape)  # that we gave the window
         self._surface = pygame.display.set_mode(self._size, pygame.RESIZABLE)
+        self._before = self._size  # full screen
         self._font = pygame.font.Font(None, round(_FONT * self._unit))
         self._channel = self._open_sound(sample_rate) if sample_rate else None
         self._samples: list[npt.NDArray[np.uint8]] = []
-        self._held: dict[int, str] = {}  # directions, by the scan code of the key held down
+        # Directions, by what is held: the scan code of a key, or a gamepad's part.
+        self._held: dict[object, str] = {}
+        self._gamepads: dict[int, pygame.joystick.JoystickType] = {}
+        with _libraries_silent():
+            pygame.joystick.init()
         self._show_loading()
 
     @property
@@ -126,11 +132,51 @@ class Window:
             elif event.type == pygame.KEYDOWN:
                 name = _name(event)
                 pressed.append(name)
+                if name == "f":
+                    self._change_full_screen()
                 if name in _STEERING:
                     self._held[event.scancode] = _STEERING[name]
             elif event.type == pygame.KEYUP:
                 self._held.pop(event.scancode, None)
+            else:
+                self._use_gamepad(event)
         return pressed, set(self._held.values())
+
+    def _use_gamepad(self, event: pygame.event.Event) -> None:
+        """Take in that a gamepad came or went, or that its stick, pad or button moved."""
+        if event.type == pygame.JOYDEVICEADDED:
+            gamepad = pygame.joystick.Joystick(event.device_index)
+            self._gamepads[gamepad.get_instance_id()] = gamepad  # kept, else it tells nothing
+        elif event.type == pygame.JOYDEVICEREMOVED:
+            self._gamepads.pop(event.instance_id, None)
+            self._held = {part: d for part, d in self._held.items() if isinstance(part, int)}
+        elif event.type == pygame.JOYAXISMOTION and event.axis < 2:
+            self._hold("stick", event.axis, event.value)
+        elif event.type == pygame.JOYHATMOTION:
+            self._hold("pad", 0, event.value[0])
+            self._hold("pad", 1, -event.value[1])  # up is 1
+        elif event.type == pygame.JOYBUTTONDOWN:
+            self._held["button", event.button] = "FIRE"
+        elif event.type == pygame.JOYBUTTONUP:
+            self._held.pop(("button", event.button), None)
+
+    def _hold(self, part: str, axis: int, value: float) -> None:
+        """Take in where a stick or pad is: from -1, left or up, to 1, right or down."""
+        self._held.pop((part, axis), None)
+        if abs(value) > _STICK_MOVED:
+            directions = (("LEFT", "RIGHT"), ("UP", "DOWN"))
+            self._held[part, axis] = directions[axis][value > 0]
+
+    def _change_full_screen(self) -> None:
+        """Fill the display, or go back to the window as it was."""
+        if self._surface.get_flags() & pygame.FULLSCREEN:
+            size = self._fitting(self._shape) if self._before == self._size else self._before
+            if self._before == self._size:
+                self._size = size
+            self._surface = pygame.display.set_mode(size, pygame.RESIZABLE)
+        else:
+            self._before = self._surface.get_size()
+            self._surface = pygame.display.set_mode(self._desktop, pygame.FULLSCREEN)
 
     def show(
         self, picture: npt.NDArray[np.uint8], lines: Collection[str], card: Sequence[str] = ()
@@ -235,13 +281,20 @@ def _icon() -> pygame.Surface:
 
 
 def _name(event: pygame.event.Event) -> str:
-    """Name a key: what it types, in lower case; its place on the keyboard if that is not Latin."""
+    """Name a key: what it types, in lower case; its place on the keyboard if that is not Latin.
+
+    Only the capital E has a meaning of its own.
+    """
     if event.key == pygame.K_ESCAPE:
         return "escape"
+    if event.key == pygame.K_BACKSPACE:
+        return "backspace"
     typed: str = event.unicode.lower()
     letter = event.scancode - pygame.KSCAN_A
     if not typed.isascii() and 0 <= letter < 26:
-        return chr(ord("a") + letter)
+        typed = chr(ord("a") + letter)
+    if typed == "e" and getattr(event, "mod", 0) & pygame.KMOD_SHIFT:
+        return "E"
     return typed or pygame.key.name(event.key)
 
 
