@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import struct
 import subprocess
@@ -21,6 +22,7 @@ import pytest
 from simple_dqn.watch.terminal import Held, Keys, draw, wrap
 
 COLOUR = re.compile(r"\x1b\[38;2;(\d+);(\d+);(\d+);48;2;(\d+);(\d+);(\d+)m(▀+)")
+SNAPSHOTS = Path(__file__).parent.parent / "snapshots"
 SECONDS = 60.0  # after which a test gives up
 
 
@@ -168,13 +170,16 @@ def test_keys_with_names_and_the_capital_e() -> None:
 class Pty:
     """The command in a terminal of 80 columns and 30 lines."""
 
-    def __init__(self, *arguments: str, cwd: Path, **environment: str) -> None:
+    def __init__(
+        self, *arguments: str, cwd: Path, display: str = "terminal", **environment: str
+    ) -> None:
+        arguments = (*arguments, "--display", display) if display else arguments
         self.controller, self.terminal = pty.openpty()
         size = struct.pack("HHHH", 30, 80, 0, 0)
         fcntl.ioctl(self.terminal, termios.TIOCSWINSZ, size)
         self.settings = termios.tcgetattr(self.terminal)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "simple_dqn", "play", *arguments, "--display", "terminal"],
+            [sys.executable, "-m", "simple_dqn", "play", *arguments],
             cwd=cwd,
             stdin=self.terminal,
             stdout=self.terminal,
@@ -315,6 +320,28 @@ def test_ctrl_z_gives_the_terminal_to_the_shell(terminal: Pty) -> None:
     terminal.wait_for(r"\x1b\[\?25h\x1b\[\?1049l")
     terminal.process.communicate(timeout=SECONDS)
     assert terminal.process.returncode == 0
+
+
+def test_without_a_screen_the_game_is_shown_in_the_terminal(tmp_path: Path) -> None:
+    """And without a name the networks at hand are listed, and the chosen one plays."""
+    (tmp_path / "snapshots").mkdir()
+    for name in ("breakout_s1_17", "pong_s1_11"):
+        shutil.copy(SNAPSHOTS / f"{name}.safetensors", tmp_path / "snapshots")
+    (tmp_path / "snapshots" / "pong_s1_11.training.safetensors").touch()
+    played = Pty("--backend", "cpu", cwd=tmp_path, display="", DISPLAY="", WAYLAND_DISPLAY="")
+    try:
+        played.press("2\n")
+        played.wait_for(r"\x1b\[\?1049h")
+        played.wait_for("The network plays")
+        played.press("q")
+        played.wait_for(r"\x1b\[\?1049l")
+        _, errors = played.process.communicate(timeout=SECONDS)
+        lines = errors.decode().splitlines()
+        assert lines[:3] == ["Which network?", "  1  breakout_s1_17", "  2  pong_s1_11"]
+        assert len([line for line in lines if "no display for a window" in line]) == 1
+        assert played.process.returncode == 0
+    finally:
+        played.end()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import logging
 import secrets
+import sys
 from collections.abc import Callable
 from functools import partial
 from itertools import count
@@ -16,7 +17,7 @@ from simple_dqn.memory.experience import Recorder, experience_settings, write_ex
 from simple_dqn.run import parts
 from simple_dqn.run.command_line import KEYS
 from simple_dqn.run.options import Settings
-from simple_dqn.run.places import check_output, find_game, root, snapshots_like
+from simple_dqn.run.places import check_output, find_game, root, snapshots_at_hand, snapshots_like
 from simple_dqn.run.snapshot import Snapshot, check_actions, check_game, run_prefix
 from simple_dqn.run.trained import load_network, look_inside
 from simple_dqn.watch.mind import Mind
@@ -43,7 +44,7 @@ def play(
     Args:
         settings: of the game and the network.
         snapshot: of the network; None: a person plays alone.
-        display: `window` or `terminal`.
+        display: `window`, `terminal` or `auto`, a window if there is a screen.
         show_mind: from the start.
         record_experience: file for the person's steps.
     """
@@ -143,12 +144,21 @@ def _find_game(settings: Settings, snapshot: Snapshot | None) -> Game:
         raise UserError(f"unknown game {settings.game!r}; did you mean {hint}?") from error
     if snapshot is not None:
         check_game(snapshot, game)
+        return game
+    for path in snapshots_at_hand():
+        if path.stem.startswith(f"{game.name}_"):
+            logger.info("you play alone; to watch a network play %s, call play %s", game.name, path)
     return game
 
 
 def _open(
     display: str, title: str, sample_rate: int, on_lost: Callable[[], None]
 ) -> Terminal | Window:
-    if display == "terminal":
-        return Terminal()
-    return Window(title, _WIDTH, _HEIGHT, sample_rate=sample_rate, on_lost=on_lost)
+    if display != "terminal":
+        try:
+            return Window(title, _WIDTH, _HEIGHT, sample_rate=sample_rate, on_lost=on_lost)
+        except UserError:
+            if display == "window" or not (sys.stdin.isatty() and sys.stdout.isatty()):
+                raise
+            logger.warning("there is no display for a window: the game is shown in this terminal")
+    return Terminal()

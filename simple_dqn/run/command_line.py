@@ -185,15 +185,18 @@ _COMMANDS = (
                 "snapshot",
                 None,
                 Kind(_snapshot_or_game, "SNAPSHOT|GAME"),
-                f"{_SNAPSHOT.help}; or the name of a game, to play alone",
+                f"{_SNAPSHOT.help}; or the name of a game, to play alone; without an argument, "
+                "you choose from the snapshots at hand",
+                nargs="?",
                 positional=True,
             ),
             ALLOW_IMPORT,
             Option(
                 "display",
-                "window",
-                choice("window", "terminal"),
-                "place where the game is shown: a window with sound, or the terminal",
+                "auto",
+                choice("auto", "window", "terminal"),
+                "place where the game is shown: window is a window with sound, terminal is the "
+                "terminal, auto is a window where there is a screen, else the terminal",
             ),
             _SHOW_MIND,
             Option(

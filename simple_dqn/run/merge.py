@@ -14,6 +14,7 @@ from typing import Any
 from simple_dqn.errors import OptionError, UserError
 from simple_dqn.run.command_line import ALLOW_IMPORT, PRESET, Command
 from simple_dqn.run.options import KEPT, OPTIONS, Settings
+from simple_dqn.run.places import choose_snapshot
 from simple_dqn.run.schema import check_options
 from simple_dqn.run.snapshot import Snapshot, read_snapshot
 
@@ -44,6 +45,8 @@ def arguments_of(command: Command, given: Mapping[str, Any]) -> dict[str, Any]:
     options = {name: value for name, value in given.items() if name in settings_names}
     snapshot = None
     if "snapshot" in own:
+        if own["snapshot"] is None:
+            own["snapshot"] = choose_snapshot()
         if isinstance(own["snapshot"], Path):
             snapshot = read_snapshot(own["snapshot"])
         else:

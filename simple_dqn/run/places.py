@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,6 +27,41 @@ def find_game(settings: Settings) -> Game:
     if settings.environment == "ale":
         return roms.find_game(settings.game, root() / "roms")
     return Game(settings.game, Path(), "")
+
+
+def snapshots_at_hand() -> list[Path]:
+    """The networks in snapshots/, by name."""
+    return [
+        path
+        for path in sorted((root() / "snapshots").glob("*.safetensors"))
+        if not path.stem.endswith(".training")
+    ]
+
+
+def choose_snapshot() -> Path:
+    """Ask at the terminal which of the networks at hand is meant.
+
+    Raises:
+        UserError: there is none, there is no terminal, or the answer is none of them.
+    """
+    found = snapshots_at_hand()
+    if not found:
+        raise UserError(
+            f"no SNAPSHOT or GAME was given, and there is no snapshot in {root() / 'snapshots'}; "
+            "give the name of a game to play alone"
+        )
+    if not sys.stdin.isatty():
+        names = ", ".join(map(str, found))
+        raise UserError(f"no SNAPSHOT or GAME was given; give a game's name, or one of {names}")
+    sys.stderr.write("Which network?\n")
+    for number, path in enumerate(found, start=1):
+        sys.stderr.write(f"{number:3}  {path.stem}\n")
+    sys.stderr.write("number: ")
+    sys.stderr.flush()
+    answer = sys.stdin.readline().strip()
+    if answer.isdecimal() and 1 <= int(answer) <= len(found):
+        return found[int(answer) - 1]
+    raise UserError(f"{answer!r} is no number from 1 to {len(found)}; call play again")
 
 
 def snapshots_like(text: str) -> list[Path]:
