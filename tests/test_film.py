@@ -109,13 +109,15 @@ def test_an_interrupted_film_is_whole_up_to_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize("ending", [".gif", ".webp"])
 def test_an_interrupted_animation_is_whole_up_to_there(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"film{ending}"
-    with (
-        pytest.raises(KeyboardInterrupt),
-        make_film(path, frames_per_second=RATE, sample_rate=0) as film,
-    ):
-        for frame in range(30):
-            film.add(picture(frame), tone(frame))
-        raise KeyboardInterrupt
+
+    def broken_off() -> None:
+        with make_film(path, frames_per_second=RATE, sample_rate=0) as film:
+            for frame in range(30):
+                film.add(picture(frame), tone(frame))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        broken_off()
     whole, animation = cv2.imreadanimation(str(path))
     assert whole
     assert sum(animation.durations) == 500
