@@ -370,9 +370,9 @@ def test_runs_whose_snapshots_tell_other_options_are_no_seeds(
             SNAPSHOT_HEADER | {"options": options},
             {},
         )
-    plot(paths[:2], "average_reward", tmp_path / "plot.png", 40)
+    plot(paths[:2], "average_reward", tmp_path / "plot.png", 40, "epochs", 1)
     assert not caplog.records
-    plot(paths, "average_reward", tmp_path / "plot.png", 40)
+    plot(paths, "average_reward", tmp_path / "plot.png", 40, "epochs", 1)
     assert "differ in learning_rate" in caplog.text
 
 
@@ -380,11 +380,65 @@ def test_the_resolution_can_be_chosen_and_fonts_are_truetype(
     csv_2015: Path, tmp_path: Path
 ) -> None:
     picture, page = tmp_path / "a.png", tmp_path / "a.pdf"
-    plot([csv_2015], "meanq", picture, 200)
+    plot([csv_2015], "meanq", picture, 200, "epochs", 1)
     assert int.from_bytes(picture.read_bytes()[16:20], "big") == 9 * 200
-    plot([csv_2015], "meanq", page, 130)
+    plot([csv_2015], "meanq", page, 130, "epochs", 1)
     assert b"/Type3" not in page.read_bytes()
     assert b"/CIDFontType2" in page.read_bytes()
+
+
+def test_steps_frames_or_hours_run_to_the_right(csv_2015: Path) -> None:
+    """A step is 4 frames where no settings tell."""
+    fields = ("average_reward", "total_train_steps", "total_time")
+    settings = {csv_2015: {"environment": "ale", "frame_skip": 5}}
+    runs, skipping = read_runs([csv_2015], fields), read_runs([csv_2015], fields, settings)
+    gym = read_runs([csv_2015], fields, {csv_2015: {"environment": "gym", "frame_skip": 5}})
+    for table, x_axis, label, expected in (
+        (runs, "epochs", "epoch", (1, 2)),
+        (runs, "steps", "training steps", (250_000, 500_000)),
+        (runs, "frames", "training frames", (1_000_000, 2_000_000)),
+        (skipping, "frames", "training frames", (1_250_000, 2_500_000)),
+        (gym, "frames", "training frames", (250_000, 500_000)),
+        (runs, "hours", "hours", (1046.1 / 3600, 2140.0 / 3600)),
+    ):
+        (axes,) = make_figure(table, fields=fields[:1], x_axis=x_axis).axes
+        assert axes.get_xlabel() == label
+        (line,) = lines(axes, "test")
+        np.testing.assert_allclose(points(line), list(zip(expected, (0, -20.75), strict=True)))
+        low, high = axes.get_xlim()
+        assert low < expected[0] < expected[1] < high
+        assert set(heights(lines(axes, "random")[0])) == {-20.25}
+
+
+def test_hours_of_seeds_are_averaged(tmp_path: Path) -> None:
+    paths = []
+    for seed, seconds in ((1, 3600), (2, 7200)):
+        paths.append(tmp_path / f"pong_s{seed}.csv")
+        paths[-1].write_text(f"epoch,phase,total_time,meanq\n1,test,{seconds},{seed}\n")
+    (axes,) = make_figure(read_runs(paths, ["meanq"]), fields=["meanq"], x_axis="hours").axes
+    assert points(lines(axes, "test")[0]) == [(1.5, 1.5)]
+
+
+def test_a_file_without_the_column_of_the_x_axis_is_told(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "pong.csv", [1], [2])
+    with pytest.raises(UserError, match="no column 'total_time'"):
+        plot([path], "average_reward", tmp_path / "a.png", 130, "hours", 1)
+
+
+def test_a_smoothed_point_is_the_mean_of_each_seeds_latest_epochs(tmp_path: Path) -> None:
+    """Gaps stay gaps, random play stays as it is, and the title's best score is not smoothed."""
+    paths = [
+        write_csv(tmp_path / "pong_s1.csv", [], [1, 2, 6, math.nan, 4], random=5),
+        write_csv(tmp_path / "pong_s2.csv", [], [3, 4, 8, math.nan, 8], random=5),
+    ]
+    runs = read_runs(paths, ["average_reward"])
+    figure = make_figure(runs, fields=["average_reward"], smooth=3)
+    (axes,) = figure.axes
+    expected = [(1 + 3) / 2, (1.5 + 3.5) / 2, (3 + 5) / 2, math.nan, (5 + 8) / 2]
+    np.testing.assert_allclose(heights(lines(axes, "test")[0]), expected)
+    assert band(axes, 1)[3] == (3, 5)
+    assert set(heights(lines(axes, "random")[0])) == {5}
+    assert "best test score 7.00 (epoch 3)" in figure.get_suptitle()
 
 
 def test_other_files_are_laid_over_one_another(tmp_path: Path) -> None:

@@ -11,7 +11,14 @@ from simple_dqn.watch.curves import plot_results
 _OF_ONE_RUN = {"random_seed", "epochs", "save_memory", "test_steps", "test_games"}
 
 
-def plot(csv_file: list[Path], fields: str, output: Path | None, dpi: int) -> None:
+def plot(
+    csv_file: list[Path],
+    fields: str,
+    output: Path | None,
+    dpi: int,
+    x_axis: str,
+    smooth: int,
+) -> None:
     """Draw a picture and write its name to standard output.
 
     Args:
@@ -19,13 +26,23 @@ def plot(csv_file: list[Path], fields: str, output: Path | None, dpi: int) -> No
         fields: columns, separated by commas, a panel each.
         output: the picture; None: the first file's name with .png.
         dpi: pixels per inch.
+        x_axis: epochs, steps, frames or hours.
+        smooth: number of epochs whose mean a point of a curve is.
     """
     first = csv_file[0]
     output = output or (first.with_suffix(".png") if first.name else first)
     columns = [field.strip() for field in fields.split(",") if field.strip()]
     settings = {path: _settings(path) for path in csv_file}
     known = {path: options for path, options in settings.items() if options is not None}
-    plot_results(csv_file, fields=columns, output=output, dpi=dpi, settings=known)
+    plot_results(
+        csv_file,
+        fields=columns,
+        output=output,
+        dpi=dpi,
+        settings=known,
+        x_axis=x_axis,
+        smooth=smooth,
+    )
     streams.write(f"{output}\n")
 
 

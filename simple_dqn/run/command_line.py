@@ -306,14 +306,27 @@ _COMMANDS = (
                 "output",
                 None,
                 path("FILE"),
-                "file of the picture; without this option it is the first CSV file's name with "
-                ".png",
+                "file of the picture, by its ending a PNG, SVG or PDF; without this option it is "
+                "the first CSV file's name with .png",
             ),
             Option(
                 "dpi",
                 130,
                 integer(30, 1200),
                 "pixels per inch of a PNG, which is 9 inches wide, or 11 with several panels",
+            ),
+            Option(
+                "x_axis",
+                "epochs",
+                choice("epochs", "steps", "frames", "hours"),
+                "what runs to the right: epochs, training steps, training frames or hours of the "
+                "run; a step is 4 frames where no snapshot of the run tells another --frame_skip",
+            ),
+            Option(
+                "smooth",
+                1,
+                integer(1, 1_000_000),
+                "number of epochs, the latest ones, whose mean a point of a curve is",
             ),
         ),
         run_options=False,

@@ -1,9 +1,10 @@
 """Learning curves: the CSV files that `statistics.py` writes → one picture.
 
-One panel per CSV column, epochs to the right: random play as a dashed line, the train and the test
-phase as curves. Files that differ only in their seed become one mean curve in a band from the
-lowest to the highest seed; other files are laid over one another. A file needs no more than the
-columns `epoch` and `phase` and the one to show, so those of the original tool plot too.
+One panel per CSV column, with epochs, steps, frames or hours to the right: random play as a dashed
+line, the train and the test phase as curves. Files that differ only in their seed become one mean
+curve in a band from the lowest to the highest seed; other files are laid over one another. A file
+needs no more than the columns `epoch` and `phase` and the one to show, so those of the original
+tool plot too.
 """
 
 import difflib
@@ -25,7 +26,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from simple_dqn.environments.roms import game_names, human_normalized_score, published_scores
 from simple_dqn.errors import UserError
@@ -62,6 +63,22 @@ PANELS = {
     "steps_per_second": Panel("Speed", "steps per second"),
     "std_game_reward": Panel("Standard deviation of the games' scores", "score"),
 }
+
+
+class XAxis(NamedTuple):
+    """What runs to the right: its label, and the column and unit from which it is computed."""
+
+    label: str
+    column: str
+    unit: float = 1.0
+
+
+X_AXES = {
+    "epochs": XAxis("epoch", "epoch"),
+    "steps": XAxis("training steps", "total_train_steps"),
+    "frames": XAxis("training frames", "total_train_steps"),  # times those of a step
+    "hours": XAxis("hours", "total_time", 3600.0),
+}
 # The original's lowest and highest score of a phase in which no game ended: ±sys.maxint.
 NO_GAME = 2**31 - 1
 NO_VALUE = ("", "nan", "inf", "-inf")  # cells that leave a gap in the curve
@@ -97,15 +114,19 @@ def read_runs(
 
     Returns:
         One row for each phase of each epoch: the columns `phase` (text), `epoch` (int) and every
-        other column of the files (float; nan for an empty cell, text and infinity). The index
-        levels `group` and `path` say whose row it is; the seeds of one setting are one group.
+        other column of the files (float; nan for an empty cell, text and infinity), besides
+        `frame_skip` (int), the frames of a step, which are Nature's 4 where no settings tell. The
+        index levels `group` and `path` say whose row it is; the seeds of one setting are one group.
 
     Raises:
         UserError: A file cannot be read, is no CSV file of a run, has no row yet, lacks a field or
             has text in it.
     """
     names = [_drawable(name) for name in group_names(paths)]
-    tables = [_read_run(path, fields) for path in paths]
+    tables = [
+        _read_run(path, fields).assign(frame_skip=_frame_skip((settings or {}).get(path, {})))
+        for path in paths
+    ]
     for group in {name for name in names if names.count(name) > 1}:
         members = [index for index, name in enumerate(names) if name == group]
         for index in members[1:]:
@@ -125,6 +146,12 @@ def read_runs(
                 break
     keys = list(zip(names, map(str, paths), strict=True))
     return pd.concat(tables, keys=keys, names=["group", "path"])
+
+
+def _frame_skip(options: Mapping[str, object]) -> int:
+    """The number of frames of a step; a step of other games than Atari's is one."""
+    is_atari = options.get("environment", "ale") == "ale"
+    return int(str(options.get("frame_skip", 4))) if is_atari else 1
 
 
 def _drawable(name: str) -> str:
@@ -241,7 +268,9 @@ def _read_cells(path: Path) -> pd.DataFrame:
     return cells.loc[whole, ~cells.columns.duplicated(keep="last")]
 
 
-def make_figure(runs: pd.DataFrame, *, fields: Sequence[str]) -> Figure:
+def make_figure(
+    runs: pd.DataFrame, *, fields: Sequence[str], x_axis: str = "epochs", smooth: int = 1
+) -> Figure:
     """Draw one panel per field, left to right, top to bottom.
 
     Scores of one game stand beside that of a human where it was published. Scores of several games
@@ -251,6 +280,8 @@ def make_figure(runs: pd.DataFrame, *, fields: Sequence[str]) -> Figure:
     Args:
         runs: What `read_runs` returned for these fields.
         fields: Column names, at least one.
+        x_axis: One of `X_AXES`; the runs have its column.
+        smooth: Number of epochs, the latest ones, whose mean a point of a curve is.
     """
     groups: Groups = {str(name): rows for name, rows in runs.groupby(level="group", sort=False)}
     games = {game_of(name) for name in groups}
@@ -270,11 +301,12 @@ def make_figure(runs: pd.DataFrame, *, fields: Sequence[str]) -> Figure:
         axes = figure.add_subplot(num_rows, num_columns, position)
         is_score = field in SCORE_FIELDS
         if is_score and several and games == humans.keys():
-            _draw_panel(axes, field, _normalized(groups, field), styles)
+            normalized = _normalized(groups, field)
+            draw_panel(axes, field, normalized, styles, x_axis=x_axis, smooth=smooth)
             axes.set_ylabel("human-normalized score, %")
             axes.axhline(100, **HUMAN)
         else:
-            _draw_panel(axes, field, groups, styles)
+            draw_panel(axes, field, groups, styles, x_axis=x_axis, smooth=smooth)
             if is_score and several:
                 axes.set_ylabel("score, on each game's own scale")
             elif is_score and games == humans.keys():
@@ -299,6 +331,8 @@ def plot_results(
     output: Path,
     dpi: int = 130,
     settings: Mapping[Path, Mapping[str, object]] | None = None,
+    x_axis: str = "epochs",
+    smooth: int = 1,
 ) -> None:
     """Write the learning curves of one or more runs as a picture.
 
@@ -309,24 +343,46 @@ def plot_results(
             so that a failure leaves an earlier picture as it was.
         dpi: Pixels per inch of a PNG; the picture is 9 or 11 inches wide.
         settings: See `read_runs`.
+        x_axis: See `make_figure`.
+        smooth: See `make_figure`.
 
     Raises:
         UserError: A CSV file, a field or the output is not usable.
+    """
+    picture_format(output)  # a mistake is told before anything is read
+    if not csv_paths or not fields:
+        raise UserError("nothing to plot; name at least one CSV file and one field")
+    paths = {path.resolve(): path for path in csv_paths}  # the same file twice is no second seed
+    if output.resolve() in paths:
+        raise UserError(f"{output} is the file to read; choose another name for the picture")
+    columns = [*fields, X_AXES[x_axis].column]
+    runs = read_runs(list(paths.values()), columns, settings)
+    write_figure(make_figure(runs, fields=fields, x_axis=x_axis, smooth=smooth), output, dpi=dpi)
+
+
+def picture_format(output: Path) -> str:
+    """The format of a picture by its file's name: png (also without a suffix), pdf or svg.
+
+    Raises:
+        UserError: It is another format, or no name of a file.
     """
     suffix = output.suffix.lower() or ".png"
     if suffix not in (".png", ".pdf", ".svg"):
         raise UserError(f"cannot write {output}; choose a name that ends in .png, .pdf or .svg")
     if not output.name:  # . or /
         raise UserError(f"cannot write {output}: it is a folder; name a file")
-    if not csv_paths or not fields:
-        raise UserError("nothing to plot; name at least one CSV file and one field")
-    paths = {path.resolve(): path for path in csv_paths}  # the same file twice is no second seed
-    if output.resolve() in paths:
-        raise UserError(f"{output} is the file to read; choose another name for the picture")
-    figure = make_figure(read_runs(list(paths.values()), fields, settings), fields=fields)
+    return suffix[1:]
+
+
+def write_figure(figure: Figure, output: Path, *, dpi: int = 130) -> None:
+    """Write a figure as a picture; `plot_results` tells the arguments.
+
+    Raises:
+        UserError: The picture cannot be written there.
+    """
     picture = io.BytesIO()
     with rc_context({"pdf.fonttype": 42}):  # TrueType: many journals refuse Type 3
-        figure.savefig(picture, format=suffix[1:], dpi=dpi)
+        figure.savefig(picture, format=picture_format(output), dpi=dpi)
     write_atomically(output, picture.getvalue())
 
 
@@ -372,24 +428,53 @@ def _normalized(groups: Groups, field: str) -> Groups:
     return brought
 
 
-def _draw_panel(axes: Axes, field: str, groups: Groups, styles: Sequence[Style]) -> None:
+def draw_panel(
+    axes: Axes,
+    field: str,
+    groups: Groups,
+    styles: Sequence[Style],
+    *,
+    x_axis: str = "epochs",
+    smooth: int = 1,
+) -> None:
     """Draw a column: each group's baseline and curves, titles, grid and ticks."""
     panel = PANELS.get(field, Panel(field, field))
+    right = X_AXES[x_axis]
+    ends = []
     for rows, style in zip(groups.values(), styles, strict=True):
         for phase in panel.phases:
-            by_epoch = rows[rows["phase"] == phase].groupby("epoch")[field]
-            curve = by_epoch.agg(["mean", "min", "max"])  # over the runs that have a value there
+            of_phase = rows[rows["phase"] == phase].sort_values("epoch")
+            x = of_phase[right.column] / right.unit
+            if x_axis == "frames":
+                x = x * of_phase["frame_skip"]
+            y = of_phase[field]
+            if smooth > 1:
+                mean = y.groupby(level="path").rolling(smooth, min_periods=1).mean()
+                y = mean.droplevel(0).where(y.notna())
+            by_epoch = of_phase.assign(x=x, y=y).groupby("epoch")
+            curve = by_epoch["y"].agg(["mean", "min", "max"])  # over the runs with a value there
+            curve.index = pd.Index(by_epoch["x"].mean())
             _draw_phase(axes, phase, curve, _num_seeds(rows) > 1, style[phase])
-    epochs = pd.concat(rows["epoch"][rows["phase"] != "random"] for rows in groups.values())
-    first, last = (epochs.min(), epochs.max()) if len(epochs) else (1, 1)
-    margin = max(0.5, 0.02 * (last - first))
+            if phase != "random":
+                ends.append(curve.index)
+    positions = np.concatenate(ends)
+    first, last = np.nanmin(positions, initial=np.inf), np.nanmax(positions, initial=-np.inf)
+    if first > last:  # no position
+        first = last = 1
+    if x_axis == "epochs":
+        axes.xaxis.set_major_locator(
+            MaxNLocator(nbins=10, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1)
+        )
+        margin = max(0.5, 0.02 * (last - first))
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
+        if x_axis != "hours":
+            axes.xaxis.set_major_formatter(EngFormatter(sep=""))  # 50k, 2M
+        first, margin = 0, 0.02 * last or 1
     axes.set_xlim(first - margin, last + margin)
-    axes.xaxis.set_major_locator(
-        MaxNLocator(nbins=10, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1)
-    )
     axes.ticklabel_format(axis="y", useOffset=False)
     axes.set_title(panel.title, fontsize=12, parse_math=False)
-    axes.set_xlabel("epoch")
+    axes.set_xlabel(right.label)
     axes.set_ylabel(panel.unit, parse_math=False)
     axes.grid(color="#DDDDDD", linewidth=0.7)
     axes.set_axisbelow(True)
