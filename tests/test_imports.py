@@ -33,6 +33,8 @@ HEAVY = {
         ("memory.experience", set()),
         ("watch.watched_game", {"ale_py", "cv2", "gymnasium"}),
         ("commands.plot", {"matplotlib", "pandas", "safetensors"}),
+        ("commands.report", {"matplotlib", "pandas", "safetensors"}),
+        ("run.evaluation", {"pandas"}),
         ("watch.window", {"ale_py", "cv2", "gymnasium", "pygame"}),
         ("watch.terminal", {"cv2"}),
         ("watch.film", {"av", "cv2"}),

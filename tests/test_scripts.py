@@ -49,7 +49,7 @@ def run(project: Path, script: str, *arguments: str, cwd: Path, status: int = 0)
     return output, errors
 
 
-def test_train_test_resume_plot(project: Path, tmp_path: Path) -> None:
+def test_train_test_resume_plot_report(project: Path, tmp_path: Path) -> None:
     """Wherever they are called from, they work in the project's folders."""
     run(project, "train.sh", "pong", "my-label", *TINY, cwd=tmp_path)
     csv_file = project / "results" / "pong_my-label.csv"
@@ -62,6 +62,9 @@ def test_train_test_resume_plot(project: Path, tmp_path: Path) -> None:
     assert len(csv_file.read_text().splitlines()) == 6
     output, _ = run(project, "plot.sh", str(csv_file), cwd=tmp_path)
     assert Path(output.strip()).read_bytes().startswith(b"\x89PNG")
+    output, _ = run(project, "report.sh", str(REPOSITORY / "results"), "--output", "a", cwd=project)
+    assert "| road_runner_s1 | 1 |" in output
+    assert (project / "a_scores.png").read_bytes().startswith(b"\x89PNG")
     _, errors = run(project, "train.sh", "pong", "my-label", *TINY, cwd=tmp_path, status=1)
     assert len(errors.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []

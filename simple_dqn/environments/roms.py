@@ -5,6 +5,7 @@ ALE ends the whole process on a missing or unknown ROM, so everything is checked
 
 import csv
 import difflib
+import functools
 import hashlib
 import json
 import re
@@ -68,10 +69,17 @@ def find_game(text: str, roms_dir: Path) -> Game:
 
 
 class Scores(NamedTuple):
-    """The published scores of a game: of random play and of a human."""
+    """The published scores of a game.
+
+    Attributes:
+        random: of random play.
+        human: of a human.
+        nature: of DQN after 50 million steps; nan where there is none.
+    """
 
     random: float
     human: float
+    nature: float
 
 
 def human_normalized_score(game: str, score: float) -> float | None:
@@ -90,17 +98,21 @@ def game_names() -> list[str]:
     return sorted(Path(file).stem for file in _known_roms().values())
 
 
+@functools.cache
 def published_scores() -> dict[str, Scores]:
     """Scores by game.
 
-    They are those that Wang et al. 2016 (Dueling network architectures, appendix) give for 57 games
-    with no-op starts.
+    Random play and human are those that Wang et al. 2016 (Dueling network architectures, appendix)
+    give for 57 games with no-op starts, DQN's those of Mnih et al. 2015 (extended data table 2) for
+    49 of them.
     """
     table = (
         resources.files("simple_dqn.environments").joinpath("scores.csv").read_text().splitlines()
     )
     return {
-        row["game"]: Scores(float(row["random"]), float(row["human"]))
+        row["game"]: Scores(
+            float(row["random"]), float(row["human"]), float(row["nature"] or "nan")
+        )
         for row in csv.DictReader(table)
     }
 

@@ -333,6 +333,28 @@ _COMMANDS = (
         more=_COLUMNS,
     ),
     Command(
+        "report",
+        "tell what the runs of a folder have reached: a table over games and seeds, and its curves",
+        (
+            Option(
+                "results_folder",
+                None,
+                path("RESULTS_FOLDER"),
+                "folder with the CSV files of the runs, results or results/<suite>",
+                positional=True,
+            ),
+            Option(
+                "output",
+                None,
+                path("FILE"),
+                "name of the pictures, by its ending PNG, SVG or PDF; FILE without its ending is "
+                "the beginning of the names of all files that are written; without this option it "
+                "is RESULTS_FOLDER/report.png",
+            ),
+        ),
+        run_options=False,
+    ),
+    Command(
         "tabular",
         "solve an environment that is known whole, and learn it with a table and with a network",
         (

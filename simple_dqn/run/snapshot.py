@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +29,8 @@ from simple_dqn.run.places import snapshots_like
 from simple_dqn.run.schema import FORMAT_VERSION, check_header
 
 _TYPES = {"F16", "F32", "F64", "I64"}  # of arrays, in the language of safetensors
+# Options in which runs may differ that are seeds of one setting.
+_OF_A_SEED = {"random_seed", "epochs", "save_memory", "test_steps", "test_games"}
 Arrays = dict[str, npt.NDArray[np.generic]]
 
 
@@ -64,6 +66,30 @@ def run_snapshots(prefix: Path) -> dict[int, Path]:
             if match := pattern.fullmatch(path.name):
                 found[int(match[1])] = path
     return dict(sorted(found.items()))
+
+
+def options_of_runs(csv_files: Iterable[Path]) -> dict[Path, dict[str, Any]]:
+    """The game and the options of runs but for what may differ among the seeds of one setting.
+
+    Args:
+        csv_files: of the runs, in `results/` or in a folder of it.
+
+    Returns:
+        By CSV file, for the runs of which a snapshot is found: in `snapshots/` beside `results/`,
+        or in the folder of the same name there.
+    """
+    found = {}
+    for csv_file in csv_files:
+        folder = csv_file.resolve().parent
+        beside = folder.parent / "snapshots", folder.parent.parent / "snapshots" / folder.name
+        paths = [path for place in beside for path in run_snapshots(place / csv_file.stem).values()]
+        for path in reversed(paths):
+            with contextlib.suppress(UserError):
+                header = read_snapshot(path).header
+                options = {k: v for k, v in header["options"].items() if k not in _OF_A_SEED}
+                found[csv_file] = {"game": header["game"], **options}
+                break
+    return found
 
 
 def write_snapshot(path: Path, header: dict[str, Any], arrays: Arrays) -> None:

@@ -90,7 +90,7 @@ SETTLED = ("steps", "total_train_steps", "last_exploration_rate", "weight_update
 
 # Okabe and Ito's colours, which colour-blind eyes tell apart as well.
 SCORE_FIELDS = ("average_reward", "min_game_reward", "max_game_reward")
-HUMAN: dict[str, Any] = {"linestyle": ":", "linewidth": 1.6, "color": "#000000"}
+HUMAN_LINE: dict[str, Any] = {"linestyle": ":", "linewidth": 1.6, "color": "#000000"}
 
 PHASE_COLOURS = {"random": "#555555", "train": "#E69F00", "test": "#0072B2"}
 GROUP_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -122,16 +122,23 @@ def read_runs(
         UserError: A file cannot be read, is no CSV file of a run, has no row yet, lacks a field or
             has text in it.
     """
+    return group_runs({path: read_run(path, fields) for path in paths}, settings or {})
+
+
+def group_runs(
+    runs: Mapping[Path, pd.DataFrame], settings: Mapping[Path, Mapping[str, object]]
+) -> pd.DataFrame:
+    """Put the tables of runs that `read_run` returned together, as `read_runs` says."""
+    paths = list(runs)
     names = [_drawable(name) for name in group_names(paths)]
     tables = [
-        _read_run(path, fields).assign(frame_skip=_frame_skip((settings or {}).get(path, {})))
-        for path in paths
+        rows.assign(frame_skip=_frame_skip(settings.get(path, {}))) for path, rows in runs.items()
     ]
     for group in {name for name in names if names.count(name) > 1}:
         members = [index for index, name in enumerate(names) if name == group]
         for index in members[1:]:
             pair = [members[0], index]
-            options = [(settings or {}).get(paths[i]) for i in pair]
+            options = [settings.get(paths[i]) for i in pair]
             if difference := _difference([tables[i] for i in pair], options):
                 logger.warning(
                     "%s and %s differ in %s: they are no seeds of one setting, each is drawn alone",
@@ -205,8 +212,8 @@ def group_names(paths: Sequence[Path]) -> list[str]:
     ]
 
 
-def _read_run(path: Path, fields: Sequence[str]) -> pd.DataFrame:
-    """Read one CSV file, also while it is being written.
+def read_run(path: Path, fields: Sequence[str]) -> pd.DataFrame:
+    """Read one CSV file, also while it is being written; see `read_runs`.
 
     A row that is not whole, as the last may be, is left out. Of a last row without its line end,
     the last number may be cut short and counts as missing. Of two rows for the same phase and
@@ -287,10 +294,10 @@ def make_figure(
     games = {game_of(name) for name in groups}
     several = len(games - {None}) > 1
     humans = {game: scores.human for game, scores in published_scores().items() if game in games}
-    styles = _styles(len(groups))
+    styles = phase_styles(len(groups))
     num_columns = min(2, len(fields))
     num_rows = math.ceil(len(fields) / num_columns)
-    entries, num_legend_columns = _legend(
+    entries, num_legend_columns = legend_entries(
         groups, styles, human=bool({*fields} & {*SCORE_FIELDS}) and games == humans.keys()
     )
     height = 3.3 * num_rows + 0.8 + 0.2 * len(entries) / num_legend_columns
@@ -304,13 +311,13 @@ def make_figure(
             normalized = _normalized(groups, field)
             draw_panel(axes, field, normalized, styles, x_axis=x_axis, smooth=smooth)
             axes.set_ylabel("human-normalized score, %")
-            axes.axhline(100, **HUMAN)
+            axes.axhline(100, **HUMAN_LINE)
         else:
             draw_panel(axes, field, groups, styles, x_axis=x_axis, smooth=smooth)
             if is_score and several:
                 axes.set_ylabel("score, on each game's own scale")
             elif is_score and games == humans.keys():
-                axes.axhline(*humans.values(), **HUMAN)
+                axes.axhline(*humans.values(), **HUMAN_LINE)
     figure.suptitle(_title(groups), fontsize=14, fontweight="bold", parse_math=False)
     legend = figure.legend(
         handles=entries,
@@ -386,7 +393,7 @@ def write_figure(figure: Figure, output: Path, *, dpi: int = 130) -> None:
     write_atomically(output, picture.getvalue())
 
 
-def _styles(num_groups: int) -> list[Style]:
+def phase_styles(num_groups: int) -> list[Style]:
     """Return each group's line style by phase: a colour for the phase, or one for the group."""
     colours: list[Any] = list(GROUP_COLOURS)
     if num_groups > len(colours):
@@ -454,7 +461,7 @@ def draw_panel(
             by_epoch = of_phase.assign(x=x, y=y).groupby("epoch")
             curve = by_epoch["y"].agg(["mean", "min", "max"])  # over the runs with a value there
             curve.index = pd.Index(by_epoch["x"].mean())
-            _draw_phase(axes, phase, curve, _num_seeds(rows) > 1, style[phase])
+            _draw_phase(axes, phase, curve, num_seeds(rows) > 1, style[phase])
             if phase != "random":
                 ends.append(curve.index)
     positions = np.concatenate(ends)
@@ -513,22 +520,25 @@ def _title(groups: Groups) -> str:
 def _summary(name: str, rows: pd.DataFrame) -> str:
     """Name a group, its seeds and its best test score: how well it went in one line."""
     parts = [name if len(name) <= 40 else name[:39] + "…"]
-    if _num_seeds(rows) > 1:
-        parts.append(f"mean of {_num_seeds(rows)} seeds")
+    if num_seeds(rows) > 1:
+        parts.append(f"mean of {num_seeds(rows)} seeds")
     if "average_reward" in rows:
         by_epoch = rows[rows["phase"] == "test"].groupby("epoch")["average_reward"]
-        means = by_epoch.mean()[by_epoch.count() == _num_seeds(rows)]  # which every seed reached
+        means = by_epoch.mean()[by_epoch.count() == num_seeds(rows)]  # which every seed reached
         if not means.empty:
             score = f"{means.max():,.{2 if abs(means.max()) < 10 else 1}f}"
             parts.append(f"best test score {score} (epoch {means.idxmax()})")
     return ", ".join(parts)
 
 
-def _num_seeds(rows: pd.DataFrame) -> int:
+def num_seeds(rows: pd.DataFrame) -> int:
+    """The number of runs that a group has."""
     return rows.index.get_level_values("path").nunique()
 
 
-def _legend(groups: Groups, styles: Sequence[Style], *, human: bool) -> tuple[list[Artist], int]:
+def legend_entries(
+    groups: Groups, styles: Sequence[Style], *, human: bool
+) -> tuple[list[Artist], int]:
     """Return the legend's entries and its number of columns.
 
     One group: the phases in a line. Several: a column of groups by colour, one of phases in black.
@@ -541,10 +551,10 @@ def _legend(groups: Groups, styles: Sequence[Style], *, human: bool) -> tuple[li
     phases: list[Artist] = [
         Line2D([], [], label=labels[phase], **style[phase]) for phase in PHASES if phase in present
     ]
-    if any(_num_seeds(rows) > 1 for rows in groups.values()):
+    if any(num_seeds(rows) > 1 for rows in groups.values()):
         phases.append(Patch(color="#555555", alpha=0.25, label="lowest to highest seed"))
     if human:
-        phases.append(Line2D([], [], label="human", **HUMAN))
+        phases.append(Line2D([], [], label="human", **HUMAN_LINE))
     if len(groups) == 1:
         return phases, len(phases)
     names: list[Artist] = [

@@ -1,0 +1,225 @@
+"""Aggregates over games and seeds against slow references, and what counts as a run's result."""
+
+import itertools
+import math
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from simple_dqn.environments.roms import published_scores
+from simple_dqn.run.evaluation import (
+    RESAMPLES,
+    GameResult,
+    aggregates,
+    interquartile_mean,
+    mean,
+    median,
+    optimality_gap,
+    result_of,
+    stratified_resamples,
+)
+from simple_dqn.watch.curves import read_runs
+
+Array = npt.NDArray[np.float64]
+OF_GAMES = st.lists(st.lists(st.floats(-500, 5000), min_size=1, max_size=6), min_size=1, max_size=6)
+
+
+def reference(name: str, games: list[list[float]]) -> float:
+    """The formulas of Agarwal et al. 2021 and of rliable 1.2.0 (metrics.py), number by number."""
+    runs = sorted(score for scores in games for score in scores)
+    means = sorted(sum(scores) / len(scores) for scores in games)
+    if name == "mean":
+        return sum(means) / len(means)
+    if name == "median":
+        return (means[(len(means) - 1) // 2] + means[len(means) // 2]) / 2
+    if name == "interquartile mean":
+        cut = int(0.25 * len(runs))
+        kept = runs[cut : len(runs) - cut]
+        return sum(kept) / len(kept)
+    return 100 - sum(min(score, 100) for score in runs) / len(runs)
+
+
+@given(OF_GAMES)
+def test_aggregates_are_those_of_the_slow_reference(games: list[list[float]]) -> None:
+    scores = [np.array(of_game) for of_game in games]
+    for name, aggregate in (
+        ("mean", mean),
+        ("median", median),
+        ("interquartile mean", interquartile_mean),
+        ("optimality gap", optimality_gap),
+    ):
+        expected = reference(name, games)
+        assert float(aggregate(scores)) == pytest.approx(expected, rel=1e-10, abs=1e-8), name
+
+
+def test_aggregates_by_hand() -> None:
+    """Two games, four runs: the middle two are 40 and 60; the runs lack 100, 60, 40 and 0."""
+    scores = [np.array([0.0, 60.0]), np.array([40.0, 900.0])]
+    assert mean(scores) == median(scores) == 250
+    assert interquartile_mean(scores) == 50
+    assert optimality_gap(scores) == 50
+
+
+def test_aggregates_of_resamples_are_those_of_each() -> None:
+    rng = np.random.default_rng(1)
+    scores = [rng.normal(90, 60, (7, seeds)) for seeds in (2, 3, 5)]
+    for aggregate in (mean, median, interquartile_mean, optimality_gap):
+        together = aggregate(scores)
+        each = [float(aggregate([of_game[i] for of_game in scores])) for i in range(7)]
+        np.testing.assert_allclose(together, each, rtol=1e-12)
+
+
+def test_resamples_draw_the_seeds_of_each_game_alike() -> None:
+    scores = [np.array([1.0, 2.0, 3.0]), np.array([10.0, 20.0])]
+    three, two = stratified_resamples(scores, np.random.default_rng(0))
+    assert three.shape == (RESAMPLES, 3)
+    assert two.shape == (RESAMPLES, 2)
+    drawn, times = np.unique(three, axis=0, return_counts=True)
+    assert len(drawn) == 27
+    deviation = math.sqrt(RESAMPLES / 27)
+    assert abs(times - RESAMPLES / 27).max() < 5 * deviation
+    drawn, times = np.unique(np.hstack([three[:, :1], two]), axis=0, return_counts=True)
+    assert len(drawn) == 12  # the games are drawn apart from one another
+    assert abs(times - RESAMPLES / 12).max() < 5 * math.sqrt(RESAMPLES / 12)
+
+
+def make_result(game: str, scores: list[float]) -> GameResult:
+    published = published_scores().get(game)
+    return GameResult(f"{game}_s", game, np.array(scores), (1, 1), published, None)
+
+
+def test_intervals_are_quantiles_over_all_ways_to_draw() -> None:
+    """Three games of three seeds are drawn in 27^3 ways, all equally likely."""
+    results = [
+        make_result("pong", [-20.0, 3.0, 18.0]),
+        make_result("breakout", [5.0, 20.0, 41.0]),
+        make_result("enduro", [100.0, 480.0, 900.0]),
+    ]
+    normalized = [[r.normalized(float(score)) for score in r.scores] for r in results]
+    ways = [list(itertools.product(of_game, repeat=3)) for of_game in normalized]
+    drawn = [list(map(list, games)) for games in itertools.product(*ways)]
+    for found in aggregates(results):
+        assert found.value == pytest.approx(reference(found.name, normalized))
+        everything = np.array([reference(found.name, games) for games in drawn])
+        low, high = np.quantile(everything, [0.025, 0.975])
+        near = 0.06 * (high - low)
+        assert found.low == pytest.approx(low, abs=near), found.name
+        assert found.high == pytest.approx(high, abs=near), found.name
+        assert found.low < found.value < found.high
+
+
+def test_one_seed_tells_nothing_of_others() -> None:
+    results = [make_result("pong", [1.0, 2.0]), make_result("breakout", [30.0])]
+    for found in aggregates(results):
+        assert math.isnan(found.low)
+        assert math.isnan(found.high)
+        assert not math.isnan(found.value)
+
+
+def test_natures_figures_are_those_of_the_same_games() -> None:
+    results = [make_result("pong", [1.0, 2.0]), make_result("breakout", [30.0, 30.0])]
+    more = [make_result(game, [1.0, 2.0]) for game in ("enduro", "tennis", "qbert", "alien")]
+    found = {aggregate.name: aggregate.nature for aggregate in aggregates(results)}
+    pong, breakout = 100 * (18.9 + 20.7) / 35.3, 100 * 399.5 / 28.8
+    assert found["mean"] == pytest.approx((pong + breakout) / 2)
+    assert found["optimality gap"] == 0
+    results += [make_result("berzerk", [200.0, 300.0]), *more]  # Berzerk is not in Nature
+    assert all(math.isnan(aggregate.nature) for aggregate in aggregates(results))
+
+
+def test_games_without_a_scale_have_no_aggregates() -> None:
+    assert aggregates([make_result("CartPole-v1", [500.0])]) == []
+    (first, *_) = aggregates([make_result("CartPole-v1", [500.0]), make_result("pong", [14.6])])
+    assert first.value == pytest.approx(100)
+
+
+# Results of runs.
+
+
+def write_run(path: Path, tests: list[float], *, epoch_steps: int = 50) -> Path:
+    """Write a run whose tests have these scores."""
+    lines = ["epoch,phase,average_reward,total_train_steps", "0,random,-20,0"]
+    for epoch, score in enumerate(tests, start=1):
+        steps = epoch * epoch_steps
+        lines += [f"{epoch},train,99,{steps}", f"{epoch},test,{score},{steps}"]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def result(*paths: Path) -> GameResult | None:
+    runs = read_runs(paths, ["average_reward", "total_train_steps"])
+    return result_of("pong", "pong", runs)
+
+
+def test_the_last_test_of_each_seed_counts(tmp_path: Path) -> None:
+    found = result(
+        write_run(tmp_path / "pong_s1.csv", [-10, 15, 16]),
+        write_run(tmp_path / "pong_s2.csv", [-14, 14, 20]),
+    )
+    assert found is not None
+    assert found.scores.tolist() == [16, 20]
+    assert found.steps == (150, 150)
+    assert found.mean == 18
+    assert found.std == pytest.approx(math.sqrt(2 * 2**2))  # about 18, divided by 2 - 1
+    # 15 and 14 make 14.5, which is below a human's 14.6.
+    assert found.steps_to_human == 150
+    assert found.normalized(found.mean) == pytest.approx(100 * 38.7 / 35.3)
+
+
+def test_seeds_that_are_not_equally_far(tmp_path: Path) -> None:
+    """Human level is looked for where all seeds have been tested."""
+    found = result(
+        write_run(tmp_path / "pong_s1.csv", [1, 20]),
+        write_run(tmp_path / "pong_s2.csv", [2]),
+    )
+    assert found is not None
+    assert found.scores.tolist() == [20, 2]
+    assert found.steps == (50, 100)
+    assert found.steps_to_human is None
+
+
+def test_a_test_without_a_finished_game_has_no_score(tmp_path: Path) -> None:
+    first = write_run(tmp_path / "pong_s1.csv", [3, math.nan])
+    second = write_run(tmp_path / "pong_s2.csv", [3, 4])
+    assert result(first) is None
+    assert result(write_run(tmp_path / "pong_s3.csv", [])) is None
+    without_steps = tmp_path / "pong_s4.csv"
+    without_steps.write_text("epoch,phase,average_reward,total_train_steps\n1,test,20,\n")
+    assert result(without_steps) is None
+    found = result(first, second)
+    assert found is not None
+    assert found.scores.tolist() == [4]
+    assert math.isnan(found.std)
+
+
+@pytest.mark.parametrize(
+    ("game", "human", "percent"),
+    [
+        ("video_pinball", 17_298, 2539),
+        ("boxing", 4.3, 1707),
+        ("breakout", 31.8, 1327),
+        ("pong", 9.3, 132),
+        ("tennis", -8.9, 143),
+        ("up_n_down", 9082, 92),
+        ("ice_hockey", 0.9, 79),
+        ("seaquest", 20_182, 25),
+        ("double_dunk", -15.5, 17),
+        ("montezuma_revenge", 4367, 0),
+    ],
+)
+def test_natures_scores_give_the_percentages_of_its_figure_3(
+    game: str, human: float, percent: int
+) -> None:
+    """With the human scores of extended data table 2, which are other ones than those of 2016."""
+    scores = published_scores()[game]
+    found = 100 * (scores.nature - scores.random) / (human - scores.random)
+    assert found == pytest.approx(percent, abs=1)
+
+
+def test_nature_has_49_games() -> None:
+    known = [scores.nature for scores in published_scores().values()]
+    assert sum(not math.isnan(nature) for nature in known) == 49

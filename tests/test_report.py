@@ -1,0 +1,222 @@
+"""The report of a folder: its tables, pictures and names, and what it leaves alone."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from simple_dqn.main import main
+from simple_dqn.run.evaluation import result_of
+from simple_dqn.watch.curves import game_of, read_runs
+from simple_dqn.watch.report_figures import draw_curves, draw_scores
+from tests.test_evaluation import write_run
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Path:
+    """Two games of two seeds, and one of Gymnasium without a human's score."""
+    folder = tmp_path / "my suite"
+    folder.mkdir()
+    write_run(folder / "pong_s1.csv", [-10, 15, 16], epoch_steps=50_000)
+    write_run(folder / "pong_s2.csv", [-14, 14, 20], epoch_steps=50_000)
+    write_run(folder / "breakout_s1.csv", [3, 31, 40], epoch_steps=50_000)
+    write_run(folder / "breakout_s2.csv", [2, 32, 44], epoch_steps=50_000)
+    write_run(folder / "CartPole-v1_s1.csv", [100, 500, 490], epoch_steps=50_000)
+    return folder
+
+
+def report(folder: Path, capsys: pytest.CaptureFixture[str], *options: str) -> list[str]:
+    """Run the command, which has nothing to complain of, and return the lines that it writes."""
+    lines, errors = report_with_errors(folder, capsys, *options)
+    assert errors == []
+    return lines
+
+
+def report_with_errors(
+    folder: Path, capsys: pytest.CaptureFixture[str], *options: str
+) -> tuple[list[str], list[str]]:
+    """Run the command and return the lines of both streams."""
+    assert main(["report", str(folder), *options]) == 0
+    output, errors = capsys.readouterr()
+    return output.splitlines(), errors.splitlines()
+
+
+def test_table_and_pictures(suite: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = report(suite, capsys)
+    assert lines[0] == f"# Results of {suite}"
+    assert [line for line in lines if line.startswith("| ")][:4] == [
+        "| run | seeds | steps | random | human | Nature | mean | std | human-normalized "
+        "| steps to human level |",
+        "| CartPole-v1_s1 | 1 | 150,000 |  |  |  | 490.0 |  |  |  |",
+        "| breakout | 2 | 150,000 | 1.7 | 30.5 | 401.2 | 42.0 | 2.8 | 139.9% | 100,000 |",
+        "| pong | 2 | 150,000 | -20.7 | 14.6 | 18.9 | 18.0 | 2.8 | 109.6% | 150,000 |",
+    ]
+    (median,) = (line.strip("| ").split(" | ") for line in lines if line.startswith("| median"))
+    assert median[:2] == ["median", "124.8%"]
+    assert "| games at human level | 2 |  |  |" in lines
+    written = [Path(line) for line in lines if line.startswith(str(suite))]
+    assert [path.name for path in written] == [
+        "report.md",
+        "report.csv",
+        "report_curves.png",
+        "report_scores.png",
+    ]
+    assert (suite / "report.md").read_text() == "\n".join(lines[: -len(written) - 1]) + "\n"
+    for path in written[2:]:
+        assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_csv_has_every_figure(suite: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report(suite, capsys)
+    with (suite / "report.csv").open(newline="") as file:
+        rows = {row["run"]: row for row in csv.DictReader(file)}
+    assert list(rows) == [
+        "CartPole-v1_s1",
+        "breakout",
+        "pong",
+        *("median", "mean", "interquartile mean", "optimality gap"),
+    ]
+    assert rows["CartPole-v1_s1"]["human_normalized"] == rows["CartPole-v1_s1"]["std"] == ""
+    assert rows["pong"]["game"] == "pong"
+    assert float(rows["pong"]["std"]) == pytest.approx(8**0.5)
+    normalized = [100 * 40.3 / 28.8, 100 * 38.7 / 35.3]
+    assert float(rows["mean"]["human_normalized"]) == pytest.approx(np.mean(normalized))
+    low, high = float(rows["mean"]["low"]), float(rows["mean"]["high"])
+    assert low < float(rows["mean"]["human_normalized"]) < high
+
+
+def test_again_it_replaces_its_own_files_and_reads_none_of_them(
+    suite: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = report(suite, capsys)
+    before = {path.name: path.read_bytes() for path in suite.iterdir()}
+    assert report(suite, capsys) == first
+    assert before == {path.name: path.read_bytes() for path in suite.iterdir()}
+
+
+@pytest.mark.parametrize("name", ["report.md", "report.csv"])
+def test_a_persons_own_file_stays(
+    suite: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    (suite / name).write_text("mine\n")
+    assert main(["report", str(suite)]) == 1
+    error = capsys.readouterr().err
+    assert f"{suite / name} is there and is no earlier report; give --output FILE" in error
+    assert (suite / name).read_text() == "mine\n"
+    assert not list(suite.glob("report_*"))
+
+
+def test_output_names_all_files(suite: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(suite.iterdir())
+    output = suite.parent / "elsewhere" / "table.svg"
+    report(suite, capsys, "--output", str(output))
+    assert sorted(suite.iterdir()) == before
+    assert sorted(path.name for path in output.parent.iterdir()) == [
+        "table.csv",
+        "table.md",
+        "table_curves.svg",
+        "table_scores.svg",
+    ]
+    assert (output.parent / "table_scores.svg").read_bytes().startswith(b"<?xml")
+    assert main(["report", str(suite), "--output", "a.gif"]) == 1
+    assert "ends in .png, .pdf or .svg" in capsys.readouterr().err
+
+
+def test_games_without_a_humans_score_have_no_such_columns(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(tmp_path / "CartPole-v1_s1.csv", [100, 500])
+    write_run(tmp_path / "CartPole-v1_s2.csv", [100, 400])
+    lines = report(tmp_path, capsys)
+    assert lines[2:5] == [
+        "| run | seeds | steps | mean | std |",
+        "|---|---|---|---|---|",
+        "| CartPole-v1 | 2 | 100 | 450.0 | 70.7 |",
+    ]
+    assert not [line for line in lines if "human-" in line]
+    assert not (tmp_path / "report_scores.png").exists()
+
+
+def test_one_seed_has_no_interval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(tmp_path / "pong_s1.csv", [14.6])
+    lines = report(tmp_path, capsys)
+    assert "| mean | 100.0% |  | 112.2% |" in lines
+    assert "There are no intervals, because a game has only one seed." in lines
+
+
+def test_two_settings_of_a_game_are_told_and_make_no_figures_over_games(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("pong_a_s1", "pong_b_s1", "breakout_s1"):
+        write_run(tmp_path / f"{name}.csv", [14])
+    lines, (error,) = report_with_errors(tmp_path, capsys)
+    assert sum(line.startswith("| pong_") for line in lines) == 2
+    assert not [line for line in lines if "median" in line]
+    assert "pong: several settings of the same game" in error
+
+
+def test_other_files_and_untested_runs_are_told(
+    suite: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (suite / "notes.csv").write_text("date,what\n1,2\n")
+    (suite / "empty_s1.csv").touch()
+    write_run(suite / "enduro_s1.csv", [])
+    _, errors = report_with_errors(suite, capsys)
+    assert [line.split()[1] for line in errors] == ["empty_s1.csv", "notes.csv", "enduro_s1"]
+
+
+@pytest.mark.parametrize("name", ["", "nothing", "pong_s1.csv"])
+def test_a_folder_without_results_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    write_run(tmp_path / "pong_s1.csv", [])
+    assert main(["report", str(tmp_path / name)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()[-1:]
+    assert line.startswith("simple_dqn: ")
+    assert ("has been tested yet" if name == "" else "is no folder") in line
+    assert [path.name for path in tmp_path.iterdir()] == ["pong_s1.csv"]
+
+
+# The pictures.
+
+
+def test_curves_have_a_panel_for_each_game(suite: Path) -> None:
+    runs = read_runs(sorted(suite.glob("*.csv")), ["average_reward", "total_train_steps"])
+    groups = {str(name): rows for name, rows in runs.groupby(level="group", sort=False)}
+    figure = draw_curves(groups)
+    figure.draw_without_rendering()
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles == ["CartPole-v1_s1, 1 seed", "breakout, 2 seeds", "pong, 2 seeds"]
+    cartpole, _, pong = figure.axes
+    assert pong.get_xlabel() == "training steps"
+    random, train, test, human = pong.lines
+    np.testing.assert_allclose(random.get_ydata(), [-20, -20])
+    np.testing.assert_allclose(train.get_ydata(), [99, 99, 99])
+    np.testing.assert_allclose(test.get_xdata(), [50_000, 100_000, 150_000])
+    np.testing.assert_allclose(test.get_ydata(), [-12, 14.5, 18])
+    np.testing.assert_allclose(human.get_ydata(), [14.6, 14.6])
+    assert len(cartpole.lines) == 3  # no human
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["random play", "train", "test", "lowest to highest seed", "human"]
+
+
+def test_bars_are_sorted_and_human_normalized(suite: Path) -> None:
+    runs = read_runs(sorted(suite.glob("*.csv")), ["average_reward", "total_train_steps"])
+    found = [
+        result_of(str(name), game_of(str(name)), rows)
+        for name, rows in runs.groupby(level="group", sort=False)
+    ]
+    figure = draw_scores([result for result in found if result is not None])
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["pong", "breakout"]
+    ours, nature = axes.containers[1], axes.containers[2]
+    widths = [bar.get_width() for bar in (*ours, *nature)]
+    expected = [38.7 / 35.3, 40.3 / 28.8, 39.6 / 35.3, 399.5 / 28.8]
+    np.testing.assert_allclose(widths, 100 * np.array(expected))
+    texts = {text.get_text() for text in axes.texts}
+    assert texts == {"110%", "140%"}
+    low, high = axes.get_xlim()
+    assert low <= 0
+    assert max(widths) < high
