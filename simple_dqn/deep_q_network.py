@@ -145,6 +145,11 @@ class DeepQNetwork:
         if self._target_network is not self._network:
             self._target_network.load_state_dict(self._network.state_dict())
 
+    @property
+    def learning_rate(self) -> float:
+        """Learning rate of the optimizer, per update."""
+        return float(self._optimizer.param_groups[0]["lr"])
+
     def set_learning_rate(self, learning_rate: float) -> None:
         """Go on with another learning rate."""
         for group in self._optimizer.param_groups:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from helpers import write_run
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -138,16 +139,6 @@ def test_games_without_a_scale_have_no_aggregates() -> None:
 
 
 # Results of runs.
-
-
-def write_run(path: Path, tests: list[float], *, epoch_steps: int = 50) -> Path:
-    """Write a run whose tests have these scores."""
-    lines = ["epoch,phase,average_reward,total_train_steps", "0,random,-20,0"]
-    for epoch, score in enumerate(tests, start=1):
-        steps = epoch * epoch_steps
-        lines += [f"{epoch},train,99,{steps}", f"{epoch},test,{score},{steps}"]
-    path.write_text("\n".join(lines) + "\n")
-    return path
 
 
 def result(*paths: Path) -> GameResult | None:

@@ -7,7 +7,7 @@ import pytest
 
 HEAVY = {
     *("torch", "ale_py", "cv2", "gymnasium", "matplotlib", "safetensors", "stable_baselines3"),
-    *("pygame", "av", "pandas"),
+    *("pygame", "av", "pandas", "tensorboardX"),
 }
 
 
@@ -35,6 +35,7 @@ HEAVY = {
         ("commands.plot", {"matplotlib", "pandas", "safetensors"}),
         ("commands.report", {"matplotlib", "pandas", "safetensors"}),
         ("run.evaluation", {"pandas"}),
+        ("run.tensorboard", {"torch", "tensorboardX"}),
         ("watch.window", {"ale_py", "cv2", "gymnasium", "pygame"}),
         ("watch.terminal", {"cv2"}),
         ("watch.film", {"av", "cv2"}),

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import write_run
 
 from simple_dqn.main import main
 from simple_dqn.run.evaluation import result_of
 from simple_dqn.watch.curves import game_of, read_runs
 from simple_dqn.watch.report_figures import draw_curves, draw_scores
-from tests.test_evaluation import write_run
 
 
 @pytest.fixture

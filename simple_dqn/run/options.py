@@ -191,6 +191,13 @@ def _json_object(value: object) -> str:
     return json.dumps(found)
 
 
+def _folder_or_truth(value: object) -> Path | bool:
+    try:
+        return _boolean(value)
+    except ArgumentTypeError:
+        return _path(value)
+
+
 def _label(value: object) -> str:
     text = str(value)
     if not text or not all(letter.isalnum() or letter in "-_.+=" for letter in text):
@@ -583,6 +590,13 @@ class Settings:
         path("FILE"),
         "file of the statistics, with a row for each phase; without this option train and resume "
         "write results/<game>[_<label>].csv and test writes no file",
+        kept=False,
+    )
+    tensorboard: Path | bool = option(
+        False,
+        Kind(_folder_or_truth, "BOOL|FOLDER"),
+        "true: train and resume write curves for TensorBoard, into a folder of the run's name in "
+        "the folder tensorboard beside the CSV file; FOLDER: into a folder of the run's name there",
         kept=False,
     )
     save_memory: bool = option(

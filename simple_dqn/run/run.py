@@ -48,8 +48,9 @@ from simple_dqn.run.snapshot import (
     read_snapshot,
     run_prefix,
 )
+from simple_dqn.run.tensorboard import PointsWithinEpochs, TensorBoardWriter
 from simple_dqn.run.trained import changes_of_play, check_weights
-from simple_dqn.statistics import Row, Statistics
+from simple_dqn.statistics import Row, Statistics, Writer
 from simple_dqn.watch.live import LiveWindow
 
 logger = logging.getLogger(__name__)
@@ -117,9 +118,13 @@ def wired_parts(
             settings, environment.num_actions, environment.observation_shape, threads, seed
         )
         agent = parts.make_agent(settings, environment, test_environment, memory, network, seed)
-        writers = [CsvWriter(csv_file)] if csv_file is not None else []
-        for writer in writers:
-            stack.enter_context(contextlib.closing(writer))
+        writers: list[Writer] = []
+        if csv_file is not None:
+            writers.append(stack.enter_context(contextlib.closing(CsvWriter(csv_file))))
+        curves = None
+        if csv_file is not None and settings.tensorboard and not only_test:
+            curves = _make_tensorboard_writer(settings, snapshot, csv_file)
+            writers.append(stack.enter_context(contextlib.closing(curves)))
         statistics = _make_statistics(settings, snapshot, writers, memory, network, agent)
         progress = Progress(
             rewards=statistics.rewards,
@@ -127,6 +132,8 @@ def wired_parts(
             epochs=None if only_test else settings.epochs,
         )
         agent.callbacks += [progress, statistics, *windows]
+        if curves is not None:
+            agent.callbacks.append(PointsWithinEpochs(curves, statistics, network))
         if settings.log_games:
             agent.callbacks.append(GameLog(settings.num_games))
         yield Wired(environment, memory, network, agent, statistics)
@@ -135,19 +142,18 @@ def wired_parts(
 def _make_statistics(
     settings: Settings,
     snapshot: Snapshot | None,
-    writers: list[CsvWriter],
+    writers: list[Writer],
     memory: ReplayMemory,
     network: DeepQNetwork,
     agent: Agent,
 ) -> Statistics:
     """Set weights and counters to where the run stands, and go on counting from there."""
     header: dict[str, Any] = {}
-    agent.total_train_steps = settings.start_epoch * settings.train_steps
+    agent.total_train_steps = _steps_done(settings, snapshot)
     if snapshot is not None:
         header = snapshot.header
         network.set_weights(snapshot.arrays)
         network.weight_updates = header["weight_updates"]
-        agent.total_train_steps = header["total_train_steps"]
     logger.info("gathering %d held-out states of random play", HELD_OUT_STATES)
     apart = STEPS_APART.get(settings.environment, OTHER_STEPS_APART)
     return Statistics(
@@ -160,6 +166,27 @@ def _make_statistics(
         replay_memory_count=header.get("replay_memory_count", 0),
         total_time=header.get("total_time", 0.0),
     )
+
+
+def _make_tensorboard_writer(
+    settings: Settings, snapshot: Snapshot | None, csv_file: Path
+) -> TensorBoardWriter:
+    folder = settings.tensorboard
+    if not isinstance(folder, Path):
+        folder = csv_file.parent / "tensorboard"
+    return TensorBoardWriter(
+        folder / csv_file.stem,
+        steps_done=_steps_done(settings, snapshot),
+        resumed=snapshot is not None,
+        options=vars(settings),
+    )
+
+
+def _steps_done(settings: Settings, snapshot: Snapshot | None) -> int:
+    """Training steps before the run begins or goes on."""
+    if snapshot is None:
+        return settings.start_epoch * settings.train_steps
+    return int(snapshot.header["total_train_steps"])
 
 
 def _log_start(settings: Settings, game: Game, threads: parts.Threads) -> None:

@@ -1,0 +1,239 @@
+"""Curves for TensorBoard, read back by TensorBoard's own reader."""
+
+import csv
+import logging
+import resource
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from simple_dqn.agent import Agent
+from simple_dqn.errors import OptionError, UserError
+from simple_dqn.main import main
+from simple_dqn.run.options import Settings
+from simple_dqn.run.run import Run
+from simple_dqn.run.snapshot import read_snapshot
+from simple_dqn.run.tensorboard import TensorBoardWriter
+
+Curves = dict[str, list[tuple[int, float]]]
+OPTIONS: dict[str, Any] = {
+    "game": "CartPole-v1",
+    "environment": "gym",
+    "network": "8",
+    "replay_size": 2_000,
+    "random_steps": 200,
+    "train_steps": 1_200,
+    "test_games": 3,
+    "epochs": 2,
+    "random_seed": 5,
+    "exploration_decay_steps": 2_000,
+    "learning_rate": 0.002,
+    "learning_rate_end": 0.001,
+}
+FOLDER = Path("results") / "tensorboard" / "CartPole-v1"
+
+
+def reader(folder: Path) -> EventAccumulator:
+    accumulator = EventAccumulator(str(folder), size_guidance={"scalars": 0, "tensors": 0})
+    accumulator.Reload()
+    return accumulator
+
+
+def curves(folder: Path) -> Curves:
+    """The points that TensorBoard shows, by tag."""
+    read = reader(folder)
+    tags = read.Tags()["scalars"]
+    return {tag: [(event.step, event.value) for event in read.Scalars(tag)] for tag in tags}
+
+
+def rows(csv_file: Path) -> list[dict[str, str]]:
+    with csv_file.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run with curves that was never stopped."""
+    root = tmp_path_factory.mktemp("root")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SIMPLE_DQN_ROOT", str(root))
+        Run(Settings(**OPTIONS, tensorboard=True)).train()
+    return root
+
+
+def test_curves_are_those_of_the_csv_and_finer(trained: Path) -> None:
+    """Points every 1,000 steps and at an epoch's end, under the tags of Stable-Baselines3."""
+    found = curves(trained / FOLDER)
+    table = rows(trained / "results" / "CartPole-v1.csv")
+    by_phase = {(row["phase"], int(row["epoch"])): row for row in table}
+    within = [1000, 1200, 2200, 2400]
+    assert {tag: [step for step, _ in points] for tag, points in found.items()} == {
+        "rollout/ep_rew_mean": [0, *within],
+        "rollout/exploration_rate": [0, *within],
+        "time/fps": [0, *within],
+        "train/loss": within,
+        "train/learning_rate": within,
+        "train/n_updates": within,
+        "train/mean_q": [0, 1200, 2400],
+        "eval/mean_reward": [1200, 2400],
+    }
+    values = {tag: dict(points) for tag, points in found.items()}
+    assert values["train/learning_rate"] == pytest.approx(
+        dict.fromkeys(within[:2], 0.002) | dict.fromkeys(within[2:], 0.001)
+    )
+    assert all(fps > 0 for fps in values["time/fps"].values())
+    random = by_phase["random", 0]
+    assert values["rollout/ep_rew_mean"][0] == pytest.approx(float(random["average_reward"]))
+    first = by_phase["train", 1]
+    assert int(first["nr_games"]) < 100
+    assert values["rollout/ep_rew_mean"][1200] == pytest.approx(float(first["average_reward"]))
+    updates = 0
+    for epoch, steps in ((1, within[:2]), (2, within[2:])):
+        train, test = by_phase["train", epoch], by_phase["test", epoch]
+        last = steps[-1]
+        assert values["eval/mean_reward"][last] == pytest.approx(float(test["average_reward"]))
+        assert values["train/mean_q"][last] == pytest.approx(float(train["meanq"]), abs=1e-5)
+        rate = float(train["last_exploration_rate"])
+        assert values["rollout/exploration_rate"][last] == pytest.approx(rate, abs=1e-5)
+        assert values["train/n_updates"][last] == int(train["weight_updates"])
+        # The losses between points, each times its updates, add up to the loss of the phase.
+        cost, before = 0.0, updates
+        for step in steps:
+            done = int(values["train/n_updates"][step])
+            cost += (done - updates) * values["train/loss"][step]
+            updates = done
+        assert cost / (updates - before) == pytest.approx(float(train["meancost"]), abs=2e-6)
+
+
+def test_options_are_shown_as_text(trained: Path) -> None:
+    (event,) = reader(trained / FOLDER).Tensors("hyperparameters/text_summary")
+    text = event.tensor_proto.string_val[0].decode()
+    assert "| option | value |\n|---|---|\n| game | CartPole-v1 |" in text
+    assert "| learning_rate | 0.002 |\n" in text
+    assert "| double_q | false |\n" in text
+    assert "| label |  |\n" in text
+
+
+def test_curves_change_nothing(trained: Path, root: Path) -> None:
+    Run(Settings(**OPTIONS)).train()
+    assert not (root / FOLDER.parent).exists()
+    times = {"total_time", "epoch_time", "steps_per_second", "meanq"}  # fewer held-out states
+    tables = [
+        [{k: v for k, v in row.items() if k not in times} for row in rows(place / "results" / name)]
+        for place, name in ((trained, "CartPole-v1.csv"), (root, "CartPole-v1.csv"))
+    ]
+    assert tables[0] == tables[1]
+
+
+def exact(found: Curves) -> Curves:
+    """The curves without times, and without the mean over latest games, which begins anew."""
+    inexact = ("time/fps", "train/mean_q", "rollout/ep_rew_mean")  # mean_q: other held-out states
+    return {tag: points for tag, points in found.items() if tag not in inexact}
+
+
+@pytest.mark.parametrize("half_a_record", [b"", b"\x10\0\0\0\0\0\0\0abcd"])
+def test_a_resumed_run_goes_on_in_the_same_curves(
+    trained: Path, root: Path, monkeypatch: pytest.MonkeyPatch, half_a_record: bytes
+) -> None:
+    """Points after the snapshot are taken anew, also behind what a kill left half written."""
+    step = Agent._step
+
+    def interrupted(self: Agent, *args: Any, **kwargs: Any) -> Any:
+        if self.total_train_steps == 2_300:
+            raise KeyboardInterrupt
+        return step(self, *args, **kwargs)
+
+    settings = Settings(**OPTIONS, tensorboard=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(Agent, "_step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            Run(settings).train()
+    assert [s for s, _ in curves(root / FOLDER)["train/loss"]] == [1000, 1200, 2200]
+    with (root / FOLDER / "events.out.tfevents.000000").open("ab") as file:
+        file.write(half_a_record)
+    snapshot = read_snapshot(root / "snapshots" / "CartPole-v1_1.safetensors")
+    Run(settings, snapshot).resume()
+    assert len(list((root / FOLDER).iterdir())) == 2
+    found = curves(root / FOLDER)
+    assert exact(found) == exact(curves(trained / FOLDER))
+    for points in found.values():
+        steps = [s for s, _ in points]
+        assert steps == sorted(set(steps))
+
+
+def test_a_run_that_replaces_another_begins_new_curves(root: Path) -> None:
+    short = OPTIONS | {"epochs": 1, "test_games": 0, "test_steps": 0}
+    Run(Settings(**short, tensorboard=True)).train()
+    Run(Settings(**short | {"train_steps": 500}, tensorboard=True, overwrite=True)).train()
+    assert [step for step, _ in curves(root / FOLDER)["train/loss"]] == [500]
+
+
+def test_a_folder_can_be_named(root: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "my curves"
+    short = OPTIONS | {"epochs": 1, "train_steps": 500}
+    Run(Settings(**short, label="a", tensorboard=folder)).train()
+    assert [step for step, _ in curves(folder / "CartPole-v1_a")["eval/mean_reward"]] == [500]
+    assert not (root / "results" / "tensorboard").exists()
+
+
+def test_a_test_without_a_finished_game_has_no_score(tmp_path: Path) -> None:
+    writer = TensorBoardWriter(tmp_path, steps_done=0, resumed=False, options={})
+    row = {"phase": "test", "nr_games": 0, "average_reward": float("nan"), "total_train_steps": 5}
+    writer.write(row)
+    assert curves(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("true", True), ("no", False), ("curves", Path("curves")), (Path("true"), True)],
+)
+def test_values_of_the_option(value: object, expected: object) -> None:
+    assert Settings(game="pong", tensorboard=value).tensorboard == expected  # type: ignore[arg-type]
+
+
+def test_numbers_are_no_folder() -> None:
+    with pytest.raises(OptionError, match=r"--tensorboard: 1\.5 is no file name"):
+        Settings(game="pong", tensorboard=1.5)  # type: ignore[arg-type]
+
+
+def test_an_unusable_folder_is_told_before_anything_is_written(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    options = [word for name, value in OPTIONS.items() for word in (f"--{name}", str(value))]
+    command = ["train", "CartPole-v1", *options[2:], "--tensorboard", str(file)]
+    assert main(command) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"simple_dqn: cannot write into {file}/CartPole-v1: ")
+    assert error.endswith("choose another place with --tensorboard")
+    assert [path for path in root.rglob("*") if path.is_file() and path.suffix != ".lock"] == []
+
+
+def test_a_full_disk_keeps_the_points_for_later(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = TensorBoardWriter(tmp_path, steps_done=0, resumed=False, options={})
+    writer.write_points(1, {"a": 1.0})
+    (path,) = tmp_path.iterdir()
+    size = path.stat().st_size
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 9, limits[1]))  # a record is longer
+    try:
+        writer.write_points(2, {"a": 2.0})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.stat().st_size == size
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert "the points are kept" in caplog.text
+    writer.write_points(3, {"a": 3.0})
+    writer.close()
+    assert curves(tmp_path) == {"a": [(1, 1.0), (2, 2.0), (3, 3.0)]}
+
+
+def test_a_file_that_appears_meanwhile_is_not_written_into(tmp_path: Path) -> None:
+    (tmp_path / "events.out.tfevents.000001").write_bytes(b"mine")
+    with pytest.raises(UserError, match="File exists"):
+        TensorBoardWriter(tmp_path, steps_done=0, resumed=False, options={})
