@@ -161,9 +161,11 @@ def test_other_files_and_untested_runs_are_told(
 ) -> None:
     (suite / "notes.csv").write_text("date,what\n1,2\n")
     (suite / "empty_s1.csv").touch()
+    (suite / "folder.csv").mkdir()
     write_run(suite / "enduro_s1.csv", [])
     _, errors = report_with_errors(suite, capsys)
-    assert [line.split()[1] for line in errors] == ["empty_s1.csv", "notes.csv", "enduro_s1"]
+    left_out = ["empty_s1.csv", "folder.csv", "notes.csv", "enduro_s1"]
+    assert [line.split()[1] for line in errors] == left_out
 
 
 @pytest.mark.parametrize("name", ["", "nothing", "pong_s1.csv"])

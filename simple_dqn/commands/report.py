@@ -116,10 +116,9 @@ def _read(folder: Path) -> dict[str, pd.DataFrame]:
         raise UserError(f"{folder} is no folder; give that of the CSV files of runs")
     tables = {}
     for path in sorted(folder.glob("*.csv")):
-        if _begins(path, ",".join(_COLUMNS)):  # an earlier report
-            continue
         try:
-            tables[path] = read_run(path, _FIELDS)
+            if not _begins(path, ",".join(_COLUMNS)):  # else an earlier report
+                tables[path] = read_run(path, _FIELDS)
         except UserError as error:
             logger.warning("%s is left out: %s", path.name, error)
     if not tables:

@@ -1,7 +1,8 @@
 """Curves for TensorBoard: points within each epoch, scores of tests, the options as text.
 
 A run has a folder of its own. Each time that the run is begun or resumed it writes a new file
-there; the names of the files are in their order in time. The tags are those of Stable-Baselines3.
+there; the names of the files are in their order in time. The tags are those of Stable-Baselines3,
+but for `train/mean_q`.
 """
 
 import errno
