@@ -1,6 +1,6 @@
 """The command line: finds the command, runs it, and tells a mistake in one clear line."""
 
-import importlib
+import importlib.util
 import signal
 import sys
 from collections.abc import Sequence
@@ -61,6 +61,9 @@ def _run(name: str, arguments: Sequence[str]) -> None:
     """Parse a command's arguments and call its function, of the same name as its module."""
     given = parse(name, arguments)
     prepared = _load("run.merge").arguments_of(COMMANDS[name], given)
+    for library in COMMANDS[name].extra:
+        if importlib.util.find_spec(library) is None:
+            raise UserError(f"{name} needs {library}; scripts/{name}.sh installs it on first use")
     command = getattr(_load(f"commands.{name}"), name)
     level = prepared["settings"].log_level if "settings" in prepared else "WARNING"
     with _load("run.progress").log_above_bars(level):

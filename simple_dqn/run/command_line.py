@@ -34,6 +34,7 @@ PRESET = Option(
     group="main loop",
 )
 GAME, LABEL = OPTIONS[:2]
+(_SEED,) = (row for row in OPTIONS if row.name == "random_seed")
 _NEGATIVE = re.compile(r"-(\.?\d|inf|nan)", re.IGNORECASE)
 
 
@@ -49,6 +50,7 @@ class Command(NamedTuple):
         without: options of a run that the command does not take.
         only: the options of a run that do something in this command; None: all do.
         more: what the end of its help tells.
+        extra: libraries that only this command needs.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Command(NamedTuple):
     without: frozenset[str] = frozenset()
     only: frozenset[str] | None = None
     more: str = ""
+    extra: tuple[str, ...] = ()
 
     @property
     def usage(self) -> str:
@@ -78,6 +81,17 @@ def _snapshot_or_game(value: str) -> Path | str:
 
 def _number_or_all(value: object) -> int | None:
     return None if value in {None, "all"} else int(integer(1, 10_000)(value))
+
+
+def _seeds(value: object) -> tuple[int, ...]:
+    """A number N means the seeds 1 to N; several numbers mean themselves."""
+    first, *others = str(value).split(",")
+    if not others:
+        return tuple(range(1, int(integer(1, 1000)(first)) + 1))
+    seeds = [int(_SEED.kind(text)) for text in (first, *others) if text]
+    if len(set(seeds)) < len(seeds):
+        raise argparse.ArgumentTypeError(f"{str(value)!r} names a seed twice")
+    return tuple(seeds)
 
 
 def _row(name: str, default: object) -> Option:
@@ -391,6 +405,73 @@ _COMMANDS = (
             _row("overwrite", False),
         ),
         run_options=False,
+    ),
+    Command(
+        "suite",
+        "train several games with several seeds, side by side, on one machine or on many",
+        (
+            dataclasses.replace(
+                GAME,
+                kind=Kind(TEXT.check, "GAMES"),
+                help="games: pong,breakout; or original, the four games of the original tool; or "
+                "atari57; or a file games.txt with a game in each line",
+            ),
+            dataclasses.replace(
+                LABEL,
+                kind=Kind(LABEL.kind.check, "NAME"),
+                help="name of the suite, whose files are results/NAME/<game>_s<seed>.csv and "
+                "snapshots/NAME/<game>_s<seed>_<epoch>.safetensors; without it: suite",
+            ),
+            Option(
+                "seeds",
+                (1, 2, 3),
+                Kind(_seeds, "N|N,N"),
+                "random seeds: a number N means the seeds 1 to N, several numbers mean themselves",
+            ),
+            Option(
+                "dry_run",
+                False,
+                BOOLEAN,
+                "true: print the commands of the runs, and do nothing",
+                nargs="?",
+            ),
+            Option(
+                "cpus_per_run",
+                1.0,
+                number(0, 1024, above=True),
+                "cores for each run, which has as many threads",
+            ),
+            Option(
+                "gpus_per_run",
+                0.0,
+                number(0, 64),
+                "GPUs for each run; with 0.25 four runs share a GPU, with 0 the CPU learns",
+            ),
+            Option(
+                "max_runs",
+                None,
+                integer(1, 100_000),
+                "how many runs go on at a time; without this option as many as fit",
+            ),
+            Option(
+                "retries",
+                2,
+                integer(0, 1000),
+                "how often a run that fails is tried again, from its last epoch on; an attempt "
+                "that finished a phase is not counted",
+            ),
+            Option(
+                "address",
+                None,
+                Kind(TEXT.check, "HOST:PORT"),
+                "address of a Ray cluster, whose machines all have this version of simple_dqn; "
+                "without this option the runs are carried out on this machine",
+            ),
+        ),
+        without=_BEGINNING
+        | {"random_seed", "csv_file", "save_weights_prefix", "load_experience"}
+        | {"overwrite", "display_screen"},
+        extra=("ray", "rich"),
     ),
     Command(
         "benchmark",

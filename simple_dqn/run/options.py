@@ -85,6 +85,8 @@ def as_text(value: object) -> str:
         return str(value).lower()
     if isinstance(value, float):
         return f"{value:g}"
+    if isinstance(value, tuple):
+        return ",".join(as_text(each) for each in value)
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 

@@ -1,0 +1,106 @@
+"""The folder in which a suite's files come together, as the runs see it from anywhere."""
+
+import logging
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from simple_dqn.files import put_in_place, remove_temporary_files
+from simple_dqn.suite.plan import PlannedRun
+
+logger = logging.getLogger(__name__)
+
+CHUNK = 8 * 2**20  # bytes that go over the network at a time
+
+
+class Begun(NamedTuple):
+    """What a run finds when it begins.
+
+    Attributes:
+        attempt: number of this attempt at the run.
+        files: sizes in bytes, by path from the root folder on.
+    """
+
+    attempt: int
+    files: dict[str, int]
+
+
+class Archive:
+    """Gives runs their files of the last epoch, and takes those of the next.
+
+    A file takes its place when its last part has come, so that each file is whole or the older one
+    at any moment. Only the latest attempt at a run is heard: one on a machine that was given up may
+    still be alive.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Keep files below the root folder of the machine on which this object lives."""
+        self._folder = folder
+        self._attempts: dict[str, int] = {}
+        self._places: dict[str, str] = {}
+
+    def begin(self, run: PlannedRun, place: str) -> Begun:
+        """Let a new attempt at a run begin; earlier ones are not heard any more.
+
+        Args:
+            run: that is carried out.
+            place: where it is carried out.
+        """
+        attempt = self._attempts[run.name] = self._attempts.get(run.name, 0) + 1
+        self._places[run.name] = place
+        for path in (run.csv_file, run.log_file, run.prefix):
+            remove_temporary_files(self._folder / path.parent, path.name)
+        files = [*self._files_of(run), *([run.rom] if run.rom else [])]
+        return Begun(attempt, {str(path): (self._folder / path).stat().st_size for path in files})
+
+    def read(self, path: str, offset: int) -> bytes:
+        """Return a part of a file, from a byte on."""
+        with (self._folder / path).open("rb") as file:
+            file.seek(offset)
+            return file.read(CHUNK)
+
+    def write(self, run: PlannedRun, attempt: int, path: str, offset: int, data: bytes) -> None:
+        """Take a part of a file, in their order."""
+        if self._is_heard(run, attempt, path):
+            growing = self._growing(path)
+            growing.parent.mkdir(parents=True, exist_ok=True)
+            with growing.open("r+b" if offset else "wb") as file:
+                file.seek(offset)
+                file.truncate()
+                file.write(data)
+
+    def finish(self, run: PlannedRun, attempt: int, path: str) -> None:
+        """Put a file that has come whole in its place."""
+        if self._is_heard(run, attempt, path):
+            put_in_place(self._growing(path), self._folder / path)
+
+    def keep(self, run: PlannedRun, attempt: int, paths: Sequence[str]) -> None:
+        """Remove the files of a run that it has no more."""
+        for path in self._files_of(run):
+            if str(path) not in paths and self._is_heard(run, attempt, str(path)):
+                (self._folder / path).unlink(missing_ok=True)
+
+    def places(self) -> dict[str, str]:
+        """Where the runs that have begun are carried out, by name."""
+        return self._places
+
+    def free_bytes(self) -> int:
+        """Bytes that are free on the disk."""
+        return shutil.disk_usage(self._folder).free
+
+    def _is_heard(self, run: PlannedRun, attempt: int, path: str) -> bool:
+        return attempt == self._attempts.get(run.name) and run.owns(path)
+
+    def _growing(self, path: str) -> Path:
+        place = self._folder / path
+        return place.with_name(f".{place.name}.{os.getpid()}.tmp")
+
+    def _files_of(self, run: PlannedRun) -> list[Path]:
+        """The files of a run that are there, from the root folder on."""
+        found = []
+        for folder in {run.csv_file.parent, run.prefix.parent}:
+            if (self._folder / folder).is_dir():
+                found += [folder / path.name for path in (self._folder / folder).iterdir()]
+        return [path for path in found if run.owns(str(path))]

@@ -1,0 +1,244 @@
+"""Ray carries out the runs of a suite: on this machine, or on all machines of a cluster."""
+
+import contextlib
+import hashlib
+import logging
+import os
+import socket
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import ray
+from ray.exceptions import RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from simple_dqn.errors import UserError
+from simple_dqn.suite.archive import Archive
+from simple_dqn.suite.plan import PlannedRun
+from simple_dqn.suite.worker import Outcome, carry_out
+
+logger = logging.getLogger(__name__)
+
+_OBJECT_STORE_BYTES = 200 * 2**20
+_SECONDS = 1.0  # from one look at the runs to the next
+_LONGEST_END = 90.0  # seconds for which runs that were told to stop are waited for
+
+
+class Resources(NamedTuple):
+    """What runs get.
+
+    Attributes:
+        address: HOST:PORT of a cluster that is there, or None for this machine.
+        cpus_per_run: cores for a run.
+        gpus_per_run: GPUs for a run.
+        max_runs: how many runs go on at a time; None: as many as fit.
+    """
+
+    address: str | None
+    cpus_per_run: float
+    gpus_per_run: float
+    max_runs: int | None
+
+
+class Failure(NamedTuple):
+    """A run that was given up.
+
+    Attributes:
+        run: that failed.
+        told: last line of its log, or what happened to it.
+    """
+
+    run: PlannedRun
+    told: str
+
+
+class View(NamedTuple):
+    """Where a suite stands.
+
+    Attributes:
+        waiting: names of the runs that are waiting.
+        places: where the others are carried out, by name.
+        failures: runs that were given up.
+    """
+
+    waiting: Sequence[str]
+    places: dict[str, str]
+    failures: Sequence[Failure]
+
+
+@contextlib.contextmanager
+def cluster(resources: Resources) -> Iterator[None]:
+    """Use a cluster that is there, or make one of this machine alone and end it.
+
+    Raises:
+        UserError: there is no cluster at the address, or no machine in it that suffices.
+    """
+    # Ray's own memory monitor ends processes; runs look after their memory themselves.
+    os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if resources.address is not None:
+        _check_address(resources.address)
+    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    try:
+        if resources.address is not None:
+            ray.init(address=resources.address, **quiet)
+        else:
+            ray.init(
+                num_cpus=_cores(),
+                include_dashboard=False,
+                object_store_memory=_OBJECT_STORE_BYTES,
+                **quiet,
+            )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"Ray cannot start{f' at {resources.address}' if resources.address else ''}: "
+            f"{' '.join(str(error).split())[:300]}"
+        ) from error
+    try:
+        _check(resources)
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _check_address(address: str) -> None:
+    """See that something answers at an address; Ray itself would wait for long.
+
+    Raises:
+        UserError: nothing does.
+    """
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=10):
+            pass
+    except (OSError, ValueError, OverflowError) as error:
+        raise UserError(
+            f"no Ray cluster answers at {address}: {error}; give the HOST:PORT that `ray start "
+            "--head` tells"
+        ) from error
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _check(resources: Resources) -> None:
+    """See that a run fits somewhere.
+
+    Raises:
+        UserError: it fits nowhere.
+    """
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    machines = [node["Resources"] for node in nodes if node["Alive"]]
+    cpus, gpus = resources.cpus_per_run, resources.gpus_per_run
+    if not any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in machines):
+        most = max((node.get("CPU", 0), node.get("GPU", 0)) for node in machines)
+        raise UserError(
+            f"a run with {cpus:g} cores and {gpus:g} GPUs fits on no machine; the largest has "
+            f"{most[0]:g} and {most[1]:g}: give fewer --cpus_per_run or --gpus_per_run"
+        )
+
+
+def launch(
+    runs: Sequence[PlannedRun],
+    folder: Path,
+    resources: Resources,
+    retries: int,
+    watch: Callable[[View], None],
+) -> list[Failure]:
+    """Carry out runs, each on any machine; within `cluster`.
+
+    A run that fails is tried again from its last epoch. An attempt that finished an epoch more is
+    not counted.
+
+    Args:
+        runs: to be carried out.
+        folder: root folder, into which their files come.
+        resources: what each run gets.
+        retries: how often a run that fails is tried again.
+        watch: is called once in a while.
+
+    Returns:
+        The runs that were given up.
+    """
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    archive: Any = (
+        ray.remote(Archive).options(num_cpus=0, scheduling_strategy=here).remote(folder.absolute())
+    )
+    task = ray.remote(_on_a_machine).options(
+        num_cpus=resources.cpus_per_run, num_gpus=resources.gpus_per_run, max_retries=0
+    )
+    threads = max(1, int(resources.cpus_per_run))
+    whose = f"{socket.gethostname()} {folder.absolute() / runs[0].csv_file.parent}"
+    whose = hashlib.sha256(whose.encode()).hexdigest()[:16]
+    waiting, going, failures = list(runs), dict[Any, PlannedRun](), list[Failure]()
+    left = {run.name: retries for run in runs}
+    done_before: dict[str, int] = {}
+    try:
+        while waiting or going:
+            while waiting and len(going) < (resources.max_runs or len(runs)):
+                run = waiting.pop(0)
+                done_before[run.name] = len(run.rows(folder))
+                going[task.remote(archive, run, threads, whose)] = run
+            ended, _ = ray.wait(list(going), num_returns=len(going), timeout=_SECONDS)
+            for reference in ended:
+                run = going.pop(reference)
+                told = _told(reference)
+                if told is None:
+                    continue
+                if len(run.rows(folder)) > done_before[run.name]:
+                    left[run.name] = retries
+                if left[run.name] > 0:
+                    left[run.name] -= 1
+                    logger.warning("%s is tried again: %s", run.name, told)
+                    waiting.append(run)
+                else:
+                    failures.append(Failure(run, told))
+            places = ray.get(archive.places.remote())
+            begun = [run for run in going.values() if run.name in places]
+            watch(
+                View(
+                    [run.name for run in [*waiting, *going.values()] if run not in begun],
+                    {run.name: places[run.name] for run in begun},
+                    failures,
+                )
+            )
+    finally:
+        _stop(list(going))
+    return failures
+
+
+def _told(reference: Any) -> str | None:
+    """What went wrong in a run that has ended, or None."""
+    try:
+        outcome: Outcome = ray.get(reference)
+    except RayTaskError as error:
+        return f"{type(error.cause).__name__}: {error.cause}"
+    except RayError as error:
+        return f"its machine or its process is gone ({type(error).__name__})"
+    if outcome.status == 0:
+        return None
+    return outcome.last_line or f"exit status {outcome.status}"
+
+
+def _stop(going: list[Any]) -> None:
+    """Tell runs to stop, and wait until they have."""
+    for reference in going:
+        ray.cancel(reference, force=False)
+    if going:
+        ray.wait(going, num_returns=len(going), timeout=_LONGEST_END)
+
+
+def _on_a_machine(archive: Any, run: PlannedRun, threads: int, whose: str) -> Outcome:
+    """Carry out a run where Ray has put it; `whose` stands for the suite's folder."""
+
+    def call(method: str, *arguments: object) -> Any:
+        return ray.get(getattr(archive, method).remote(*arguments))
+
+    mine = Path(tempfile.gettempdir()) / f"simple_dqn_{whose}_{run.name}"
+    return carry_out(run, call, socket.gethostname(), threads, mine)

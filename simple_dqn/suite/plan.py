@@ -1,0 +1,175 @@
+"""Which runs a suite is made of, and what is left of each of them to do."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+from simple_dqn.environments import roms
+from simple_dqn.errors import UserError
+from simple_dqn.run.csv_file import CsvRow, read_csv
+from simple_dqn.run.options import OPTIONS, Settings
+from simple_dqn.run.places import find_game, root
+from simple_dqn.run.snapshot import read_snapshot, run_snapshots, training_state_path
+
+ORIGINAL = ("breakout", "pong", "seaquest", "space_invaders")  # of the text of 2015
+_OTHER_OPTIONS_MAY_DIFFER = {"epochs", "save_memory"}
+
+
+@dataclasses.dataclass(frozen=True)
+class PlannedRun:
+    """A run of a suite: a game and a seed.
+
+    Its files are `results/<suite>/<name>.csv`, a log beside it, and `snapshots/<suite>/<name>_*`.
+
+    Attributes:
+        suite: name of the suite.
+        settings: of the run.
+        rom: the user's own ROM of the game, or None.
+    """
+
+    suite: str
+    settings: Settings
+    rom: Path | None
+
+    @property
+    def name(self) -> str:
+        """Game and seed: `pong_s1`."""
+        return re.sub(r"[^\w.+=-]", "_", f"{self.settings.game}_{self.settings.label}")
+
+    @property
+    def csv_file(self) -> Path:
+        """Where the rows of the run are, from the root folder on."""
+        return Path("results") / self.suite / f"{self.name}.csv"
+
+    @property
+    def log_file(self) -> Path:
+        """Where the run's messages are, from the root folder on."""
+        return self.csv_file.with_suffix(".log")
+
+    @property
+    def prefix(self) -> Path:
+        """How the paths of the run's snapshots begin, from the root folder on."""
+        return Path("snapshots") / self.suite / self.name
+
+    def owns(self, path: str) -> bool:
+        """Whether a path, from the root folder on, is one of the files that the run writes."""
+        of_an_epoch = (
+            re.escape(str(self.prefix)) + r"_\d+\.(safetensors|training\.safetensors|memory)"
+        )
+        return path in {str(self.csv_file), str(self.log_file)} or bool(
+            re.fullmatch(of_an_epoch, path)
+        )
+
+    def command(self, snapshot: Path | None = None) -> list[str]:
+        """The command that carries out the run in the root folder, or goes on after a snapshot."""
+        settings = self.settings
+        words = (
+            ["train", settings.game, str(settings.label)]
+            if snapshot is None
+            else ["resume", str(snapshot)]
+        )
+        for row in OPTIONS:
+            value = getattr(settings, row.name)
+            if not row.positional and value != row.default:
+                words += [f"--{row.name}", _as_argument(value)]
+        places = {"csv_file": self.csv_file, "save_weights_prefix": self.prefix}
+        for name, path in places.items():
+            words += [f"--{name}", str(path)]
+        return words
+
+    def newest_snapshot(self, folder: Path) -> Path | None:
+        """The newest snapshot from which the run can go on exactly, in a root folder."""
+        found = run_snapshots(folder / self.prefix)
+        whole = [path for path in found.values() if training_state_path(path).exists()]
+        return whole[-1] if whole else None
+
+    def rows(self, folder: Path) -> list[CsvRow]:
+        """The rows that the run has written in a root folder."""
+        return read_csv(folder / self.csv_file)
+
+    def is_finished(self, folder: Path) -> bool:
+        """Whether the last epoch is trained, tested and saved in a root folder."""
+        epochs = self.settings.epochs
+        tests = self.settings.test_games or self.settings.test_steps
+        last = ("test" if tests else "train", epochs)
+        return epochs in run_snapshots(folder / self.prefix) and any(
+            (row.phase, row.epoch) == last for row in self.rows(folder)
+        )
+
+    def check(self, folder: Path) -> None:
+        """See that what stands in a root folder is of this very run.
+
+        Raises:
+            UserError: it was made with other options.
+        """
+        snapshot = self.newest_snapshot(folder)
+        if snapshot is None:
+            return
+        then = Settings(game=self.settings.game, **read_snapshot(snapshot).header["options"]).kept()
+        now = self.settings.kept()
+        for name in sorted(now.keys() - _OTHER_OPTIONS_MAY_DIFFER):
+            if then[name] != now[name]:
+                raise UserError(
+                    f"{snapshot} was made with --{name} {_as_argument(then[name])}, and this suite "
+                    f"has {_as_argument(now[name])}; give the suite a name of its own"
+                )
+
+
+def plan_runs(settings: Settings, seeds: tuple[int, ...]) -> list[PlannedRun]:
+    """Make the runs of a suite, seed after seed.
+
+    Args:
+        settings: of all runs; `game` names the games and `label` the suite.
+        seeds: random seeds.
+
+    Raises:
+        UserError: there is no such game, or no such file of games.
+    """
+    suite = settings.label or "suite"
+    if not suite.strip("."):
+        raise UserError(f"{suite} is no name of a suite, whose files get a folder of this name")
+    runs = []
+    for seed in seeds:
+        for game in games_of(settings.game, settings.environment):
+            named = dataclasses.replace(settings, game=game)
+            found = find_game(named)
+            own = found.rom_path if found.rom_path.parent == root() / "roms" else None
+            run = dataclasses.replace(named, game=found.name, label=f"s{seed}", random_seed=seed)
+            runs.append(PlannedRun(suite, run, own))
+    names = [run.name for run in runs]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"{name} comes twice in this suite; name each game and seed once")
+    return runs
+
+
+def games_of(text: str, environment: str) -> list[str]:
+    """Read which games are meant: `pong,breakout`, `original`, `atari57` or `games.txt`.
+
+    Raises:
+        UserError: the file cannot be read, or holds no names.
+    """
+    if text == "original" and environment == "ale":
+        return list(ORIGINAL)
+    if text == "atari57" and environment == "ale":
+        return sorted(roms.published_scores())
+    if text.endswith(".txt"):
+        try:
+            lines = Path(text).read_text("utf-8").split("\n")
+        except (OSError, UnicodeError) as error:
+            raise UserError(f"cannot read games from {text}: {error}") from error
+        games = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    else:
+        games = [game.strip() for game in text.split(",") if game.strip()]
+    if not games:
+        raise UserError(f"{text!r} names no game; give names like pong,breakout")
+    return games
+
+
+def _as_argument(value: object) -> str:
+    """An option's value as a word of a command line, exactly."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return ",".join(str(each) for each in value)
+    return str(value)

@@ -1,0 +1,165 @@
+"""One run of a suite on the machine where Ray puts it."""
+
+import ctypes
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from simple_dqn.suite.archive import CHUNK, Begun
+from simple_dqn.suite.plan import PlannedRun
+
+_SECONDS = 1.0  # from one look at the run's files to the next
+_LONGEST_END = 60.0  # seconds that a run has to end in when it is told to stop
+_PR_SET_PDEATHSIG = 1  # of Linux: the signal that a process gets when its parent dies
+# Order in which files are sent: a snapshot last, since the others are no use without it, and it is
+# no use without them.
+_KINDS = (".log", ".csv", ".memory", ".training.safetensors", ".safetensors")
+
+Call = Callable[..., Any]  # calls a method of the archive, wherever it is, and returns its result
+
+
+class Outcome(NamedTuple):
+    """How a run ended.
+
+    Attributes:
+        status: exit status.
+        last_line: last line of its log.
+    """
+
+    status: int
+    last_line: str
+
+
+def carry_out(run: PlannedRun, call: Call, place: str, threads: int, mine: Path) -> Outcome:
+    """Carry out a run, or what is left of it, and send each epoch's files to the archive.
+
+    Args:
+        run: to be carried out.
+        call: `call("read", path, offset)` calls a method of the archive.
+        place: name of this machine.
+        threads: number of threads of the run.
+        mine: folder on this machine for this run of this suite alone; it is removed at the end.
+    """
+    shutil.rmtree(mine, ignore_errors=True)  # what an attempt that was killed left
+    mine.mkdir(parents=True)
+    folder = Path(tempfile.mkdtemp(dir=mine))
+    try:
+        begun: Begun = call("begin", run, place)
+        for path, size in begun.files.items():
+            _fetch(call, path, size, folder / path)
+        return _Attempt(run, begun, call, folder).carry_out(threads)
+    finally:
+        shutil.rmtree(mine, ignore_errors=True)
+
+
+def _fetch(call: Call, path: str, size: int, place: Path) -> None:
+    """Copy a file from the archive."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with place.open("wb") as file:
+        while file.tell() < size:
+            file.write(call("read", path, file.tell()))
+
+
+class _Attempt:
+    """A process that carries out a run in a folder, and what of its files was sent."""
+
+    def __init__(self, run: PlannedRun, begun: Begun, call: Call, folder: Path) -> None:
+        self._run, self._attempt, self._call, self._folder = run, begun.attempt, call, folder
+        self._sent = self._states()
+
+    def carry_out(self, threads: int) -> Outcome:
+        run, folder = self._run, self._folder
+        log_file = folder / run.log_file
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        snapshot = run.newest_snapshot(folder)
+        words = run.command(snapshot.relative_to(folder) if snapshot is not None else None)
+        words += ["--overwrite", "true"]  # of rows after the snapshot
+        with log_file.open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "simple_dqn", *words],
+                cwd=folder,
+                env={**os.environ, "SIMPLE_DQN_ROOT": str(folder), "OMP_NUM_THREADS": str(threads)},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=_stop_with_parent,
+            )
+            try:
+                while True:
+                    try:
+                        status = process.wait(_SECONDS)
+                        break
+                    except subprocess.TimeoutExpired:
+                        self._send()
+            finally:
+                _stop(process)
+        self._send()
+        lines = log_file.read_text("utf-8", errors="replace").split("\n")
+        return Outcome(status, next((line for line in reversed(lines) if line.strip()), ""))
+
+    def _send(self) -> None:
+        """Send what is new, in an order in which the archive can be left at any moment."""
+        earlier, states = self._states(), self._states()
+        # NB! A snapshot comes after the files that it needs, and they go after the next one has
+        # come: with the same files twice, nothing was missed in between.
+        if earlier.keys() != states.keys():
+            return
+        for path in sorted(states, key=lambda path: (_kind(path), path)):
+            if states[path] != self._sent.get(path):
+                try:
+                    self._send_file(path)
+                except FileNotFoundError:  # the next epoch has come already
+                    return
+                self._sent[path] = states[path]
+        self._call("keep", self._run, self._attempt, list(states))
+
+    def _send_file(self, path: str) -> None:
+        with (self._folder / path).open("rb") as file:
+            offset = 0
+            while data := file.read(CHUNK):
+                self._call("write", self._run, self._attempt, path, offset, data)
+                offset += len(data)
+        self._call("finish", self._run, self._attempt, path)
+
+    def _states(self) -> dict[str, tuple[int, int]]:
+        """Time and size of each file of the run, by path from the root folder on."""
+        states = {}
+        for folder in {self._run.csv_file.parent, self._run.prefix.parent}:
+            if (self._folder / folder).is_dir():
+                with os.scandir(self._folder / folder) as entries:
+                    for entry in entries:
+                        path = str(folder / entry.name)
+                        if self._run.owns(path):
+                            state = entry.stat()
+                            states[path] = (state.st_mtime_ns, state.st_size)
+        return states
+
+
+def _kind(path: str) -> int:
+    """Place of a file's kind in `_KINDS`."""
+    fitting = [number for number, kind in enumerate(_KINDS) if path.endswith(kind)]
+    return fitting[0]
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    """Ask a process to stop, as Ctrl-C does, and end it if it does not."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(_LONGEST_END)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _stop_with_parent() -> None:
+    """Let this process be asked to stop when the worker that began it dies."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

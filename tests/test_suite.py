@@ -1,0 +1,256 @@
+"""Suites of real runs on real Ray, on one machine and on two nodes, killed and repeated."""
+
+import csv
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+from safetensors.numpy import load_file
+
+from simple_dqn.errors import UserError
+from simple_dqn.main import main
+from simple_dqn.run.options import Settings
+from simple_dqn.suite.archive import Archive
+from simple_dqn.suite.plan import ORIGINAL, PlannedRun, games_of, plan_runs
+
+TINY = [
+    *("--screen_width", "36", "--screen_height", "36", "--replay_size", "250"),
+    *("--random_steps", "60", "--train_steps", "80", "--test_steps", "40", "--epochs", "3"),
+    *("--batch_size", "8", "--target_steps", "50", "--network", "nips", "--optimizer", "adam"),
+]
+GAMES = ["pong,breakout", "mine", "--seeds", "2", *TINY]
+NAMES = ["pong_s1", "breakout_s1", "pong_s2", "breakout_s2"]
+TIMES = {"total_time", "epoch_time", "steps_per_second"}
+SECONDS = 300.0  # after which a test gives up
+TESTS = Path(__file__).parent
+
+
+class Suite:
+    """The command in a process of its own."""
+
+    def __init__(self, root: Path, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "simple_dqn", "suite", *arguments],
+            env={**os.environ, "SIMPLE_DQN_ROOT": str(root), "PYTHONPATH": _python_path()},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def end(self, status: int = 0) -> str:
+        told, _ = self.process.communicate(timeout=SECONDS)
+        assert self.process.returncode == status, told
+        return told
+
+    def interrupt(self) -> None:
+        """Press Ctrl-C."""
+        self.process.send_signal(signal.SIGINT)
+        assert "interrupted" in self.end(130)
+
+    def kill(self) -> None:
+        """End the process as a crash does, and wait until all that it began has gone."""
+        begun = psutil.Process(self.process.pid).children(recursive=True)
+        self.process.kill()
+        self.process.communicate()
+        _, alive = psutil.wait_procs(begun, timeout=SECONDS)
+        assert not alive
+
+
+def _python_path() -> str:
+    return os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
+
+
+def wait_for(condition: Callable[[], Any], suite: Suite) -> None:
+    until = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < until
+        assert suite.process.poll() is None, suite.process.communicate()
+        time.sleep(0.05)
+
+
+def processes_of(root: Path) -> list[psutil.Process]:
+    """Processes whose files are in a suite's root folder, or that carry out its runs."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            words = " ".join(process.cmdline())
+            if str(root) in words or ("simple_dqn" in words and "snapshots/mine/" in words):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def result(root: Path, name: str) -> tuple[list[dict[str, str]], dict[str, Any]]:
+    """Rows without times, and all arrays of the last epoch's files."""
+    with (root / "results" / "mine" / f"{name}.csv").open(newline="") as file:
+        rows = [
+            {column: value for column, value in row.items() if column not in TIMES}
+            for row in csv.DictReader(file)
+        ]
+    prefix = str(root / "snapshots" / "mine" / name)
+    arrays = load_file(f"{prefix}_3.safetensors")
+    return rows, arrays | {
+        f"training {key}": array
+        for key, array in load_file(f"{prefix}_3.training.safetensors").items()
+    }
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the commands of a dry run give, one after another."""
+    root = tmp_path_factory.mktemp("expected")
+    environment = {**os.environ, "SIMPLE_DQN_ROOT": str(root)}
+    command = [sys.executable, "-m", "simple_dqn", "suite", *GAMES, "--dry_run"]
+    told = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    lines = told.stdout.splitlines()
+    assert len(lines) == 4
+    assert not list(root.iterdir())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        patch.setenv("SIMPLE_DQN_ROOT", str(root))
+        for line in lines:
+            script, *words = shlex.split(line)
+            assert script == "scripts/train.sh"
+            assert main(["train", *words]) == 0
+    return root
+
+
+def assert_same(root: Path, expected: Path) -> None:
+    for name in NAMES:
+        rows, arrays = result(root, name)
+        expected_rows, expected_arrays = result(expected, name)
+        assert rows == expected_rows
+        assert arrays.keys() == expected_arrays.keys()
+        for key, array in arrays.items():
+            np.testing.assert_array_equal(array, expected_arrays[key], key)
+    assert not processes_of(root)
+
+
+def test_a_suite_that_is_killed_and_interrupted_ends_as_if_it_never_was(
+    tmp_path: Path, expected: Path
+) -> None:
+    """Twice killed, once told to stop; each time no process is left."""
+    root = tmp_path / "my dqn"
+    root.mkdir()
+    for snapshot, stop in [
+        ("pong_s1_1", Suite.kill),
+        ("breakout_s1_2", Suite.interrupt),
+        ("pong_s2_2", Suite.kill),
+    ]:
+        suite = Suite(root, *GAMES)
+        wait_for((root / "snapshots" / "mine" / f"{snapshot}.safetensors").exists, suite)
+        stop(suite)
+        assert not processes_of(root)
+    assert "of 4 runs are left to do" in Suite(root, *GAMES).end()
+    assert_same(root, expected)
+    assert "0 of 4 runs are left" in Suite(root, *GAMES).end()
+    told = Suite(root, *GAMES, "--learning_rate", "0.1").end(1)
+    assert "was made with --learning_rate 0.00025" in told
+    assert told.count("\n") == 1
+
+
+@pytest.fixture
+def two_nodes() -> Iterator[tuple[Cluster, Any]]:
+    """A head with one core and a node with one core, on this machine."""
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    yield cluster, cluster.add_node(num_cpus=1)
+    ray.shutdown()
+    cluster.shutdown()
+
+
+def test_a_run_goes_on_where_another_node_lives(
+    tmp_path: Path, expected: Path, two_nodes: tuple[Cluster, Any]
+) -> None:
+    cluster, node = two_nodes
+    suite = Suite(tmp_path, *GAMES, "--address", cluster.address)
+    wait_for((tmp_path / "snapshots" / "mine" / "breakout_s1_1.safetensors").exists, suite)
+    cluster.remove_node(node, allow_graceful=False)
+    told = suite.end()
+    assert "is tried again: its machine or its process is gone" in told
+    assert_same(tmp_path, expected)
+
+
+def test_a_run_that_always_fails_is_named_at_the_end(tmp_path: Path) -> None:
+    arguments = [
+        *("suite_games:Breaks-v0,CartPole-v1", "mine", "--environment", "gym", "--seeds", "1"),
+        *("--retries", "1", "--network", "8", "--replay_size", "200", "--random_steps", "50"),
+        *("--train_steps", "50", "--test_games", "1", "--epochs", "1", "--max_runs", "1"),
+    ]
+    told = Suite(tmp_path, *arguments).end(1)
+    assert told.count("suite_games_Breaks-v0_s1 is tried again") == 1
+    log = tmp_path / "results" / "mine" / "suite_games_Breaks-v0_s1.log"
+    assert "suite_games_Breaks-v0_s1 failed: simple_dqn: suite_games:Breaks-v0 failed in" in told
+    assert str(log) in told
+    assert "1 of 2 runs failed" in told
+    assert log.read_text().count("off the board") == 2
+    assert (tmp_path / "snapshots" / "mine" / "CartPole-v1_s1_1.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["pong,nosuchgame"], "unknown game 'nosuchgame'"),
+        (["pong,pong"], "pong_s1 comes twice"),
+        (["pong", ".."], ".. is no name of a suite"),
+        (["missing.txt"], "cannot read games from missing.txt"),
+        ([","], "names no game"),
+        (["pong", "--cpus_per_run", "1000"], "fits on no machine"),
+        (["pong", "--address", "localhost:1"], "no Ray cluster answers at localhost:1"),
+        (["pong", "--address", "localhost"], "no Ray cluster answers at localhost"),
+    ],
+)
+def test_a_suite_that_cannot_begin(tmp_path: Path, arguments: list[str], part: str) -> None:
+    told = Suite(tmp_path, *arguments).end(1)
+    last = told.splitlines()[-1]
+    assert part in last
+    assert "Traceback" not in told
+    assert not list(tmp_path.glob("**/*.csv"))
+
+
+def test_games(tmp_path: Path) -> None:
+    path = tmp_path / "games.txt"
+    path.write_text("# mine\npong\n\n breakout \n")
+    assert games_of(str(path), "ale") == ["pong", "breakout"]
+    assert games_of("original", "ale") == list(ORIGINAL)
+    assert len(games_of("atari57", "ale")) == 57
+    assert games_of("atari57", "gym") == ["atari57"]
+
+
+def test_only_the_latest_attempt_writes_and_only_its_own_files(tmp_path: Path) -> None:
+    run: PlannedRun = plan_runs(Settings(game="pong", label="mine"), (1,))[0]
+    archive = Archive(tmp_path)
+    first, second = archive.begin(run, "here").attempt, archive.begin(run, "there").attempt
+    path = str(run.csv_file)
+    archive.write(run, second, path, 0, b"half")
+    assert not (tmp_path / path).exists()
+    archive.write(run, first, path, 0, b"old")
+    archive.finish(run, first, path)
+    assert not (tmp_path / path).exists()
+    archive.write(run, second, path, 4, b" done")
+    archive.finish(run, second, path)
+    assert (tmp_path / path).read_bytes() == b"half done"
+    for other in ("results/mine/pong_s2.csv", "../x.csv", "snapshots/mine/../pong_s1_1.memory"):
+        archive.write(run, second, other, 0, b"x")
+        archive.finish(run, second, other)
+    archive.keep(run, second, [])
+    assert not [path for path in tmp_path.glob("**/*") if path.is_file()]
+
+
+def test_seeds_are_named_once(tmp_path: Path) -> None:
+    told = Suite(tmp_path, "pong", "--seeds", "4,4").end(2)
+    assert "names a seed twice" in told
+    with pytest.raises(UserError, match="comes twice"):
+        plan_runs(Settings(game="pong,ALE/Pong-v5"), (1,))
