@@ -12,4 +12,7 @@ if command -v shellcheck >/dev/null; then
 else
     printf 'shellcheck is not installed: the scripts are not checked\n'
 fi
-exec "$bin/python" -P -m pytest --numprocesses logical "$@"
+"$bin/python" -P -m pytest --numprocesses logical "$@"
+if (($# == 0)); then
+    "$bin/python" -P -m pytest -m suite
+fi

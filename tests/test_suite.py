@@ -139,6 +139,7 @@ def assert_same(root: Path, expected: Path) -> None:
     assert not processes_of(root)
 
 
+@pytest.mark.suite
 def test_a_suite_that_is_killed_and_interrupted_ends_as_if_it_never_was(
     tmp_path: Path, expected: Path
 ) -> None:
@@ -171,6 +172,7 @@ def two_nodes() -> Iterator[tuple[Cluster, Any]]:
     cluster.shutdown()
 
 
+@pytest.mark.suite
 def test_a_run_goes_on_where_another_node_lives(
     tmp_path: Path, expected: Path, two_nodes: tuple[Cluster, Any]
 ) -> None:
@@ -183,6 +185,7 @@ def test_a_run_goes_on_where_another_node_lives(
     assert_same(tmp_path, expected)
 
 
+@pytest.mark.suite
 def test_a_run_that_always_fails_is_named_at_the_end(tmp_path: Path) -> None:
     arguments = [
         *("suite_games:Breaks-v0,CartPole-v1", "mine", "--environment", "gym", "--seeds", "1"),
@@ -207,7 +210,9 @@ def test_a_run_that_always_fails_is_named_at_the_end(tmp_path: Path) -> None:
         (["pong", ".."], ".. is no name of a suite"),
         (["missing.txt"], "cannot read games from missing.txt"),
         ([","], "names no game"),
-        (["pong", "--cpus_per_run", "1000"], "fits on no machine"),
+        pytest.param(
+            ["pong", "--cpus_per_run", "1000"], "fits on no machine", marks=pytest.mark.suite
+        ),
         (["pong", "--address", "localhost:1"], "no Ray cluster answers at localhost:1"),
         (["pong", "--address", "localhost"], "no Ray cluster answers at localhost"),
     ],
