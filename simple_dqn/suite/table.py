@@ -19,6 +19,8 @@ from simple_dqn.suite.plan import PlannedRun
 
 logger = logging.getLogger(__name__)
 
+_OTHER_LINES = 6  # of the table, besides its rows
+
 
 class Standing(NamedTuple):
     """Where a run stands.
@@ -96,11 +98,11 @@ class Watcher:
                 logger.info("%s: %s", run.name, _line(run, standing))
 
     def _table(self, view: View, standings: dict[str, Standing]) -> Table:
-        table = Table()
+        table = Table(caption=self._caption(view, standings))
         for heading in ("game", "seed", "epoch", "steps/s", "score", "time left", ""):
             table.add_column(heading, justify="left" if heading in {"game", ""} else "right")
         failed = {failure.run.name for failure in view.failures}
-        for run in self._runs:
+        for run in self._shown(view):
             standing, state = standings[run.name], view.places.get(run.name, "done")
             if run.name in view.waiting:
                 state = "waiting"
@@ -117,6 +119,17 @@ class Watcher:
                 state,
             )
         return table
+
+    def _shown(self, view: View) -> Sequence[PlannedRun]:
+        """All runs, or those that go on where a screen is too small for all."""
+        going = [run for run in self._runs if run.name in view.places]
+        fits = self._live is None or len(self._runs) + _OTHER_LINES < self._live.console.height
+        return self._runs if fits else going
+
+    def _caption(self, view: View, standings: dict[str, Standing]) -> str:
+        waiting, going, failed = len(view.waiting), len(view.places), len(view.failures)
+        done = len(standings) - waiting - going - failed
+        return f"{going} go on, {waiting} wait, {done} are done, {failed} failed"
 
 
 def _line(run: PlannedRun, standing: Standing) -> str:
