@@ -29,7 +29,7 @@ TINY = [
     *("--random_steps", "60", "--train_steps", "80", "--test_steps", "40", "--epochs", "3"),
     *("--batch_size", "8", "--target_steps", "50", "--network", "nips", "--optimizer", "adam"),
 ]
-GAMES = ["pong,breakout", "mine", "--seeds", "2", *TINY]
+GAMES = ["pong,breakout", "mine", "--seeds", "2", "--tensorboard", "true", *TINY]
 NAMES = ["pong_s1", "breakout_s1", "pong_s2", "breakout_s2"]
 TIMES = {"total_time", "epoch_time", "steps_per_second"}
 SECONDS = 300.0  # after which a test gives up

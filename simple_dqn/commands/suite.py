@@ -3,6 +3,7 @@
 import logging
 import shlex
 
+from simple_dqn.commands.report import report
 from simple_dqn.errors import UserError
 from simple_dqn.files import locked
 from simple_dqn.run import streams
@@ -66,11 +67,15 @@ def _as_script(run: PlannedRun) -> str:
 
 
 def _tell(runs: list[PlannedRun], failures: list[Failure]) -> None:
-    """Tell how the suite ended.
+    """Tell how the suite ended, and report what its runs have reached.
 
     Raises:
         UserError: runs failed.
     """
+    try:
+        report(root() / runs[0].csv_file.parent, None)
+    except UserError as error:  # nothing was tested, for example
+        logger.warning("no report: %s", error)
     for failure in failures:
         logger.error(
             "%s failed: %s (%s)", failure.run.name, failure.told, root() / failure.run.log_file

@@ -100,7 +100,7 @@ class Archive:
     def _files_of(self, run: PlannedRun) -> list[Path]:
         """The files of a run that are there, from the root folder on."""
         found = []
-        for folder in {run.csv_file.parent, run.prefix.parent}:
+        for folder in run.folders:
             if (self._folder / folder).is_dir():
                 found += [folder / path.name for path in (self._folder / folder).iterdir()]
         return [path for path in found if run.owns(str(path))]

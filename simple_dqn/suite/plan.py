@@ -51,13 +51,23 @@ class PlannedRun:
         """How the paths of the run's snapshots begin, from the root folder on."""
         return Path("snapshots") / self.suite / self.name
 
+    @property
+    def curves(self) -> Path:
+        """Folder of the run's curves for TensorBoard, from the root folder on."""
+        return self.csv_file.parent / "tensorboard" / self.name
+
+    @property
+    def folders(self) -> list[Path]:
+        """Where the run writes, from the root folder on."""
+        return [self.csv_file.parent, self.prefix.parent, self.curves]
+
     def owns(self, path: str) -> bool:
         """Whether a path, from the root folder on, is one of the files that the run writes."""
-        of_an_epoch = (
-            re.escape(str(self.prefix)) + r"_\d+\.(safetensors|training\.safetensors|memory)"
-        )
+        of_an_epoch = r"_\d+\.(safetensors|training\.safetensors|memory)"
+        of_curves = r"/events\.out\.tfevents\.\d+"
         return path in {str(self.csv_file), str(self.log_file)} or bool(
-            re.fullmatch(of_an_epoch, path)
+            re.fullmatch(re.escape(str(self.prefix)) + of_an_epoch, path)
+            or re.fullmatch(re.escape(str(self.curves)) + of_curves, path)
         )
 
     def command(self, snapshot: Path | None = None) -> list[str]:
@@ -128,6 +138,11 @@ def plan_runs(settings: Settings, seeds: tuple[int, ...]) -> list[PlannedRun]:
     suite = settings.label or "suite"
     if not suite.strip("."):
         raise UserError(f"{suite} is no name of a suite, whose files get a folder of this name")
+    if isinstance(settings.tensorboard, Path):
+        raise UserError(
+            f"--tensorboard {settings.tensorboard}: the curves of a suite have their place, "
+            "results/<suite>/tensorboard; give --tensorboard true"
+        )
     runs = []
     for seed in seeds:
         for game in games_of(settings.game, settings.environment):

@@ -19,7 +19,7 @@ _LONGEST_END = 60.0  # seconds that a run has to end in when it is told to stop
 _PR_SET_PDEATHSIG = 1  # of Linux: the signal that a process gets when its parent dies
 # Order in which files are sent: a snapshot last, since the others are no use without it, and it is
 # no use without them.
-_KINDS = (".log", ".csv", ".memory", ".training.safetensors", ".safetensors")
+_KINDS = ("", ".csv", ".memory", ".training.safetensors", ".safetensors")
 
 Call = Callable[..., Any]  # calls a method of the archive, wherever it is, and returns its result
 
@@ -131,7 +131,7 @@ class _Attempt:
     def _states(self) -> dict[str, tuple[int, int]]:
         """Time and size of each file of the run, by path from the root folder on."""
         states = {}
-        for folder in {self._run.csv_file.parent, self._run.prefix.parent}:
+        for folder in self._run.folders:
             if (self._folder / folder).is_dir():
                 with os.scandir(self._folder / folder) as entries:
                     for entry in entries:
@@ -143,9 +143,9 @@ class _Attempt:
 
 
 def _kind(path: str) -> int:
-    """Place of a file's kind in `_KINDS`."""
-    fitting = [number for number, kind in enumerate(_KINDS) if path.endswith(kind)]
-    return fitting[0]
+    """Place of a file's kind in `_KINDS`; logs and curves have the first."""
+    endings = [kind for kind in _KINDS if path.endswith(kind)]  # all end with ""
+    return _KINDS.index(max(endings, key=len))
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
