@@ -5,12 +5,15 @@ import numpy.typing as npt
 import pytest
 import torch
 from helpers import make_network, make_settings
+from hypothesis import given
+from hypothesis import strategies as st
 from reference.naive_dqn import NaiveDQN
 
 from simple_dqn.deep_q_network import DeepQNetwork
 from simple_dqn.errors import UserError
 from simple_dqn.memory.returns import NStepReturn
 from simple_dqn.networks.device import find_device
+from simple_dqn.networks.heads import QuantileRegression
 from simple_dqn.networks.native import NativeQNetwork
 from simple_dqn.replay_memory import Minibatch
 from simple_dqn.run import parts
@@ -243,6 +246,7 @@ def test_prediction_does_not_depend_on_the_company() -> None:
         {"batch_norm": True},
         {"native_kernels": True},
         {"dueling": True, "distributional": "c51", "double_q": True},
+        {"dueling": True, "distributional": "qr", "double_q": True, "native_kernels": True},
     ],
     ids=str,
 )
@@ -279,6 +283,9 @@ def test_training_goes_on_exactly_from_saved_state(
         {"network": "mlp", "dueling": True},
         {"distributional": "c51"},
         {"distributional": "c51", "dueling": True, "double_q": True, "datatype": "float16"},
+        {"distributional": "qr"},
+        {"distributional": "qr", "clip_error": 0.0, "native_kernels": True},
+        {"distributional": "qr", "network": "mlp", "dueling": True, "datatype": "float16"},
     ],
     ids=str,
 )
@@ -484,10 +491,164 @@ def softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return powers / powers.sum(-1, keepdims=True)
 
 
-def test_all_improvements_together_learn() -> None:
+def outputs_by_hand(
+    weights: list[npt.NDArray[np.float64]], state: npt.NDArray[np.uint8], *, dueling: bool
+) -> npt.NDArray[np.float64]:
+    """51 outputs for each of three actions, (3, 51), by `NaiveDQN`; Wang et al. 2016, equation 9.
+
+    A dueling network has four weights for the value's stream before those for the advantages.
+    """
+    streams = [weights[6:10], weights[10:]] if dueling else [weights[6:]]
+    *value, outputs = (
+        NaiveDQN([], discount_rate=0, clip_error=0)
+        .values(state, weights[:6] + stream)[-1]
+        .reshape(-1, 51)
+        for stream in streams
+    )
+    return value[0] + outputs - outputs.mean(0) if dueling else outputs
+
+
+@pytest.mark.parametrize(
+    ("settings", "n_step"),
+    [
+        ({}, 1),
+        ({"native_kernels": True}, 1),
+        ({"double_q": True, "clip_error": 0.1}, 1),
+        ({"dueling": True, "clip_error": 0.0}, 3),
+        ({"target_exploration_rate": 0.3}, 1),
+        ({"double_q": True, "dueling": True, "target_exploration_rate": 0.3}, 3),
+        ({"double_q": True, "dueling": True, "native_kernels": True}, 3),
+    ],
+    ids=str,
+)
+def test_quantile_regression_equals_a_reference_by_hand(
+    settings: dict[str, Any], n_step: int
+) -> None:
+    """Dabney et al. 2018, algorithm 1, one transition, quantile and target after the other."""
+    native, dueling = settings.get("native_kernels", False), settings.get("dueling", False)
+    network = make_network(
+        **settings,
+        distributional="qr",
+        datatype="float32" if native else "float64",
+        optimizer="adam",
+        learning_rate=0.01,
+    )
+    assert isinstance(network._network, NativeQNetwork) == native
+    for step in range(3):  # so that network and target network differ
+        network.train(make_batch(step, n_step=n_step).learned())
+    batch = make_batch(9, n_step=n_step, weighted=True)
+    own = weights_of(network)
+    state = network.get_training_state()
+    target = [v.astype(np.float64) for k, v in state.items() if k.startswith("target.")]
+    kappa, exploration = settings.get("clip_error", 1.0), settings.get("target_exploration_rate", 0)
+    costs, errors = [], []
+    for index in range(8):
+        rewards, terminals = batch.rewards[index].clip(-1, 1), batch.terminals[index]
+        steps = min(n_step, 1 + np.count_nonzero(~terminals))
+        r = sum(0.99**k * float(rewards[k]) for k in range(steps))
+        discount = 0.0 if terminals[-1] else 0.99**n_step
+        judged, online = (
+            outputs_by_hand(weights, batch.poststates[index], dueling=dueling)
+            for weights in (target, own)
+        )
+        chooser = online if settings.get("double_q") else judged
+        best = judged[np.argmax(chooser.mean(1))]
+        expected = (1 - exploration) * best + exploration * judged.mean(0)
+        values = outputs_by_hand(own, batch.prestates[index], dueling=dueling)
+        np.testing.assert_allclose(
+            network.predict(batch.prestates[index : index + 1])[0],
+            values.mean(1),
+            rtol=1e-5,
+            atol=1e-5,
+        )
+        theta = values[batch.actions[index]]
+        costs.append(sum(quantile_loss_by_hand(theta, r + discount * expected, kappa)[0]))
+        errors.append(np.mean(r + discount * expected) - np.mean(theta))
+    network.reset_cost()
+    network.train(batch.learned())
+    tolerance = 1e-4 if native else 1e-6
+    np.testing.assert_allclose(network.errors(), errors, rtol=tolerance, atol=tolerance)
+    assert batch.weights is not None
+    assert network.mean_cost() == pytest.approx(np.mean(batch.weights * costs), rel=tolerance)
+
+
+def quantile_loss_by_hand(
+    theta: npt.NDArray[np.float64], targets: npt.NDArray[np.float64], kappa: float
+) -> tuple[list[float], list[float]]:
+    """Each quantile's quantile Huber loss and its derivative; kappa 0 is plain quantile loss."""
+    losses, slopes = [], []
+    for index, quantile in enumerate(theta):
+        tau = (2 * index + 1) / (2 * len(theta))
+        loss = slope = 0.0
+        for target in targets:
+            error = float(target) - float(quantile)
+            side = 1 - tau if error < 0 else tau
+            if abs(error) <= kappa:
+                loss += side * error**2 / 2 / (kappa or 1.0)
+                slope -= side * error / (kappa or 1.0)
+            else:
+                loss += side * (abs(error) - kappa / 2)
+                slope -= side * float(np.sign(error))
+        losses.append(loss / len(targets))
+        slopes.append(slope / len(targets))
+    return losses, slopes
+
+
+@given(st.data())
+def test_quantile_losses_and_slopes_equal_a_loop(data: st.DataObject) -> None:
+    """Any number of transitions and quantiles, errors around kappa, ends of games."""
+    size, number = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 9))
+    kappa = data.draw(st.sampled_from([0.0, 0.3, 1.0, 5.0]))
+    dtype = data.draw(st.sampled_from([torch.float32, torch.float64]))
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    # In steps of 0.1, so that some errors are 0 or kappa.
+    outputs, predictions = rng.integers(-20, 20, (2, size, number)) / 10
+    returns, discounts = rng.integers(-10, 10, size) / 10, rng.choice([0, 0.9, 1.0], size)
+    head = QuantileRegression(number, kappa, torch.device("cpu"), dtype)
+    learned = torch.tensor(outputs, dtype=dtype, requires_grad=True)
+    targets = head.targets(
+        *(torch.tensor(x, dtype=dtype) for x in (predictions, returns, discounts))
+    )
+    expected = returns[:, None] + discounts[:, None] * predictions
+    tolerance = {"rtol": 0, "atol": 1e-5 if dtype == torch.float32 else 1e-12}
+    np.testing.assert_allclose(targets, expected, **tolerance)
+    losses, errors = head.losses(learned, targets)
+    losses.sum().backward()  # type: ignore[no-untyped-call]
+    assert learned.grad is not None
+    # The reference gets the rounded numbers, since an error may be 0 in one type only.
+    for index in range(size):
+        theta, own = (x[index].detach().double().numpy() for x in (learned, targets))
+        each, slopes = quantile_loss_by_hand(theta, own, kappa)
+        np.testing.assert_allclose(losses[index].detach(), sum(each), **tolerance)
+        np.testing.assert_allclose(learned.grad[index], slopes, **tolerance)
+        np.testing.assert_allclose(errors[index], own.mean() - theta.mean(), **tolerance)
+
+
+def test_quantile_loss_of_two_quantiles() -> None:
+    """tau is 1/4 and 3/4; a game's end with reward 1 makes both targets 1.
+
+    The quantile 0 errs by 1: 1/4 of 1/2. The quantile 3 errs by -2, beyond kappa: 1 - 3/4 of 3/2.
+    """
+    head = QuantileRegression(2, 1.0, torch.device("cpu"), torch.float64)
+    outputs = torch.tensor([[0.0, 3.0]], dtype=torch.float64)
+    one, zero = torch.ones(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
+    targets = head.targets(7 * outputs, one, zero)
+    losses, errors = head.losses(outputs, targets)
+    assert targets.tolist() == [[1, 1]]
+    assert losses.tolist() == [1 / 8 + 3 / 8]
+    assert errors.tolist() == [1 - 1.5]
+    assert head.values(outputs).tolist() == [1.5]
+
+
+@pytest.mark.parametrize("distributional", ["c51", "qr"])
+def test_all_improvements_together_learn(distributional: str) -> None:
     """Double Q-learning, dueling, three steps, priorities' weights and distributions."""
     network = make_network(
-        double_q=True, dueling=True, distributional="c51", optimizer="adam", learning_rate=0.001
+        double_q=True,
+        dueling=True,
+        distributional=distributional,
+        optimizer="adam",
+        learning_rate=0.001,
     )
     batch = make_batch(4, n_step=3, weighted=True)
     network.train(batch.learned())
@@ -513,6 +674,7 @@ def test_a_network_without_convolutions(dueling: bool) -> None:
     [
         {"native_kernels": True, "pixel_mean": 0.4},
         {"network": "nips", "dueling": True, "distributional": "c51", "batch_norm": True},
+        {"distributional": "qr", "dueling": True, "native_kernels": True},
         {"datatype": "float64"},
     ],
 )

@@ -1,6 +1,6 @@
 """End to end with the real parts: Catch is learned, and a run can be repeated exactly."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,7 @@ def run(
     game: type[Catch] = Catch,
     network_name: str = "nature",
     optimizer: str = "rmsprop",
+    distributional: str = "none",
     learning_rate: float = 0.002,
     epochs: int = 2,
     train_steps: int = 1000,
@@ -44,6 +45,7 @@ def run(
         learning_rate=learning_rate,
         discount_rate=0.9,
         optimizer=optimizer,
+        distributional=distributional,
         exploration_decay_steps=train_steps,
         exploration_rate_test=0.0,
         train_frequency=2,
@@ -89,11 +91,17 @@ def equal(
 
 
 @pytest.mark.parametrize(
-    ("num_games", "optimizer", "learning_rate"), [(1, "rmsprop", 0.002), (4, "adam", 0.001)]
+    "settings",
+    [
+        {},
+        {"num_games": 4, "optimizer": "adam", "learning_rate": 0.001},
+        {"num_games": 4, "optimizer": "adam", "learning_rate": 0.001, "distributional": "qr"},
+    ],
+    ids=str,
 )
-def test_catch_is_learned(num_games: int, optimizer: str, learning_rate: float) -> None:
+def test_catch_is_learned(settings: dict[str, Any]) -> None:
     """From -2/3, a sixth of the balls, to nearly all of them."""
-    rows = run(num_games=num_games, optimizer=optimizer, learning_rate=learning_rate).rows
+    rows = run(**settings).rows
     random, test = rows[0], rows[-1]
     assert (random["phase"], test["phase"]) == ("random", "test")
     assert float(random["average_reward"]) < -0.3

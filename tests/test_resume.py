@@ -20,6 +20,7 @@ VARIANTS = {
     "defaults": "",
     "laptop": "--preset laptop --replay_size 400",
     "c51": "--distributional c51 --double_q true --optimizer adam --num_games 3 --n_step 2",
+    "qr": "--distributional qr --prioritized true --dueling true --double_q true --n_step 3",
     "batch_norm": "--batch_norm true --network nips --optimizer adadelta --prioritized true",
     "experience": "--prioritized true --num_games 2 --load_experience {play}",
 }

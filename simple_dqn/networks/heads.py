@@ -1,7 +1,7 @@
 """Heads: what a network's outputs mean, the targets they learn, and the loss.
 
-`Values` is DQN's: an output is a Q-value. `C51` is distributional: the outputs of an action are
-the distribution of its return.
+`Values` is DQN's: an output is a Q-value. `C51` and `QuantileRegression` are distributional: the
+outputs of an action are the distribution of its return.
 """
 
 from typing import Protocol
@@ -109,6 +109,57 @@ class C51:
         log_probabilities = outputs.to(self._atoms.dtype).log_softmax(-1)
         losses = (torch.xlogy(targets, targets) - targets * log_probabilities).sum(-1)
         return losses, losses.detach()
+
+
+class QuantileRegression:
+    """Outputs are quantiles theta_1 ... theta_N of the return, at the middles of N equal shares.
+
+        tau_i = (2 i - 1) / (2 N)
+
+    Dabney, Rowland, Bellemare and Munos 2018 (Distributional reinforcement learning with quantile
+    regression), section 3. `ExpectedValue` averages quantile by quantile: the mean of its
+    predictions is the expected one, their spread is less than that of a random action's return.
+    """
+
+    def __init__(
+        self, num_quantiles: int, clip_error: float, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        """Prepare to learn `num_quantiles` of them; the paper's kappa is `clip_error`."""
+        middles = torch.arange(num_quantiles, device=device, dtype=dtype) + 0.5
+        self._fractions = middles[:, None] / num_quantiles  # tau, (num_quantiles, 1)
+        self._clip_error = clip_error
+
+    def predictions(self, outputs: Tensor) -> Tensor:
+        """Return the quantiles, (..., num_quantiles); see `Head`."""
+        return outputs.to(self._fractions.dtype)
+
+    def values(self, predictions: Tensor) -> Tensor:
+        """Return Q = sum_i theta_i / N, (n, num_actions); see `Head`."""
+        return predictions.mean(-1)
+
+    def targets(self, predictions: Tensor, returns: Tensor, discounts: Tensor) -> Tensor:
+        """Return t_j = r + discount theta'_j, (batch, num_quantiles); see `Head`."""
+        return returns[:, None] + discounts[:, None] * predictions
+
+    def losses(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the quantile Huber loss, and the mean of t_j less the mean of theta_i.
+
+            sum_i mean_j |tau_i - [u < 0]| L(u) / kappa    where u = t_j - theta_i
+            L(u) = u^2 / 2 up to an error of kappa, linear beyond
+
+        Algorithm 1 and equations 9 and 10 of the paper; with kappa = 0, L(u) / kappa is |u|.
+        """
+        outputs = outputs.to(targets.dtype)
+        errors = targets[:, None, :] - outputs[:, :, None]  # (batch, N of theta, N of t)
+        if self._clip_error:
+            zeros = torch.zeros_like(errors)
+            sizes = functional.huber_loss(errors, zeros, reduction="none", delta=self._clip_error)
+            sizes = sizes / self._clip_error
+        else:
+            sizes = errors.abs()
+        sides = (self._fractions - (errors.detach() < 0).to(errors.dtype)).abs()
+        losses = (sides * sizes).mean(2).sum(1)
+        return losses, (targets.mean(1) - outputs.mean(1)).detach()
 
 
 def taken(predictions: Tensor, actions: Tensor) -> Tensor:

@@ -399,9 +399,10 @@ class Settings:
     )
     distributional: str = option(
         "none",
-        choice("none", "c51"),
+        choice("none", "c51", "qr"),
         "what the network learns: none is the mean return (Nature), c51 is the distribution of the "
-        "return over 51 values from -10 to 10, for which --clip_error has no meaning",
+        "return over 51 values from -10 to 10, for which --clip_error has no meaning, qr is 51 "
+        "quantiles of the return",
     )
     n_step: int = option(
         1,
@@ -433,7 +434,8 @@ class Settings:
         1.0,
         number(0, _LARGEST),
         "limit up to which the error of a transition counts in the gradient; with 0 there is no "
-        "limit (Nature: 1)",
+        "limit (Nature: 1); with --distributional qr an error of this size counts as 1, and with 0 "
+        "every error does",
     )
     min_reward: float = option(
         -1.0,

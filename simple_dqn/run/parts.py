@@ -21,7 +21,7 @@ from simple_dqn.memory.returns import NStepReturn
 from simple_dqn.networks.cuda_graph import CudaGraph
 from simple_dqn.networks.device import find_device, prepare
 from simple_dqn.networks.guided_backpropagation import GuidedNetwork
-from simple_dqn.networks.heads import C51, Head, Values
+from simple_dqn.networks.heads import C51, Head, QuantileRegression, Values
 from simple_dqn.networks.layers import QNetwork, architecture_of
 from simple_dqn.networks.native import Kernels, NativeQNetwork, NativeRMSProp, compile_kernels
 from simple_dqn.networks.next_values import DoubleValue, ExpectedValue, MaximumValue, NextValue
@@ -34,6 +34,7 @@ from simple_dqn.run.schedules import LinearSchedule
 from simple_dqn.watch.watched_game import VisibleGame, WatchedGame
 
 NUM_ATOMS, _LARGEST_RETURN = 51, 10.0  # of C51; Bellemare et al. 2017, section 5
+NUM_QUANTILES = 51  # a quarter of Dabney et al. 2018: as many outputs as C51 has
 
 
 class Threads(NamedTuple):
@@ -233,7 +234,7 @@ def make_layers(
         num_actions,
         history_length(args, observation_shape),
         observation_shape,
-        num_atoms=NUM_ATOMS if args.distributional == "c51" else 1,
+        num_atoms={"none": 1, "c51": NUM_ATOMS, "qr": NUM_QUANTILES}[args.distributional],
         dueling=args.dueling,
         batch_norm=args.batch_norm,
         pixel_mean=args.pixel_mean,
@@ -271,12 +272,15 @@ def make_head(args: Settings, device: torch.device, dtype: torch.dtype) -> Head:
     """
     if args.distributional == "none":
         return Values(args.clip_error or math.inf)
+    dtype = torch.promote_types(dtype, torch.float32)  # of returns and losses
+    if args.distributional == "qr":
+        return QuantileRegression(NUM_QUANTILES, args.clip_error, device, dtype)
     if max(abs(args.min_reward), abs(args.max_reward)) > _LARGEST_RETURN:
         raise UserError(
             f"--distributional c51 knows returns of +-{_LARGEST_RETURN:g} only; "
             "bring --min_reward and --max_reward within"
         )
-    return C51(NUM_ATOMS, _LARGEST_RETURN, device, torch.promote_types(dtype, torch.float32))
+    return C51(NUM_ATOMS, _LARGEST_RETURN, device, dtype)
 
 
 def _make_next_value(
