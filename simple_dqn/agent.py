@@ -64,6 +64,9 @@ class Callback(Protocol):
 # One exploration rate for all games, or one for each, float64 (num_games,).
 Rate = float | npt.NDArray[np.float64]
 
+# `choose_actions`, or another function that takes and returns the same.
+ChooseActions = Callable[[Network, States, Rate, int, np.random.Generator], npt.NDArray[np.int64]]
+
 
 class Agent:
     """Plays `num_games` games in step with one network.
@@ -87,6 +90,7 @@ class Agent:
         memory: ReplayMemory,
         network: Network,
         history_length: int,
+        exploration: Callable[[], ChooseActions],
         exploration_rate: Callable[[int], Rate],
         exploration_rate_test: float,
         train_frequency: int,
@@ -102,6 +106,8 @@ class Agent:
             memory: replay memory, filled and sampled in training.
             network: Q-network that chooses actions and learns.
             history_length: observations in a state.
+            exploration: makes, anew for each phase, what chooses the actions in steps that are
+                remembered; in tests `choose_actions` does.
             exploration_rate: exploration rate in training, by training step.
             exploration_rate_test: exploration rate in tests.
             train_frequency: steps from one training of the network to the next.
@@ -115,6 +121,8 @@ class Agent:
         self._test_environment = test_environment
         self._memory = memory
         self._network = network
+        self._exploration = exploration
+        self._explore = exploration()
         self._exploration_rate = exploration_rate
         self._exploration_rate_test = exploration_rate_test
         self._train_frequency = train_frequency
@@ -211,7 +219,8 @@ class Agent:
         DeepMind's agent learns at this point too (NeuralQLearner.lua, perceive).
         """
         # Select an action in each game and carry it out.
-        actions = choose_actions(
+        choose = self._explore if remember else choose_actions
+        actions = choose(
             self._network,
             self._state_buffer.states,
             exploration_rate,
@@ -266,6 +275,7 @@ class Agent:
         seeds = np.random.SeedSequence([self._random_seed, PHASES.index(phase), epoch])
         own, games = seeds.spawn(2)
         self._rng = np.random.default_rng(own)
+        self._explore = self._exploration()
         self._state_buffer.add(environment.restart(int(games.generate_state(1)[0])))
 
     def _report(self, time_step: TimeStep, steps: int, exploration_rate: Rate) -> None:

@@ -8,8 +8,9 @@ import numpy.typing as npt
 import pytest
 from catch import Catch
 
-from simple_dqn.agent import Agent
+from simple_dqn.agent import Agent, ChooseActions, Network, Rate, choose_actions
 from simple_dqn.environment import Environment, TimeStep
+from simple_dqn.exploration import RepeatedActions
 from simple_dqn.memory.observations import ObservationsInMemory
 from simple_dqn.memory.returns import NStepReturn
 from simple_dqn.replay_memory import Minibatch, ReplayMemory
@@ -246,6 +247,7 @@ def make_parts(
     *,
     tape: Tape | None = None,
     values: Callable[[States], Values] | None = None,
+    explore: Callable[[], ChooseActions] = lambda: choose_actions,
     exploration: LinearSchedule | float = 0.0,
     exploration_rate_test: float = 0.0,
     train_frequency: int = 1,
@@ -264,6 +266,7 @@ def make_parts(
         memory=memory,
         network=network,
         history_length=HISTORY_LENGTH,
+        exploration=explore,
         exploration_rate=exploration,
         exploration_rate_test=exploration_rate_test,
         train_frequency=train_frequency,
@@ -547,6 +550,105 @@ def test_exploration_rate_is_the_frequency_of_random_actions(rate: float) -> Non
         frequencies = np.bincount(random_actions, minlength=4) / len(random_actions)
         bound = five_sigmas(1 / 4, len(random_actions))
         np.testing.assert_allclose(frequencies, [1 / 4] * 4, rtol=0, atol=bound)
+
+
+def choose_repeatedly(
+    rate: Rate, *, num_games: int, longest: int, rounds: int, num_actions: int = 500
+) -> npt.NDArray[np.int64]:
+    """Actions (rounds, num_games) of a `RepeatedActions`; greedy ones are 0, few random ones are.
+
+    Two random actions are seldom the same.
+    """
+
+    def favour_zero(states: States) -> Values:
+        return np.tile(-np.arange(num_actions, dtype=np.float32), (len(states), 1))
+
+    network, rng = TapedNetwork(values=favour_zero), np.random.default_rng(0)
+    choose = RepeatedActions(num_games, longest)
+    states = np.zeros((num_games, HISTORY_LENGTH, 2, 2), np.uint8)
+    return np.stack([choose(network, states, rate, num_actions, rng) for _ in range(rounds)])
+
+
+def durations(actions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """For how many steps each action but the last was kept, of one game."""
+    return np.diff(np.flatnonzero(np.diff(actions, prepend=-1)))
+
+
+@pytest.mark.parametrize("longest", [2, 100])
+def test_random_actions_are_kept_by_the_zeta_distribution(longest: int) -> None:
+    """In each game by itself, the probability of n steps is proportional to n^-2."""
+    actions = choose_repeatedly(1.0, num_games=4, longest=longest, rounds=30_000, num_actions=10**6)
+    probabilities = np.array([n**-2.0 for n in range(1, longest + 1)])
+    probabilities /= probabilities.sum()
+    begins = []
+    for game in range(4):
+        kept = durations(actions[:, game])
+        assert kept.max() <= longest
+        assert kept.max() > longest / 2
+        for n in (1, 2, 3, 10, 50):
+            if n <= longest:
+                expected = float(probabilities[:n].sum())
+                bound = five_sigmas(expected, len(kept))
+                assert (kept <= n).mean() == pytest.approx(expected, abs=bound + 1e-12)
+        begins.append(np.diff(actions[:, game]) != 0)
+    # Games begin to act anew at times of their own: the correlations are those of chance.
+    correlations = np.corrcoef(begins)[np.triu_indices(4, 1)]
+    assert np.abs(correlations).max() < 5 * 3 / np.sqrt(30_000)  # a begin depends on 3 steps
+    assert len(np.unique(actions)) > 0.9 * sum(map(sum, begins))
+
+
+def test_exploration_rate_is_the_frequency_at_which_random_actions_begin() -> None:
+    """A game whose rate is 0 is never disturbed by the others'."""
+    rates = np.array([0.0, 0.05, 0.4])
+    actions = choose_repeatedly(rates, num_games=3, longest=100, rounds=10_000)
+    assert (actions[:, 0] == 0).all()
+    for game in (1, 2):
+        own = actions[:, game]
+        begins = (own != 0) & (np.diff(own, prepend=0) != 0)
+        free = (own == 0) | begins
+        rate = float(rates[game])
+        assert begins[free].mean() == pytest.approx(rate, abs=five_sigmas(rate, free.sum()))
+        assert (own != 0).mean() > 2 * rate / (1 + rate)
+
+
+def test_a_longest_repeat_of_one_step_is_epsilon_greedy() -> None:
+    """Every random action is another one, and the rate is their frequency."""
+    actions = choose_repeatedly(0.3, num_games=2, longest=1, rounds=10_000)
+    assert (actions != 0).mean() == pytest.approx(0.3, abs=five_sigmas(0.3, actions.size))
+    random = actions[actions != 0]
+    assert (np.diff(random) == 0).mean() < 0.02
+
+
+def test_only_what_is_remembered_is_played_with_lasting_exploration() -> None:
+    """Each phase begins with nothing to be kept; tests and held-out states are epsilon-greedy."""
+    made: list[list[float]] = []
+
+    def explore() -> ChooseActions:
+        rates: list[float] = []
+        made.append(rates)
+
+        def choose(
+            network: Network,
+            states: States,
+            rate: Rate,
+            num_actions: int,
+            rng: np.random.Generator,
+        ) -> npt.NDArray[np.int64]:
+            rates.append(float(np.mean(rate)))
+            return choose_actions(network, states, rate, num_actions, rng)
+
+        return choose
+
+    environment = ScriptedGames([[3]])
+    agent = make_parts(environment, explore=explore, exploration=0.5).agent
+    made.clear()
+    agent.held_out_states(1)
+    agent.play_random(2)
+    agent.train(1, 3)
+    agent.test(1, 4)
+    agent.test_games(1, 1)
+    agent.refill(1, 1)
+    assert made == [[], [1, 1], [0.5] * 3, [], [], [0.5]]
 
 
 @pytest.mark.parametrize(

@@ -404,6 +404,7 @@ BAD_OPTIONS = {
     "--target_exploration_rate": ("-0.1", "1.5"),
     "--exploration_rate_end": ("0.1,2", "0.2,0.1", "0,0.1,0.2", ","),
     "--n_step": ("0", "101"),
+    "--exploration_repeat": ("0",),
     "--distributional": ("iqn",),
     "--num_games": ("0",),
     "--screen_width": ("35",),

@@ -517,6 +517,12 @@ class Settings:
         "number of training steps over which the exploration rate goes linearly from its start to "
         "its end (Nature: 1,000,000)",
     )
+    exploration_repeat: int = option(
+        1,
+        integer(1, 10_000),
+        "largest number of steps for which a random action is kept, except in tests; most are kept "
+        "for one step, few for many (the paper of this idea: 100; Nature: 1)",
+    )
     exploration_rate_test: float = option(
         0.05, PROBABILITY, "exploration rate in tests (Nature: 0.05)"
     )

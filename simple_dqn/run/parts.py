@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from simple_dqn.agent import Agent, Network, Rate
+from simple_dqn.agent import Agent, ChooseActions, Network, Rate, choose_actions
 from simple_dqn.deep_q_network import DeepQNetwork, Function
 from simple_dqn.environment import Environment
 from simple_dqn.environments import roms as games
 from simple_dqn.errors import UserError
+from simple_dqn.exploration import RepeatedActions
 from simple_dqn.memory.device_observations import ObservationsOnDevice, free_bytes
 from simple_dqn.memory.observations import ObservationsInMemory, observation_bytes
 from simple_dqn.memory.prioritized import PrioritizedReplayMemory
@@ -333,6 +334,7 @@ def make_agent(
         memory=memory,
         network=network,
         history_length=history_length(args, environment.observation_shape),
+        exploration=partial(_make_exploration, args),
         exploration_rate=LinearSchedule(
             args.exploration_rate_start, exploration_rate_end, args.exploration_decay_steps
         ),
@@ -342,3 +344,9 @@ def make_agent(
         target_steps=args.target_steps,
         random_seed=random_seed,
     )
+
+
+def _make_exploration(args: Settings) -> ChooseActions:
+    if args.exploration_repeat == 1:
+        return choose_actions
+    return RepeatedActions(args.num_games, args.exploration_repeat)
