@@ -4,19 +4,26 @@ import csv
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from ale_py import roms
+from catch import VectorCatch
 from helpers import HEADER
 
 from simple_dqn.deep_q_network import DeepQNetwork
+from simple_dqn.environment import Observations
+from simple_dqn.errors import UserError
 from simple_dqn.files import locked
 from simple_dqn.main import main
-from simple_dqn.replay_memory import Minibatch
-from simple_dqn.run import snapshot
+from simple_dqn.replay_memory import Minibatch, ReplayMemory
+from simple_dqn.run import parts, snapshot
 from simple_dqn.run.merge import merge
 from simple_dqn.run.options import Settings
+from simple_dqn.run.pixel_mean import with_measured_mean
+from simple_dqn.run.places import find_game
+from simple_dqn.run.run import Run
 from simple_dqn.statistics import Statistics
 
 OPTIONS = (
@@ -367,6 +374,54 @@ def test_presets(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "cannot read" in refused(capsys, 1, "train", "pong", "--preset", str(preset))
 
 
+def test_the_pixel_mean_is_measured(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The run is that with this number given by hand, and the number is the screens' mean."""
+    auto = ["--pixel_mean", "auto", "--num_games", "2"]
+    assert main(["train", "pong", *TINY, *auto]) == 0
+    last = root / "snapshots" / "pong_2.safetensors"
+    kept = snapshot.read_snapshot(last)
+    measured = kept.header["options"]["pixel_mean"]
+    assert f"pixel mean {measured:.4f}" in capsys.readouterr().err
+    seen = []
+    add = ReplayMemory.add
+
+    def see(memory: ReplayMemory, observations: Observations, *others: Any) -> None:
+        if memory.total < 120 // 2:  # steps of each game in the random phase
+            seen.append(observations.mean() / 255)
+        add(memory, observations, *others)
+
+    monkeypatch.setattr(ReplayMemory, "add", see)
+    assert main(["train", "pong", "by_hand", *TINY, *auto, "--pixel_mean", str(measured)]) == 0
+    assert len(seen) == 60
+    # The memory has the screen before a phase's first step, not that after its last one.
+    assert measured == pytest.approx(np.mean(seen), abs=2 / 60)
+    assert 0.1 < measured < 0.9
+    assert read_rows(root / "results" / "pong.csv") == read_rows(root / "results/pong_by_hand.csv")
+    by_hand = snapshot.read_snapshot(root / "snapshots" / "pong_by_hand_2.safetensors")
+    assert by_hand.header["options"] == kept.header["options"]
+    for name, values in kept.arrays.items():
+        np.testing.assert_array_equal(values, by_hand.arrays[name])
+    # A snapshot has a number already, whatever a preset says.
+    again = root / "again.csv"
+    assert main(["test", str(last), "--pixel_mean", "auto", "--csv_file", str(again)]) == 0
+    assert read_rows(again)[0]["meanq"] == read_rows(root / "results" / "pong.csv")[-1]["meanq"]
+    assert main(["resume", str(last), "--pixel_mean", "auto", "--epochs", "3"]) == 0
+    third = snapshot.read_snapshot(root / "snapshots" / "pong_3.safetensors")
+    assert third.header["options"]["pixel_mean"] == measured
+    settings = Settings(game="pong", pixel_mean="auto", screen_width=36, screen_height=36)
+    with pytest.raises(UserError, match="give a number"):
+        Run(settings, kept).test()
+
+
+def test_numbers_have_no_pixel_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The observations of this game are no pictures."""
+    monkeypatch.setattr(parts, "make_environment", lambda *_, **__: VectorCatch(num_games=1))
+    settings = Settings(game="pong", pixel_mean="auto", network="mlp", random_steps=50)
+    assert with_measured_mean(settings, find_game(settings)).pixel_mean == 0
+
+
 @pytest.mark.parametrize("preset", ["laptop", "gpu"])
 def test_presets_that_come_along_train(root: Path, preset: str) -> None:
     """With small numbers: their options fit together, in training, resuming and testing."""
@@ -405,6 +460,7 @@ BAD_OPTIONS = {
     "--exploration_rate_end": ("0.1,2", "0.2,0.1", "0,0.1,0.2", ","),
     "--n_step": ("0", "101"),
     "--exploration_repeat": ("0",),
+    "--pixel_mean": ("1.5", "automatic"),
     "--distributional": ("iqn",),
     "--num_games": ("0",),
     "--screen_width": ("35",),
@@ -437,6 +493,7 @@ def test_impossible_combinations_are_refused(
         ("--double_q true --target_steps 0", "--target_steps"),
         ("--batch_norm true --batch_size 1", "--batch_size"),
         ("--distributional c51 --max_reward 100", "--max_reward"),
+        ("--pixel_mean auto --random_steps 0", "give more --random_steps or a number"),
         ("--backend gpu --device_id 99", "--backend cpu"),
         ("--load_weights nowhere.safetensors", "nowhere.safetensors"),
     ):

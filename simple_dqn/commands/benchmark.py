@@ -82,6 +82,8 @@ def run_benchmark(settings: Settings, game: Game, *, seconds: float, peers: bool
         settings,
         random_seed=settings.random_seed or 0,
         replay_size=min(settings.replay_size, most),
+        # Any number takes as long as that which would be measured.
+        pixel_mean=0.4 if settings.pixel_mean == "auto" else settings.pixel_mean,
     )
     threads = parts.choose_threads(settings)
     peer = {PEER: _peer_training(settings, game, threads)} if peers else {}

@@ -99,7 +99,10 @@ def merge(
                 f"the {name} in {snapshot.path if snapshot else preset} is {values[name]}, which "
                 f"would run the Python module {module}; if you trust that module, give {consent}"
             )
-    return Settings(**(values | dict(given)))
+    values |= given
+    if snapshot is not None and values.get("pixel_mean") == "auto":  # the network has its number
+        values["pixel_mean"] = snapshot.header["options"].get("pixel_mean", 0.0)
+    return Settings(**values)
 
 
 def read_preset(name: str) -> dict[str, Any]:

@@ -158,6 +158,10 @@ def _rates(value: object) -> float | tuple[float, float]:
     return (rates[0], rates[1]) if len(rates) == 2 else float(rates[0])
 
 
+def _mean(value: object) -> float | str:
+    return "auto" if value == "auto" else float(PROBABILITY(value))
+
+
 def _path(value: object) -> Path:
     if not isinstance(value, str | Path):
         raise ArgumentTypeError(f"{value!r} is no file name")
@@ -455,11 +459,12 @@ class Settings:
         "stay the game's own",
     )
     batch_norm: bool = option(False, BOOLEAN, "true: batch normalization in the hidden layers")
-    pixel_mean: float = option(
+    pixel_mean: float | str = option(
         0.0,
-        PROBABILITY,
+        Kind(_mean, "X|auto"),
         "number that is subtracted from each pixel, on the scale from 0 to 1; a number near the "
-        "mean of the game's pixels helps learning (Nature: 0)",
+        "mean of the game's pixels helps learning; auto is the mean in the random phase (Nature: "
+        "0)",
     )
 
     backend: str | None = option(

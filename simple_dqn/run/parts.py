@@ -228,7 +228,13 @@ def make_layers(
     observation_shape: tuple[int, ...],
     kernels: Kernels | None = None,
 ) -> QNetwork:
-    """Make the network's layers; kernels, if any, do the convolutions."""
+    """Make the network's layers; kernels, if any, do the convolutions.
+
+    Raises:
+        UserError: the pixel mean was not measured, or the observations do not fit the network.
+    """
+    if isinstance(args.pixel_mean, str):
+        raise UserError("--pixel_mean auto is for training from the beginning; give a number")
     make = partial(NativeQNetwork, kernels=kernels) if kernels else QNetwork
     return make(
         architecture_of(args.network),

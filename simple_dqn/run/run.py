@@ -36,6 +36,7 @@ from simple_dqn.run.csv_file import CsvRow, CsvWriter, keep_rows, read_csv
 from simple_dqn.run.ending import ending
 from simple_dqn.run.memory_files import check_space
 from simple_dqn.run.options import Settings
+from simple_dqn.run.pixel_mean import with_measured_mean
 from simple_dqn.run.places import find_game, root
 from simple_dqn.run.progress import GameLog, Progress
 from simple_dqn.run.restoring import Restoring
@@ -206,7 +207,8 @@ class Run:
     """A run of training, or a test of what a run has learned.
 
     Attributes:
-        settings: of the run, with the random seed that was drawn if there was none.
+        settings: of the run, with the random seed that was drawn if there was none, and the pixel
+            mean that was measured if it was `auto`.
         random_seed: from which all randomness comes.
         game: that is played.
         snapshot: of the run that goes on or is tested.
@@ -248,6 +250,7 @@ class Run:
         with files.held():
             if not settings.overwrite:
                 files.refuse_to_overwrite(settings.game)
+            self.settings = with_measured_mean(settings, self.game)
             with self._parts(files.csv_file) as wired:
                 self._train(wired, files)
 
