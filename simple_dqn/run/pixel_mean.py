@@ -49,7 +49,7 @@ def with_measured_mean(settings: Settings, game: Game) -> Settings:
         game: that is played.
 
     Returns:
-        The settings with a number of four digits, 0 where a game does not show bytes; if they had a
+        The settings with a number of four digits, 0 where a game shows no screens; if they had a
         number before, the same settings.
 
     Raises:
@@ -66,10 +66,10 @@ def with_measured_mean(settings: Settings, game: Game) -> Settings:
     settings = dataclasses.replace(settings, pixel_mean=0.0)
     made = parts.make_environment(settings, game, threads, training=True)
     with contextlib.closing(made) as environment:
-        if environment.observation_dtype != np.uint8:
-            return settings
         shape = environment.observation_shape
-        lane_size = settings.batch_size + settings.history_length + settings.n_step
+        if environment.observation_dtype != np.uint8 or len(shape) != 2:
+            return settings
+        lane_size = settings.batch_size + parts.history_length(settings, shape) + settings.n_step
         small = lane_size * settings.num_games
         memory = parts.make_memory(settings, small, environment, threads)
         network = parts.make_network(settings, environment.num_actions, shape, threads, seed)
