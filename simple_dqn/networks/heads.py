@@ -147,7 +147,9 @@ class QuantileRegression:
             sum_i mean_j |tau_i - [u < 0]| L(u) / kappa    where u = t_j - theta_i
             L(u) = u^2 / 2 up to an error of kappa, linear beyond
 
-        Algorithm 1 and equations 9 and 10 of the paper; with kappa = 0, L(u) / kappa is |u|.
+        Algorithm 1 and equations 9 and 10 of the paper, where kappa is 1. The division by kappa,
+        which keeps the size of the loss, is that of Dabney et al. 2018b (IQN), equation 3; with
+        kappa = 0, L(u) / kappa is |u|.
         """
         outputs = outputs.to(targets.dtype)
         errors = targets[:, None, :] - outputs[:, :, None]  # (batch, N of theta, N of t)
