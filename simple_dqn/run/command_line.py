@@ -147,7 +147,9 @@ _PLAYING = frozenset(
     }
 )
 _WRITING = _PLAYING | {"overwrite"}
-_TESTING = _PLAYING | {"display_screen", "num_games", "test_steps", "test_games", "csv_file"}
+_TESTING = _PLAYING | {
+    *("display_screen", "num_games", "test_steps", "test_games", "csv_file", "log_games"),
+}
 KEYS = """keys:
   m                   take the game over, or give it back to the network
   arrows or WASD      steer
