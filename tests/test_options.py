@@ -229,7 +229,7 @@ def test_a_game_alone_is_played_without_a_snapshot(tmp_path: Path) -> None:
     assert arguments["settings"] == Settings(game="breakout")
     assert arguments["snapshot"] is None
     assert arguments["show_mind"] is True
-    assert arguments["display"] == "window"
+    assert arguments["display"] == "auto"
     loaded = make_snapshot(tmp_path, {"random_seed": 5, "epochs": 7})
     settings = arguments_of(play, {"snapshot": loaded.path})["settings"]
     assert settings == Settings(game="pong", label="x", epochs=7)  # each game is another one
