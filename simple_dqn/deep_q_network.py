@@ -88,6 +88,21 @@ class DeepQNetwork:
             outputs = self._network(torch.as_tensor(states, device=self._device))
             return self._head.values(self._head.predictions(outputs)).float().cpu().numpy()
 
+    def predict_distribution(
+        self, states: npt.NDArray[Any]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None:
+        """Return returns, (num_atoms,), and their probabilities, (n, num_actions, num_atoms).
+
+        None: the network predicts Q-values alone. See `predict` for the states.
+        """
+        if self._head.atoms is None:
+            return None
+        with torch.inference_mode():
+            self._network.eval()
+            outputs = self._network(torch.as_tensor(states, device=self._device))
+            probabilities = self._head.predictions(outputs)
+            return self._head.atoms.float().cpu().numpy(), probabilities.float().cpu().numpy()
+
     def train(self, minibatch: Minibatch) -> None:
         """Take one gradient step on a minibatch: bring it to the device, see `_gradient_step`."""
         self._step(

@@ -50,7 +50,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 class Keyboard:
     """A display on which a list of keys is pressed, one list a sixtieth of a second."""
 
-    has_sound = True
+    has_sound = is_fine = True
 
     def __init__(self, keys: list[str], held: Collection[str] = ()) -> None:
         self._keys = [[" "] if key == " " else key.split() for key in keys]
@@ -64,15 +64,30 @@ class Keyboard:
         return (self._keys.pop(0) if self._keys else ["q"]), self._held
 
     def show(
-        self, picture: npt.NDArray[np.uint8], lines: Collection[str], card: Sequence[str] = ()
+        self,
+        picture: npt.NDArray[np.uint8],
+        lines: Collection[str],
+        card: Sequence[str] = (),
+        beside: Sequence[str] = (),
     ) -> None:
         self.pictures.append(picture)
+        self.beside = list(beside)
         self.cards.append(list(card))
         self.lines.append(list(lines))
 
     def sound(self, samples: npt.NDArray[np.uint8], volume: float) -> None:
         assert samples.shape == (512,)
         self.sounds.append(volume)
+
+
+class Bare:
+    """A mind that shows the console's own picture, so that one sees that it was asked."""
+
+    def beside(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        return picture
+
+    def in_text(self, picture: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], list[str]]:
+        return picture, ["a thought"]
 
 
 def run(
@@ -91,7 +106,7 @@ def run(
     play = Play(
         make_game(make_console("pong"), network, max_frames=max_frames),
         keyboard,
-        beside=(lambda picture: picture) if with_network else None,
+        mind=Bare() if with_network else None,
         show_mind=False,
         on_step=steps.append if records else None,
         score_card=ScoreCard(mean_of_tests),
@@ -109,7 +124,7 @@ def play_alone(game: WatchedGame, keyboard: Keyboard, steps: list[Step]) -> None
     Play(
         game,
         keyboard,
-        beside=None,
+        mind=None,
         show_mind=False,
         on_step=steps.append,
         score_card=ScoreCard(None),
@@ -248,6 +263,22 @@ def test_bests_and_means_stand_on_the_card() -> None:
     for score in (3, 8, 1):
         card.add(score, {"you"})
     assert card.lines() == ["You: 1, best 8, mean 4 of 3 games"]
+
+
+def test_where_letters_are_too_small_the_mind_is_text() -> None:
+    keyboard = Keyboard(["v", "", ""])
+    keyboard.is_fine = False
+    Play(
+        make_game(make_console("pong"), Script(np.full(2_000, 1), len(PONG))),
+        keyboard,
+        mind=Bare(),
+        show_mind=False,
+        on_step=None,
+        score_card=ScoreCard(None),
+        help_lines=[],
+        new_file=Path,
+    ).run()
+    assert keyboard.beside == ["a thought"]
 
 
 @pytest.mark.parametrize("key", ["h", "?"])

@@ -81,7 +81,7 @@ def play(
         session = Play(
             watched,
             shown,
-            beside=mind.beside if mind is not None else None,
+            mind=mind,
             show_mind=show_mind,
             on_step=recorder.add if recorder is not None else None,
             score_card=score_card,

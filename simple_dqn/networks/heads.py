@@ -12,7 +12,13 @@ from torch.nn import functional
 
 
 class Head(Protocol):
-    """The meaning of a network's outputs, (n, num_actions) or (n, num_actions, num_atoms)."""
+    """The meaning of a network's outputs, (n, num_actions) or (n, num_actions, num_atoms).
+
+    Attributes:
+        atoms: returns, (num_atoms,), whose probabilities are predicted; None: Q-values are.
+    """
+
+    atoms: Tensor | None
 
     def predictions(self, outputs: Tensor) -> Tensor:
         """Return what the outputs predict of the return of each action, the outputs' shape."""
@@ -40,6 +46,8 @@ class Head(Protocol):
 
 class Values:
     """Outputs are Q-values, learned by the squared error, clipped (Mnih et al. 2015, Methods)."""
+
+    atoms: Tensor | None = None
 
     def __init__(self, clip_error: float) -> None:
         """Clip errors to +-clip_error in the gradient; infinity: never."""
@@ -76,6 +84,7 @@ class C51:
     ) -> None:
         """Place the atoms z, `num_atoms` of them."""
         self._atoms = torch.linspace(-limit, limit, num_atoms, device=device, dtype=dtype)
+        self.atoms: Tensor | None = self._atoms
         self._indexes = torch.arange(num_atoms, device=device, dtype=dtype)
         self._limit = limit
         self._spacing = 2 * limit / (num_atoms - 1)

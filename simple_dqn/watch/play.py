@@ -33,6 +33,10 @@ class Display(Protocol):
     def has_sound(self) -> bool:
         """Whether sound can be heard."""
 
+    @property
+    def is_fine(self) -> bool:
+        """Whether small letters in a picture can be read."""
+
     def poll(self) -> tuple[list[str], Collection[str]]:
         """Return the keys pressed since the last call, and the `_DIRECTIONS` held down now.
 
@@ -40,12 +44,35 @@ class Display(Protocol):
         """
 
     def show(
-        self, picture: npt.NDArray[np.uint8], lines: Collection[str], card: Sequence[str] = ()
+        self,
+        picture: npt.NDArray[np.uint8],
+        lines: Collection[str],
+        card: Sequence[str] = (),
+        beside: Sequence[str] = (),
     ) -> None:
-        """Show a picture, uint8 (height, width, 3), lines of text below it, and others over it."""
+        """Show a picture, uint8 (height, width, 3), and text.
+
+        Args:
+            picture: of the game.
+            lines: below the picture.
+            card: over it.
+            beside: at its right, where `is_fine` is false.
+        """
 
     def sound(self, samples: npt.NDArray[np.uint8], volume: float) -> None:
         """Play the sound of a frame, at a volume from 0 to 1."""
+
+
+class Look(Protocol):
+    """A look into the network of a game: `Mind`."""
+
+    def beside(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Return an enlarged picture of the game with a panel beside it."""
+
+    def in_text(
+        self, picture: npt.NDArray[np.uint8]
+    ) -> tuple[npt.NDArray[np.uint8], Sequence[str]]:
+        """Return an enlarged picture of the game, and text that stands for the panel."""
 
 
 class Play:
@@ -56,7 +83,7 @@ class Play:
         game: WatchedGame,
         display: Display,
         *,
-        beside: Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]] | None,
+        mind: Look | None,
         show_mind: bool,
         on_step: Callable[[Step], None] | None,
         score_card: ScoreCard,
@@ -68,8 +95,8 @@ class Play:
         Args:
             game: the game that is played.
             display: where the game is shown.
-            beside: function that puts the network's mind beside a picture (`Mind.beside`); None:
-                there is no network, and the person always plays.
+            mind: shows what the network thinks; None: there is no network, and the person always
+                plays.
             show_mind: whether the mind is shown from the start.
             on_step: function that is given each step.
             score_card: takes the games that end.
@@ -78,7 +105,7 @@ class Play:
         """
         self._game = game
         self._display = display
-        self._beside = beside
+        self._mind = mind
         self._shows_mind = show_mind
         self._on_step = on_step
         self._score_card = score_card
@@ -143,7 +170,11 @@ class Play:
             now = time.perf_counter()
             if now < due or now - drawn > _LONGEST_STILL:  # else a picture is left out, no frame
                 card = self._help_lines if self._shows_help else self._card
-                self._display.show(self._draw(self._picture), self._lines(), card)
+                if self._shows_mind and self._mind is not None and not self._display.is_fine:
+                    picture, beside = self._mind.in_text(self._picture)
+                else:
+                    picture, beside = self._draw(self._picture), ()
+                self._display.show(picture, self._lines(), card, beside)
                 drawn = time.perf_counter()
             due = max(due, time.perf_counter() - _LATEST)
             time.sleep(max(0.0, due - time.perf_counter()))
@@ -157,7 +188,7 @@ class Play:
             self._keys[key]()
 
     def _change_over(self) -> None:
-        self._game.person_plays = not self._game.person_plays or self._beside is None
+        self._game.person_plays = not self._game.person_plays or self._mind is None
 
     def _change_speed(self, by: int) -> None:
         self._speed = min(max(self._speed + by, 0), len(SPEEDS) - 1)
@@ -179,8 +210,8 @@ class Play:
 
     def _draw(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """The picture of a frame as it is shown, with the mind beside it or without."""
-        if self._shows_mind and self._beside is not None:
-            return self._beside(picture)
+        if self._shows_mind and self._mind is not None:
+            return self._mind.beside(picture)
         return self._game.console.enlarge(picture)
 
     def _tell(self, notice: str) -> None:
@@ -190,7 +221,7 @@ class Play:
         self._shows_help = not self._shows_help
 
     def _change_exploration(self, by: int) -> None:
-        if self._beside is not None:
+        if self._mind is not None:
             percent = min(max(round(100 * self._game.exploration_rate) + by, 0), 100)
             self._game.exploration_rate = percent / 100
 
@@ -275,7 +306,9 @@ class Play:
             self._display.sound(frame.sound, self._volume / 100)
         self._players.add(YOU if self._game.person_plays else NETWORK)
         if self._film is not None:
-            draw = self._beside if self._films_mind and self._beside else self._game.console.enlarge
+            draw = self._game.console.enlarge
+            if self._films_mind and self._mind is not None:
+                draw = self._mind.beside
             self._film.add(draw(frame.picture), frame.sound)
         if frame.step is not None and self._on_step is not None:
             self._on_step(frame.step)
@@ -307,16 +340,16 @@ class Play:
             f"lives {lives}" if lives else "",
             f"speed {SPEEDS[self._speed]:g}",
             f"volume {self._volume}%" if sounds else "",
-            f"exploration {game.exploration_rate:.0%}" if self._beside is not None else "",
+            f"exploration {game.exploration_rate:.0%}" if self._mind is not None else "",
             "paused" if self._paused else "",
             "filming" if self._film is not None else "",
             self._notice if self._notice_polls else "",
         ]
         keys = [
             "arrows or WASD, space: steer" if game.person_plays else "a/s: speed",
-            "m: change over" if self._beside is not None else "",
+            "m: change over" if self._mind is not None else "",
             "p: pause",
-            "v: mind" if self._beside is not None else "",
+            "v: mind" if self._mind is not None else "",
             "h: all keys",
             "q: quit",
         ]

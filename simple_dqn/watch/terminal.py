@@ -121,7 +121,7 @@ class Held:
 class Terminal:
     """Shows pictures as half blocks; a `play.Display` without sound."""
 
-    has_sound = False
+    has_sound = is_fine = False
 
     def __init__(self) -> None:
         """Take over the terminal.
@@ -185,9 +185,13 @@ class Terminal:
         return pressed, self._held.now(now)
 
     def show(
-        self, picture: npt.NDArray[np.uint8], lines: Collection[str], card: Sequence[str] = ()
+        self,
+        picture: npt.NDArray[np.uint8],
+        lines: Collection[str],
+        card: Sequence[str] = (),
+        beside: Sequence[str] = (),
     ) -> None:
-        """Draw a picture as large as the terminal allows, text below it, and a card over it."""
+        """Draw a picture as large as the terminal allows, with text below, over and beside it."""
         now = time.perf_counter()
         if now < self._next_picture:
             return
@@ -195,8 +199,15 @@ class Terminal:
         columns, rows = shutil.get_terminal_size()
         below = [part for line in lines for part in wrap(line, columns - 1)]
         text = "".join(f"\r\n{line}\x1b[K" for line in below)
-        drawn = draw(picture, columns, rows - len(below), true_colour=self._true_colour)
-        over = _card(card, columns, rows - len(below)) if card else ""
+        rows -= len(below)
+        left = columns - (max(map(len, beside)) + 1 if beside else 0)  # columns of the picture
+        drawn = draw(picture, left, rows, true_colour=self._true_colour)
+        over = "".join(
+            f"\x1b[{row};{left + 2}H{line[: columns - 1]}"
+            for row, line in enumerate(beside[:rows], start=1)
+        )
+        if card:
+            over += _card(card, columns, rows)
         self._write(f"\x1b[H{drawn}{text}\x1b[J{over}")
 
     def sound(self, samples: npt.NDArray[np.uint8], volume: float) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 
@@ -59,6 +60,8 @@ def _when_x_is_lost(function: Callable[[], None] | None) -> object:
 
 class Window:
     """Shows pictures in a window that can be resized; a `play.Display`."""
+
+    is_fine = True
 
     def __init__(
         self,
@@ -168,18 +171,28 @@ class Window:
             self._held[part, axis] = directions[axis][value > 0]
 
     def _change_full_screen(self) -> None:
-        """Fill the display, or go back to the window as it was."""
-        if self._surface.get_flags() & pygame.FULLSCREEN:
-            size = self._fitting(self._shape) if self._before == self._size else self._before
-            if self._before == self._size:
-                self._size = size
-            self._surface = pygame.display.set_mode(size, pygame.RESIZABLE)
-        else:
+        """Fill the display, or go back to the window as it was.
+
+        NB! Without a window manager SDL fills the display only with a window of its size and place,
+        and gives a window that was full the size of before, whatever size it is told.
+        """
+        is_full = bool(self._surface.get_flags() & pygame.FULLSCREEN)
+        if is_full and self._before == self._size:
+            self._before = self._size = self._fitting(self._shape)
+        elif not is_full:
             self._before = self._surface.get_size()
-            self._surface = pygame.display.set_mode(self._desktop, pygame.FULLSCREEN)
+        pygame.display.set_mode(self._desktop, pygame.RESIZABLE)
+        self._surface = pygame.display.set_mode(
+            self._before if is_full else self._desktop,
+            pygame.RESIZABLE if is_full else pygame.FULLSCREEN,
+        )
 
     def show(
-        self, picture: npt.NDArray[np.uint8], lines: Collection[str], card: Sequence[str] = ()
+        self,
+        picture: npt.NDArray[np.uint8],
+        lines: Collection[str],
+        card: Sequence[str] = (),
+        beside: Sequence[str] = (),  # noqa: ARG002 (a window's picture has it)
     ) -> None:
         """Show a picture as large as the window allows, two lines of text below, a card over it."""
         self._follow(picture.shape[:2])
@@ -226,18 +239,24 @@ class Window:
         pygame.event.pump()
 
     def _show_card(self, lines: Sequence[str], width: int, height: int) -> None:
-        """Show lines in a box in the middle of (width, height), the first one as a heading."""
-        texts = [
-            self._font.render(line, True, _TEXT if index else _HEADING)
-            for index, line in enumerate(lines)
-        ]
+        """Show lines in a box in the middle of (width, height), the first one as a heading.
+
+        What follows two spaces or more in a line stands in a second column.
+        """
         row = self._font.get_linesize() + 4
-        box = pygame.Surface(
-            (max(text.get_width() for text in texts) + 2 * row, row * (len(texts) + 1)),
-        )
+        cells = [re.split(r"\s{2,}", line.strip(), maxsplit=1) for line in lines]
+        texts = [
+            [self._font.render(cell, True, _TEXT if index else _HEADING) for cell in line]
+            for index, line in enumerate(cells)
+        ]
+        column = max((line[0].get_width() for line in texts if len(line) > 1), default=0) + row
+        ends = [line[0].get_width() for line in texts]
+        ends += [column + line[1].get_width() for line in texts if len(line) > 1]
+        box = pygame.Surface((max(ends) + 2 * row, row * (len(texts) + 1)))
         box.fill(_BACK)
-        for index, text in enumerate(texts):
-            box.blit(text, (row, row // 2 + row * index))
+        for index, line in enumerate(texts):
+            for number, text in enumerate(line):
+                box.blit(text, (row + number * column, row // 2 + row * index))
         box.set_alpha(235)
         scale = min(1.0, width / box.get_width(), height / box.get_height())
         if scale < 1:
