@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from simple_dqn.watch.terminal import Held, Keys, draw, wrap
+from simple_dqn.watch.terminal import Held, Keys, draw, lay_out, wrap
 
 COLOUR = re.compile(r"\x1b\[38;2;(\d+);(\d+);(\d+);48;2;(\d+);(\d+);(\d+)m(▀+)")
 SNAPSHOTS = Path(__file__).parent.parent / "snapshots"
@@ -96,6 +96,26 @@ def test_lines_break_between_their_parts(columns: int) -> None:
     assert (len(rows) == 1) == (columns >= 59 + 6)
     assert wrap("", 9) == [""]
     assert wrap("a part too long", 6) == ["a part"]
+
+
+@pytest.mark.parametrize("number", [3, 20, 50])
+@pytest.mark.parametrize(("columns", "rows"), [(80, 24), (200, 60)])
+def test_text_beside_the_picture_hides_none_below(number: int, columns: int, rows: int) -> None:
+    """Lines of text stand in rows of their own, however many there are beside the picture."""
+    picture = np.full((420, 640, 3), 7, np.uint8)
+    beside = [f"thought {index:20}" for index in range(number)]
+    text = lay_out(picture, ["status", "keys"], (), beside, columns, rows, true_colour=True)
+    main, *placed = re.split(r"\x1b\[(?=\d+;\d+H)", text)
+    lines = main.split("\r\n")
+    assert [re.sub(r"\x1b\[[JK]", "", line) for line in lines[-2:]] == ["status", "keys"]
+    assert len(lines) <= rows
+    places = [re.match(r"(\d+);(\d+)H(.*)", place) for place in placed]
+    assert len(places) == min(number, rows - 2)
+    for place in places:
+        assert place is not None
+        assert int(place[1]) <= len(lines) - 2
+        assert int(place[2]) + len(place[3]) - 1 <= columns
+        assert int(place[2]) > lines[0].count("▀")
 
 
 @pytest.mark.parametrize(

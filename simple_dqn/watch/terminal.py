@@ -197,18 +197,9 @@ class Terminal:
             return
         self._next_picture = now + _SECONDS_BETWEEN_PICTURES
         columns, rows = shutil.get_terminal_size()
-        below = [part for line in lines for part in wrap(line, columns - 1)]
-        text = "".join(f"\r\n{line}\x1b[K" for line in below)
-        rows -= len(below)
-        left = columns - (max(map(len, beside)) + 1 if beside else 0)  # columns of the picture
-        drawn = draw(picture, left, rows, true_colour=self._true_colour)
-        over = "".join(
-            f"\x1b[{row};{left + 2}H{line[: columns - 1]}"
-            for row, line in enumerate(beside[:rows], start=1)
+        self._write(
+            lay_out(picture, lines, card, beside, columns, rows, true_colour=self._true_colour)
         )
-        if card:
-            over += _card(card, columns, rows)
-        self._write(f"\x1b[H{drawn}{text}\x1b[J{over}")
 
     def sound(self, samples: npt.NDArray[np.uint8], volume: float) -> None:
         """Do nothing: terminals are silent."""
@@ -248,6 +239,35 @@ class Terminal:
             sys.stdout.flush()
         except OSError:  # the terminal went away
             self._gone = True
+
+
+def lay_out(
+    picture: npt.NDArray[np.uint8],
+    lines: Collection[str],
+    card: Sequence[str],
+    beside: Sequence[str],
+    columns: int,
+    rows: int,
+    *,
+    true_colour: bool,
+) -> str:
+    """Draw a whole terminal: a picture, text below it and at its right, and a card over it.
+
+    The arguments are those of `play.Display.show` and `draw`.
+    """
+    below = [part for line in lines for part in wrap(line, columns - 1)]
+    rows -= len(below)
+    left = columns - (max(map(len, beside)) + 1 if beside else 0)  # columns of the picture
+    drawn = draw(picture, left, rows, true_colour=true_colour)
+    drawn += "\r\n\x1b[K" * (min(len(beside), rows) - 1 - drawn.count("\r\n"))
+    text = "".join(f"\r\n{line}\x1b[K" for line in below)
+    over = "".join(
+        f"\x1b[{row};{left + 2}H{line[: columns - 1]}"
+        for row, line in enumerate(beside[:rows], start=1)
+    )
+    if card:
+        over += _card(card, columns, rows)
+    return f"\x1b[H{drawn}{text}\x1b[J{over}"
 
 
 def wrap(line: str, columns: int) -> list[str]:
