@@ -231,9 +231,10 @@ def test_a_game_alone_is_played_without_a_snapshot(tmp_path: Path) -> None:
     assert arguments["show_mind"] is True
     assert arguments["display"] == "auto"
     loaded = make_snapshot(tmp_path, {"random_seed": 5, "epochs": 7})
-    settings = arguments_of(play, {"snapshot": loaded.path})["settings"]
-    assert settings == Settings(game="pong", label="x", epochs=7)  # each game is another one
-    settings = arguments_of(COMMANDS["record"], {"snapshot": loaded.path})["settings"]
+    for name in ("play", "record"):  # each game is another one
+        settings = arguments_of(COMMANDS[name], {"snapshot": loaded.path})["settings"]
+        assert settings == Settings(game="pong", label="x", epochs=7)
+    settings = arguments_of(COMMANDS["nvis"], {"snapshot": loaded.path})["settings"]
     assert settings.random_seed == 5
 
 
