@@ -130,6 +130,8 @@ class QuantileRegression:
     predictions is the expected one, their spread is less than that of a random action's return.
     """
 
+    atoms: Tensor | None = None
+
     def __init__(
         self, num_quantiles: int, clip_error: float, device: torch.device, dtype: torch.dtype
     ) -> None:
