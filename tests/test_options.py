@@ -20,6 +20,7 @@ from simple_dqn.run.reference import fill
 from simple_dqn.statistics import COLUMNS
 from simple_dqn.watch.curves import plot_results
 from simple_dqn.watch.play import Play
+from simple_dqn.watch.score_card import ScoreCard
 
 REPOSITORY = Path(__file__).parent.parent
 DEFAULTS = Settings(game="pong")
@@ -255,7 +256,7 @@ def test_the_reference_is_todays() -> None:
 def test_help_tells_the_options_that_do_something(command: str) -> None:
     """The command's own come first; options of learning are not taken."""
     text = make_parser(COMMANDS[command]).format_help()
-    assert len(text.splitlines()) <= 110
+    assert len(text.splitlines()) <= 120
     own = [text.index(f"--{row.name} ") for row in COMMANDS[command].own if not row.positional]
     assert max(own, default=0) < text.index("--frame_skip ")
     assert "--random_seed " in text
@@ -270,11 +271,18 @@ def test_help_of_play_tells_the_keys() -> None:
     told = {key for line in text.splitlines() for key in line[2:22].replace(",", " ").split()}
     keyboard = Keyboard([])
     play = Play(
-        make_game(make_console("pong")), keyboard, beside=None, show_mind=False, on_step=None
+        make_game(make_console("pong")),
+        keyboard,
+        mind=None,
+        show_mind=False,
+        on_step=None,
+        score_card=ScoreCard(None),
+        help_lines=[],
+        new_file=Path,
     )
-    assert told == {key for key in play._keys if len(key) == 1} | {
-        *("arrows", "or", "WASD", "space", "Esc")
-    }
+    names = {"escape": "Esc", "f12": "F12"}
+    keys = {names.get(key, key) for key in play._keys} - {"close"}
+    assert told == keys | {"f", "arrows", "or", "WASD", "space", "gamepad"}
 
 
 def test_help_of_plot_tells_columns_and_formats(tmp_path: Path) -> None:
