@@ -315,6 +315,16 @@ def test_pictures_and_films_are_written_while_playing(tmp_path: Path) -> None:
     assert "filming" not in keyboard.lines[64][0]
 
 
+def test_a_game_goes_on_where_nothing_can_be_written(tmp_path: Path) -> None:
+    (tmp_path / "videos").touch()  # no folder
+    keys = ["", "f12", "c", *[""] * 30]
+    keyboard, steps = run(keys, folder=tmp_path / "videos")
+    assert len(steps) == 8
+    assert "videos" in keyboard.lines[1][0]
+    assert "filming" not in keyboard.lines[9][0]
+    assert [path.name for path in tmp_path.iterdir()] == ["videos"]
+
+
 def test_backspace_goes_back_three_seconds() -> None:
     """And what follows is the same again, since nothing here is left to chance."""
     keyboard, _ = run([""] * 400 + ["backspace"] + [""] * 100, records=False)

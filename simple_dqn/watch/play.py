@@ -1,9 +1,10 @@
 """A person plays: what the keys do, in a window and in a terminal alike."""
 
+import contextlib
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -11,6 +12,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from simple_dqn.errors import UserError
 from simple_dqn.watch.film import Film, write_picture
 from simple_dqn.watch.score_card import NETWORK, YOU, ScoreCard
 from simple_dqn.watch.watched_game import Frame, Moment, Step, WatchedGame
@@ -227,28 +229,51 @@ class Play:
 
     def _take_picture(self) -> None:
         path = self._new_file(".png")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_picture(path, self._draw(self._picture))
-        self._tell(f"wrote {path}")
+        with self._failures_told():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_picture(path, self._draw(self._picture))
+            self._tell(f"wrote {path}")
 
     def _change_film(self) -> None:
         """Begin to film, from here on, or end the film."""
         if self._film is not None:
-            self._tell(f"wrote {self._film.path}")
-            self._end_film()
+            path = self._film.path
+            with self._failures_told():
+                self._end_film()
+                self._tell(f"wrote {path}")
             return
         console = self._game.console
         rate = console.frames_per_second
-        path = self._new_file(".mp4")
-        self._film = Film(
-            path, frames_per_second=rate, sample_rate=rate * console.samples_per_frame
-        )
-        self._films_mind = self._shows_mind
+        with self._failures_told():
+            self._film = Film(
+                self._new_file(".mp4"),
+                frames_per_second=rate,
+                sample_rate=rate * console.samples_per_frame,
+            )
+            self._films_mind = self._shows_mind
 
-    def _end_film(self) -> None:
+    def _add_to_film(self, frame: Frame) -> None:
+        draw = self._game.console.enlarge
+        if self._films_mind and self._mind is not None:
+            draw = self._mind.beside
+        with self._failures_told():
+            if self._film is not None:
+                self._film.add(draw(frame.picture), frame.sound)
+
+    @contextlib.contextmanager
+    def _failures_told(self) -> Iterator[None]:
+        """End no game for a file that cannot be written; a film ends where it fails."""
+        try:
+            yield
+        except (UserError, OSError) as error:
+            self._tell(str(error))
+            with contextlib.suppress(UserError):
+                self._end_film(error)
+
+    def _end_film(self, error: Exception | None = None) -> None:
         if self._film is not None:
             film, self._film = self._film, None
-            film.__exit__(None, None, None)
+            film.__exit__(type(error) if error is not None else None, error, None)
 
     def _rewind(self) -> None:
         """Go back by some seconds, or to the first moment that is kept."""
@@ -305,11 +330,7 @@ class Play:
         if frame.sound.size and SPEEDS[self._speed] == 1 and not self._paused:
             self._display.sound(frame.sound, self._volume / 100)
         self._players.add(YOU if self._game.person_plays else NETWORK)
-        if self._film is not None:
-            draw = self._game.console.enlarge
-            if self._films_mind and self._mind is not None:
-                draw = self._mind.beside
-            self._film.add(draw(frame.picture), frame.sound)
+        self._add_to_film(frame)
         if frame.step is not None and self._on_step is not None:
             self._on_step(frame.step)
         if frame.game_over:
