@@ -119,12 +119,14 @@ def test_pictures_are_shown_and_small(shipped: set[str]) -> None:
     assert all((REPOSITORY / name).stat().st_size <= 2_000_000 for name in pictures)
 
 
-def test_no_shipped_file_is_in_the_way_of_the_commands(shipped: set[str]) -> None:
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_no_shipped_file_is_in_the_way_of_the_commands(document: Path, shipped: set[str]) -> None:
     """`record.sh`, `nvis.sh` and `train.sh` refuse to replace a file."""
-    for name in re.findall(r"snapshots/(\w+)\.safetensors", README):
-        assert f"snapshots/{name}.safetensors" in shipped
+    text = document.read_text()
+    for name in re.findall(r"snapshots/(\w+)\.safetensors", text):
+        assert document.parent != REPOSITORY or f"snapshots/{name}.safetensors" in shipped
         assert not {f"videos/{name}.mp4", f"results/{name}.html"} & shipped
-    for game, label in re.findall(r"train\.sh ([a-z_]+) (\w+)", README):
+    for game, label in re.findall(r"train\.sh ([a-z_]+) (\w+)", text):
         assert not {name for name in shipped if re.search(rf"/{game}_{label}[_.]", name)}
 
 
