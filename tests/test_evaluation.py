@@ -26,7 +26,11 @@ from simple_dqn.run.evaluation import (
 from simple_dqn.watch.curves import read_runs
 
 Array = npt.NDArray[np.float64]
-OF_GAMES = st.lists(st.lists(st.floats(-500, 5000), min_size=1, max_size=6), min_size=1, max_size=6)
+OF_GAMES = st.lists(
+    st.lists(st.floats(-500, 5000, allow_subnormal=False), min_size=1, max_size=6),
+    min_size=1,
+    max_size=6,
+)
 
 
 def reference(name: str, games: list[list[float]]) -> float:

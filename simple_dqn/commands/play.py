@@ -57,7 +57,6 @@ def play(
         check_output(
             record_experience, "--record_experience", [".npz"], overwrite=settings.overwrite
         )
-    logger.info("%s, random seed %d", game.name, seed)
     score_card = ScoreCard(_mean_of_tests(snapshot))
     console = parts.make_console(settings, game, random_seed=seed)
 
@@ -69,7 +68,11 @@ def play(
                 write_experience(record_experience, recorder.experience(), played_with)
 
     sample_rate = console.frames_per_second * console.samples_per_frame
-    with contextlib.closing(_open(display, _title(game, snapshot), sample_rate, save)) as shown:
+    shown = _open(display, _title(game, snapshot), sample_rate, save)
+    with contextlib.ExitStack() as stack:
+        # NB! Whatever happens, the seed is told, and not while a terminal shows the game.
+        stack.callback(logger.info, "%s, random seed %d", game.name, seed)
+        stack.enter_context(contextlib.closing(shown))
         network, shape = None, console.observation_shape
         if snapshot is not None:
             network = load_network(settings, snapshot, shape)
