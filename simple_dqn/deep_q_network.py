@@ -95,13 +95,14 @@ class DeepQNetwork:
 
         None: the network predicts Q-values alone. See `predict` for the states.
         """
-        if self._head.atoms is None:
-            return None
         with torch.inference_mode():
             self._network.eval()
             outputs = self._network(torch.as_tensor(states, device=self._device))
-            probabilities = self._head.predictions(outputs)
-            return self._head.atoms.float().cpu().numpy(), probabilities.float().cpu().numpy()
+            told = self._head.distribution(self._head.predictions(outputs))
+            if told is None:
+                return None
+            returns, probabilities = told
+            return returns.float().cpu().numpy(), probabilities.float().cpu().numpy()
 
     def train(self, minibatch: Minibatch) -> None:
         """Take one gradient step on a minibatch: bring it to the device, see `_gradient_step`."""

@@ -122,6 +122,21 @@ def test_a_distribution_of_returns_is_shown() -> None:
     assert panel.shape == other.shape
 
 
+def test_quantiles_are_shown_as_a_distribution() -> None:
+    """Each counts as much as any other; the mean is the Q-value, but for half a step."""
+    game, mind = make_mind("breakout", distributional="qr")
+    picture = game.frame(0).picture
+    told = mind._network.predict_distribution(game.seen[None])
+    assert told is not None
+    returns, probabilities = told
+    assert probabilities.shape == (1, 4, len(returns))
+    np.testing.assert_allclose(probabilities.sum(-1), 1, atol=1e-5)
+    values = mind._network.predict(game.seen[None])
+    half = (returns[1] - returns[0]) / 2
+    np.testing.assert_allclose(probabilities @ returns, values, atol=half * 1.001)
+    assert mind.in_text(picture)[1][-2].startswith("return, ")
+
+
 def make_mind_lines(game: str) -> list[str]:
     watched, mind = make_mind(game)
     return mind.in_text(watched.frame(0).picture)[1]

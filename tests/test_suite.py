@@ -136,6 +136,10 @@ def assert_same(root: Path, expected: Path) -> None:
         assert arrays.keys() == expected_arrays.keys()
         for key, array in arrays.items():
             np.testing.assert_array_equal(array, expected_arrays[key], key)
+        assert (
+            root / "results" / "mine" / "tensorboard" / name / "events.out.tfevents.000000"
+        ).exists()
+    assert "| pong " in (root / "results" / "mine" / "report.md").read_text()
     assert not processes_of(root)
 
 

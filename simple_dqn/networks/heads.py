@@ -12,19 +12,19 @@ from torch.nn import functional
 
 
 class Head(Protocol):
-    """The meaning of a network's outputs, (n, num_actions) or (n, num_actions, num_atoms).
-
-    Attributes:
-        atoms: returns, (num_atoms,), whose probabilities are predicted; None: Q-values are.
-    """
-
-    atoms: Tensor | None
+    """The meaning of a network's outputs, (n, num_actions) or (n, num_actions, num_atoms)."""
 
     def predictions(self, outputs: Tensor) -> Tensor:
         """Return what the outputs predict of the return of each action, the outputs' shape."""
 
     def values(self, predictions: Tensor) -> Tensor:
         """Return the Q-values of predictions, (n, num_actions)."""
+
+    def distribution(self, predictions: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Return returns (num_atoms,) and their probabilities, (n, num_actions, num_atoms).
+
+        None: the outputs tell the mean alone.
+        """
 
     def targets(self, predictions: Tensor, returns: Tensor, discounts: Tensor) -> Tensor:
         """Return what is to be learned: the return, plus the discounted prediction of s'.
@@ -47,8 +47,6 @@ class Head(Protocol):
 class Values:
     """Outputs are Q-values, learned by the squared error, clipped (Mnih et al. 2015, Methods)."""
 
-    atoms: Tensor | None = None
-
     def __init__(self, clip_error: float) -> None:
         """Clip errors to +-clip_error in the gradient; infinity: never."""
         self._clip_error = clip_error
@@ -60,6 +58,9 @@ class Values:
     def values(self, predictions: Tensor) -> Tensor:
         """Return the predictions; see `Head`."""
         return predictions
+
+    def distribution(self, predictions: Tensor) -> None:
+        """Return nothing: Q-values are means; see `Head`."""
 
     def targets(self, predictions: Tensor, returns: Tensor, discounts: Tensor) -> Tensor:
         """Return t = r + discount Q(s', a'), (batch,); see `Head`."""
@@ -84,7 +85,6 @@ class C51:
     ) -> None:
         """Place the atoms z, `num_atoms` of them."""
         self._atoms = torch.linspace(-limit, limit, num_atoms, device=device, dtype=dtype)
-        self.atoms: Tensor | None = self._atoms
         self._indexes = torch.arange(num_atoms, device=device, dtype=dtype)
         self._limit = limit
         self._spacing = 2 * limit / (num_atoms - 1)
@@ -96,6 +96,10 @@ class C51:
     def values(self, predictions: Tensor) -> Tensor:
         """Return Q = sum_i z_i p_i, (n, num_actions); see `Head`."""
         return predictions @ self._atoms
+
+    def distribution(self, predictions: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the atoms and the predicted probabilities; see `Head`."""
+        return self._atoms, predictions
 
     def targets(self, predictions: Tensor, returns: Tensor, discounts: Tensor) -> Tensor:
         """Return the probabilities of r + discount z', spread over the two nearest atoms each.
@@ -130,8 +134,6 @@ class QuantileRegression:
     predictions is the expected one, their spread is less than that of a random action's return.
     """
 
-    atoms: Tensor | None = None
-
     def __init__(
         self, num_quantiles: int, clip_error: float, device: torch.device, dtype: torch.dtype
     ) -> None:
@@ -147,6 +149,16 @@ class QuantileRegression:
     def values(self, predictions: Tensor) -> Tensor:
         """Return Q = sum_i theta_i / N, (n, num_actions); see `Head`."""
         return predictions.mean(-1)
+
+    def distribution(self, predictions: Tensor) -> tuple[Tensor, Tensor]:
+        """Return N equal steps from the lowest quantile to the highest, and the share in each."""
+        number = predictions.shape[-1]
+        low = predictions.min()
+        step = ((predictions.max() - low) / number).clamp_min(1e-12)
+        indexes = ((predictions - low) / step).long().clamp_max(number - 1)
+        share = torch.full_like(predictions, 1 / number)
+        returns = low + step * (torch.arange(number, device=predictions.device) + 0.5)
+        return returns, torch.zeros_like(predictions).scatter_add_(-1, indexes, share)
 
     def targets(self, predictions: Tensor, returns: Tensor, discounts: Tensor) -> Tensor:
         """Return t_j = r + discount theta'_j, (batch, num_quantiles); see `Head`."""
