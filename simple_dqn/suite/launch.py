@@ -86,6 +86,7 @@ def cluster(resources: Resources) -> Iterator[None]:
             ray.init(address=resources.address, **quiet)
         else:
             ray.init(
+                address="local",  # not a cluster that others have on this machine
                 num_cpus=_cores(),
                 include_dashboard=False,
                 object_store_memory=_OBJECT_STORE_BYTES,
