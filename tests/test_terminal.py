@@ -345,7 +345,7 @@ def test_ctrl_z_gives_the_terminal_to_the_shell(terminal: Pty) -> None:
 def test_without_a_screen_the_game_is_shown_in_the_terminal(tmp_path: Path) -> None:
     """And without a name the networks at hand are listed, and the chosen one plays."""
     (tmp_path / "snapshots").mkdir()
-    for name in ("breakout_s1_17", "pong_s1_11"):
+    for name in ("cartpole_s1_5", "pong_s1_11"):
         shutil.copy(SNAPSHOTS / f"{name}.safetensors", tmp_path / "snapshots")
     (tmp_path / "snapshots" / "pong_s1_11.training.safetensors").touch()
     played = Pty("--backend", "cpu", cwd=tmp_path, display="", DISPLAY="", WAYLAND_DISPLAY="")
@@ -357,7 +357,7 @@ def test_without_a_screen_the_game_is_shown_in_the_terminal(tmp_path: Path) -> N
         played.wait_for(r"\x1b\[\?1049l")
         _, errors = played.process.communicate(timeout=SECONDS)
         lines = errors.decode().splitlines()
-        assert lines[:3] == ["Which network?", "  1  breakout_s1_17", "  2  pong_s1_11"]
+        assert lines[:3] == ["Which network?", "  1  cartpole_s1_5", "  2  pong_s1_11"]
         assert len([line for line in lines if "no display for a window" in line]) == 1
         assert played.process.returncode == 0
     finally:
