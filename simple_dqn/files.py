@@ -14,7 +14,7 @@ import filelock
 from simple_dqn.errors import UserError
 
 _REQUESTS_TO_STOP = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
-_TEMPORARY = re.compile(r"\..+\.\d+\.tmp")
+_TEMPORARY = re.compile(r"\.(.+)\.\d+\.tmp")
 
 
 @contextlib.contextmanager
@@ -86,10 +86,16 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def remove_temporary_files(folder: Path, prefix: str) -> None:
-    """Remove what an interrupted `atomic_file` left of files whose names begin with a prefix."""
-    for path in folder.glob(f".{prefix}*.tmp"):
-        if _TEMPORARY.fullmatch(path.name):
+def remove_temporary_files(folder: Path, is_ours: Callable[[str], object]) -> None:
+    """Remove what an interrupted `atomic_file` left in a folder.
+
+    Args:
+        folder: may be missing.
+        is_ours: takes a file's name and tells whether nobody else writes that file.
+    """
+    for path in folder.glob(".*.tmp"):
+        match = _TEMPORARY.fullmatch(path.name)
+        if match and is_ours(match[1]):
             path.unlink(missing_ok=True)
 
 

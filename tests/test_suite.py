@@ -3,6 +3,7 @@
 import csv
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,11 +19,14 @@ import ray
 from ray.cluster_utils import Cluster
 from safetensors.numpy import load_file
 
+from simple_dqn.environments.roms import find_game
 from simple_dqn.errors import UserError
 from simple_dqn.main import main
 from simple_dqn.run.options import Settings
+from simple_dqn.run.run_files import RunFiles
 from simple_dqn.suite.archive import Archive
 from simple_dqn.suite.plan import ORIGINAL, PlannedRun, games_of, plan_runs
+from simple_dqn.suite.worker import carry_out
 
 TINY = [
     *("--screen_width", "36", "--screen_height", "36", "--replay_size", "250"),
@@ -269,3 +273,51 @@ def test_seeds_are_named_once(tmp_path: Path) -> None:
     assert "names a seed twice" in told
     with pytest.raises(UserError, match="comes twice"):
         plan_runs(Settings(game="pong,ALE/Pong-v5"), (1,))
+
+
+def test_a_run_gets_the_roms_of_the_users_own_and_leaves_them_alone(
+    root: Path, tmp_path: Path
+) -> None:
+    """A run as a worker carries it out, without Ray between it and the archive."""
+    own = root / "roms" / "pong.bin"
+    own.parent.mkdir()
+    shutil.copy(find_game("pong", tmp_path).rom_path, own)
+    before = own.read_bytes()
+    tiny = {"screen_width": 36, "screen_height": 36, "replay_size": 250, "random_steps": 60}
+    tiny |= {"train_steps": 80, "test_steps": 40, "epochs": 1, "batch_size": 8}
+    (run,) = plan_runs(Settings(game="pong", label="mine", network="nips", **tiny), (1,))
+    assert run.rom == Path("roms/pong.bin")
+    archive = Archive(root.absolute())
+
+    def call(method: str, *arguments: Any) -> Any:
+        return getattr(archive, method)(*arguments)
+
+    outcome = carry_out(run, call, "here", 1, tmp_path / "work")
+    assert outcome.status == 0, outcome
+    assert run.is_finished(root)
+    assert own.read_bytes() == before
+    assert not (tmp_path / "work").exists()
+
+
+def test_growing_files_of_other_runs_stay(tmp_path: Path) -> None:
+    """Those of `pong_s10` where `pong_s1` begins; runs of a suite write side by side."""
+    first, tenth = plan_runs(Settings(game="pong", label="mine"), (1, 10))
+    archive = Archive(tmp_path)
+    for folder in first.folders[:2]:
+        (tmp_path / folder).mkdir(parents=True)
+    growing = {
+        run.name: [
+            tmp_path / run.prefix.with_name(f".{run.name}_3.memory.7.tmp"),
+            tmp_path / run.csv_file.with_name(f".{run.name}.csv.7.tmp"),
+        ]
+        for run in (first, tenth)
+    }
+    for begin in (
+        lambda: archive.begin(first, "here"),
+        lambda: RunFiles(tmp_path / first.csv_file, tmp_path / first.prefix).remove_after(-1),
+    ):
+        for path in [*growing[first.name], *growing[tenth.name]]:
+            path.touch()
+        begin()
+        assert [path.exists() for path in growing[first.name]] == [False, False]
+        assert [path.exists() for path in growing[tenth.name]] == [True, True]

@@ -93,8 +93,10 @@ class RunFiles(NamedTuple):
                 if kind == "safetensors":
                     logger.info("removing %s", path)
                 path.unlink(missing_ok=True)
-        for path in self:
-            remove_temporary_files(path.parent, path.name)
+        # NB! Not those of `pong_s10`, which may be writing, where this run is `pong_s1`.
+        remove_temporary_files(self.csv_file.parent, self.csv_file.name.__eq__)
+        of_an_epoch = re.compile(re.escape(self.prefix.name) + _OF_AN_EPOCH)
+        remove_temporary_files(self.prefix.parent, of_an_epoch.fullmatch)
 
     def keep_only(self, epoch: int, pieces: Iterable[Piece]) -> None:
         """Remove what only resuming from earlier epochs needs.

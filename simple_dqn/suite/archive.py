@@ -1,16 +1,13 @@
 """The folder in which a suite's files come together, as the runs see it from anywhere."""
 
-import logging
 import os
-import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from simple_dqn.files import put_in_place, remove_temporary_files
 from simple_dqn.suite.plan import PlannedRun
-
-logger = logging.getLogger(__name__)
 
 CHUNK = 8 * 2**20  # bytes that go over the network at a time
 
@@ -50,8 +47,8 @@ class Archive:
         """
         attempt = self._attempts[run.name] = self._attempts.get(run.name, 0) + 1
         self._places[run.name] = place
-        for path in (run.csv_file, run.log_file, run.prefix):
-            remove_temporary_files(self._folder / path.parent, path.name)
+        for folder in run.folders:
+            remove_temporary_files(self._folder / folder, partial(_is_of, run, folder))
         files = [*self._files_of(run), *([run.rom] if run.rom else [])]
         return Begun(attempt, {str(path): (self._folder / path).stat().st_size for path in files})
 
@@ -86,10 +83,6 @@ class Archive:
         """Where the runs that have begun are carried out, by name."""
         return self._places
 
-    def free_bytes(self) -> int:
-        """Bytes that are free on the disk."""
-        return shutil.disk_usage(self._folder).free
-
     def _is_heard(self, run: PlannedRun, attempt: int, path: str) -> bool:
         return attempt == self._attempts.get(run.name) and run.owns(path)
 
@@ -104,3 +97,8 @@ class Archive:
             if (self._folder / folder).is_dir():
                 found += [folder / path.name for path in (self._folder / folder).iterdir()]
         return [path for path in found if run.owns(str(path))]
+
+
+def _is_of(run: PlannedRun, folder: Path, name: str) -> bool:
+    """Whether a file in a folder is one that a run writes."""
+    return run.owns(str(folder / name))

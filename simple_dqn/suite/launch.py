@@ -154,7 +154,7 @@ def launch(
 ) -> list[Failure]:
     """Carry out runs, each on any machine; within `cluster`.
 
-    A run that fails is tried again from its last epoch. An attempt that finished an epoch more is
+    A run that fails is tried again from its last epoch. An attempt that finished a phase more is
     not counted.
 
     Args:

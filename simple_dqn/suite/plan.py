@@ -24,7 +24,7 @@ class PlannedRun:
     Attributes:
         suite: name of the suite.
         settings: of the run.
-        rom: the user's own ROM of the game, or None.
+        rom: the user's own ROM of the game, from the root folder on, or None.
     """
 
     suite: str
@@ -148,7 +148,8 @@ def plan_runs(settings: Settings, seeds: tuple[int, ...]) -> list[PlannedRun]:
         for game in games_of(settings.game, settings.environment):
             named = dataclasses.replace(settings, game=game)
             found = find_game(named)
-            own = found.rom_path if found.rom_path.parent == root() / "roms" else None
+            is_own = found.rom_path.parent == root() / "roms"
+            own = Path("roms") / found.rom_path.name if is_own else None
             run = dataclasses.replace(named, game=found.name, label=f"s{seed}", random_seed=seed)
             runs.append(PlannedRun(suite, run, own))
     names = [run.name for run in runs]

@@ -68,6 +68,8 @@ class Watcher:
         """Prepare to show runs whose files come into a root folder."""
         self._runs, self._folder = runs, folder
         self._told: dict[str, int] = {}
+        self._standings: dict[str, Standing] = {}
+        self._going: set[str] = set()  # when the runs were shown last
         console = Console(stderr=True)
         self._live = Live(console=console, auto_refresh=False) if sys.stderr.isatty() else None
 
@@ -87,7 +89,11 @@ class Watcher:
 
     def show(self, view: View) -> None:
         """Show where the runs stand now."""
-        standings = {run.name: standing_of(run, self._folder) for run in self._runs}
+        going, standings = set(view.places), self._standings
+        for run in self._runs:  # NB! Files that cannot have changed are not read again.
+            if run.name in going | self._going or run.name not in standings:
+                standings[run.name] = standing_of(run, self._folder)
+        self._going = going
         if self._live is not None:
             self._live.update(self._table(view, standings), refresh=True)
             return
