@@ -44,6 +44,7 @@ class Suite:
     """The command in a process of its own."""
 
     def __init__(self, root: Path, *arguments: str) -> None:
+        self.root = root
         self.process = subprocess.Popen(
             [sys.executable, "-m", "simple_dqn", "suite", *arguments],
             env={**os.environ, "SIMPLE_DQN_ROOT": str(root), "PYTHONPATH": _python_path()},
@@ -64,7 +65,7 @@ class Suite:
         assert "interrupted" in self.end(130)
 
     def kill(self) -> None:
-        """End the process as a crash does, and wait until what it began has gone.
+        """End the process as a crash does, and wait until Ray's workers and the runs have stopped.
 
         Two of Ray's agents, which do nothing more, go a minute later.
         """
@@ -74,6 +75,10 @@ class Suite:
         self.process.communicate()
         _, alive = psutil.wait_procs(begun, timeout=SECONDS)
         assert not alive
+        until = time.monotonic() + SECONDS
+        while processes_of(self.root):
+            assert time.monotonic() < until
+            time.sleep(0.05)
 
 
 def _python_path() -> str:

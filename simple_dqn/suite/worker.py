@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -89,7 +90,7 @@ class _Attempt:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=_stop_with_parent,
+                preexec_fn=partial(_stop_with_parent, os.getpid()),
             )
             try:
                 while True:
@@ -159,7 +160,9 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
             process.wait()
 
 
-def _stop_with_parent() -> None:
-    """Let this process be asked to stop when the worker that began it dies."""
+def _stop_with_parent(parent: int) -> None:
+    """Let this process be asked to stop when the worker that began it dies, or has died."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:
+            os._exit(1)
