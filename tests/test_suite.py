@@ -63,6 +63,7 @@ class Suite:
         """Press Ctrl-C."""
         self.process.send_signal(signal.SIGINT)
         assert "interrupted" in self.end(130)
+        assert not processes_of(self.root)
 
     def kill(self) -> None:
         """End the process as a crash does, and wait until Ray's workers and the runs have stopped.
@@ -170,7 +171,6 @@ def test_a_suite_that_is_killed_and_interrupted_ends_as_if_it_never_was(
         suite = Suite(root, *GAMES)
         wait_for((root / "snapshots" / "mine" / f"{snapshot}.safetensors").exists, suite)
         stop(suite)
-        assert not processes_of(root)
     assert "of 4 runs are left to do" in Suite(root, *GAMES).end()
     assert_same(root, expected)
     assert "0 of 4 runs are left" in Suite(root, *GAMES).end()
