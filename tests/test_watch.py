@@ -202,6 +202,26 @@ def test_a_film_of_some_seconds_and_a_width(root: Path, snapshot: Path, name: st
     assert {picture.shape[:2] for picture in pictures} == {(104, 160)}
 
 
+def test_a_film_begins_later(
+    root: Path, snapshot: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is skipped is played as if it was filmed."""
+    seed, screens = ["--random_seed", "1"], {}
+    for name, options in {
+        "whole": "--seconds 1",
+        "later": "--skip_seconds .6 --seconds .4",
+    }.items():
+        files = ["--record_screen_path", str(root / name), "--video_file", str(root / "film.mp4")]
+        more = ["--overwrite", "true", *options.split()]
+        assert main(["record", str(snapshot), *seed, *files, *more]) == 0
+        screens[name] = [path.read_bytes() for path in sorted((root / name).iterdir())]
+    assert len(screens["whole"]) == 60
+    assert screens["later"] == screens["whole"][36:]
+    line = refused(capsys, 1, "record", str(snapshot), *seed, "--skip_seconds", "9999")
+    assert "give fewer seconds, or more --play_games" in line
+    assert not list((root / "videos").glob("*"))
+
+
 def test_a_film_is_scaled(root: Path, snapshot: Path, capsys: pytest.CaptureFixture[str]) -> None:
     both = ["--scale", "2", "--width", "320"]
     assert "give one of them" in refused(capsys, 1, "record", str(snapshot), *both)

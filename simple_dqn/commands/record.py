@@ -37,6 +37,7 @@ def record(
     snapshot: Snapshot,
     play_games: int,
     *,
+    skip_seconds: float,
     seconds: float | None,
     width: int | None,
     scale: float,
@@ -51,6 +52,7 @@ def record(
         settings: of the game and the network.
         snapshot: of the network.
         play_games: number of games.
+        skip_seconds: of play before the film begins, of the game's own time.
         seconds: after which the film ends, of the game's own time; None: with the last game.
         width: of the film in pixels; None: as `scale` says.
         scale: factor by which the enlarged game is enlarged once more.
@@ -91,25 +93,37 @@ def record(
         if record_sound_filename is not None:
             sound = stack.enter_context(SoundFile(record_sound_filename, sample_rate=sample_rate))
 
+        to_skip = skipped = math.ceil(skip_seconds * rate)
+
         def keep(frame: Frame) -> None:
-            film.add(draw(frame.picture), frame.sound)
-            if sound is not None:
-                sound.add(frame.sound)
-            if record_screen_path is not None:
-                name = f"{snapshot.path.stem}_{film.frames:06d}.png"
-                write_picture(record_screen_path / name, frame.picture)
+            nonlocal to_skip
+            picture = draw(frame.picture)  # also of a frame to skip: the mind shows past values
+            if to_skip:
+                to_skip -= 1
+            else:
+                film.add(picture, frame.sound)
+                if sound is not None:
+                    sound.add(frame.sound)
+                if record_screen_path is not None:
+                    name = f"{snapshot.path.stem}_{film.frames:06d}.png"
+                    write_picture(record_screen_path / name, frame.picture)
             check_interrupt()
 
         started = time.perf_counter()
         most = None if seconds is None else math.ceil(seconds * rate)
         scores = _play(watched, play_games, most, film, keep)
         taken = time.perf_counter() - started
+        if not film.frames:
+            raise UserError(
+                f"the games ended before --skip_seconds {skip_seconds:g}; give fewer seconds, or "
+                "more --play_games"
+            )
         if record_screen_path is not None:
             _remove_later(record_screen_path, snapshot.path.stem, film.frames)
     logger.info(
         "score %s; %.1f times as fast as the games' own time",
         ", ".join(f"{score:g}" for score in scores),
-        film.frames / rate / taken,
+        (skipped + film.frames) / rate / taken,
     )
     streams.write(f"{path}\n")
 

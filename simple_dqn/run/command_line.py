@@ -243,6 +243,12 @@ _COMMANDS = (
                 "videos/<game>[_<label>]_<epoch>.mp4",
             ),
             Option(
+                "skip_seconds",
+                0.0,
+                number(0, 86_400),
+                "seconds of play before the film begins",
+            ),
+            Option(
                 "seconds",
                 None,
                 number(0, 86_400, above=True),
