@@ -1,7 +1,7 @@
 """One thread for torch: the networks of the tests are small, and the cores are shared.
 
-Ctrl-C stops what a test starts, also when the suite itself runs in the background of a shell, where
-SIGINT is ignored and programs started inherit that.
+Ctrl-C and a hangup stop what a test starts, also when the suite itself runs in the background of a
+shell, where SIGINT is ignored, or under nohup, where SIGHUP is: programs started inherit that.
 """
 
 import os
@@ -13,6 +13,8 @@ import pytest
 
 os.environ["OMP_NUM_THREADS"] = "1"
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):  # not on Windows
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session", autouse=True)
