@@ -280,28 +280,47 @@ def test_seeds_are_named_once(tmp_path: Path) -> None:
         plan_runs(Settings(game="pong,ALE/Pong-v5"), (1,))
 
 
-def test_a_run_gets_the_roms_of_the_users_own_and_leaves_them_alone(
-    root: Path, tmp_path: Path
-) -> None:
-    """A run as a worker carries it out, without Ray between it and the archive."""
-    own = root / "roms" / "pong.bin"
-    own.parent.mkdir()
-    shutil.copy(find_game("pong", tmp_path).rom_path, own)
-    before = own.read_bytes()
+def carried_out(root: Path, work: Path) -> PlannedRun:
+    """A tiny run as a worker carries it out, without Ray between it and the archive."""
     tiny = {"screen_width": 36, "screen_height": 36, "replay_size": 250, "random_steps": 60}
     tiny |= {"train_steps": 80, "test_steps": 40, "epochs": 1, "batch_size": 8}
     (run,) = plan_runs(Settings(game="pong", label="mine", network="nips", **tiny), (1,))
-    assert run.rom == Path("roms/pong.bin")
     archive = Archive(root.absolute())
 
     def call(method: str, *arguments: Any) -> Any:
         return getattr(archive, method)(*arguments)
 
-    outcome = carry_out(run, call, "here", 1, tmp_path / "work")
+    outcome = carry_out(run, call, "here", 1, work)
     assert outcome.status == 0, outcome
     assert run.is_finished(root)
+    assert not work.exists()
+    return run
+
+
+@pytest.mark.parametrize("tested", [True, False])
+def test_an_attempt_after_one_that_died_at_the_very_end(
+    root: Path, tmp_path: Path, tested: bool
+) -> None:
+    """All was sent already, or all but the row of the last test."""
+    run = carried_out(root, tmp_path / "work")
+    csv_file, snapshot = root / run.csv_file, root / run.prefix.with_name("pong_s1_1.safetensors")
+    rows, weights = csv_file.read_text().splitlines(), snapshot.read_bytes()
+    if not tested:
+        csv_file.write_text("\n".join(rows[:-1]) + "\n")
+    carried_out(root, tmp_path / "work")
+    assert len(csv_file.read_text().splitlines()) == len(rows)
+    assert snapshot.read_bytes() == weights
+
+
+def test_a_run_gets_the_roms_of_the_users_own_and_leaves_them_alone(
+    root: Path, tmp_path: Path
+) -> None:
+    own = root / "roms" / "pong.bin"
+    own.parent.mkdir()
+    shutil.copy(find_game("pong", tmp_path).rom_path, own)
+    before = own.read_bytes()
+    assert carried_out(root, tmp_path / "work").rom == Path("roms/pong.bin")
     assert own.read_bytes() == before
-    assert not (tmp_path / "work").exists()
 
 
 def test_growing_files_of_other_runs_stay(tmp_path: Path) -> None:

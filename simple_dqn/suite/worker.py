@@ -54,6 +54,8 @@ def carry_out(run: PlannedRun, call: Call, place: str, threads: int, mine: Path)
         begun: Begun = call("begin", run, place)
         for path, size in begun.files.items():
             _fetch(call, path, size, folder / path)
+        if run.is_finished(folder):  # an attempt died when it had sent all
+            return Outcome(0, "")
         return _Attempt(run, begun, call, folder).carry_out(threads)
     finally:
         shutil.rmtree(mine, ignore_errors=True)
