@@ -208,9 +208,9 @@ def test_only_a_random_row_shows_the_baseline(csv_2015: Path) -> None:
     figure = draw(csv_2015, fields=("average_reward", "meancost"))
     score, loss = figure.axes
     assert set(heights(lines(score, "random")[0])) == {-20.25}
-    assert [text.get_text() for text in score.texts] == []
+    assert [text.get_text() for text in score.texts] == ["human: 14.6 ↑"]
     assert [text.get_text() for text in loss.texts] == ["no values yet"]
-    assert legend_labels(figure) == ["random play", "human"]
+    assert legend_labels(figure) == ["random play"]
     assert figure.get_suptitle() == "pong"
 
 
@@ -473,6 +473,26 @@ def test_other_files_are_laid_over_one_another(tmp_path: Path) -> None:
         "lowest to highest seed",
         "human",
     ]
+
+
+@pytest.mark.parametrize(
+    ("game", "tests", "text"),
+    [
+        ("seaquest", [100, 700], "human: 42,054.7 ↑"),
+        ("pong", [-21, -20], "human: 14.6 ↑"),
+        ("boxing", [98, 99], "human: 12.1 ↓"),
+    ],
+)
+def test_a_human_far_away_does_not_flatten_the_curves(
+    tmp_path: Path, game: str, tests: list[float], text: str
+) -> None:
+    """A line at 42,055 would leave a curve from 100 to 700 a hundredth of the panel."""
+    figure = draw(write_csv(tmp_path / f"{game}.csv", [], tests, random=tests[0]))
+    (axes,) = figure.axes
+    low, high = axes.get_ylim()
+    assert high - low < 2 * (tests[-1] - tests[0])
+    assert [label.get_text() for label in axes.texts] == [text]
+    assert "human" not in legend_labels(figure)
 
 
 def test_scores_of_several_games_are_brought_to_one_scale(tmp_path: Path) -> None:

@@ -297,13 +297,10 @@ def make_figure(
     styles = phase_styles(len(groups))
     num_columns = min(2, len(fields))
     num_rows = math.ceil(len(fields) / num_columns)
-    entries, num_legend_columns = legend_entries(
-        groups, styles, human=bool({*fields} & {*SCORE_FIELDS}) and games == humans.keys()
-    )
-    height = 3.3 * num_rows + 0.8 + 0.2 * len(entries) / num_legend_columns
-    figure = Figure(figsize=(11 if num_columns == 2 else 9, height), dpi=130)
+    figure = Figure(dpi=130)
     figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.1)
     FigureCanvasAgg(figure)  # attaches itself; pyplot and its global state stay out of this
+    any_human = False
     for position, field in enumerate(fields, start=1):
         axes = figure.add_subplot(num_rows, num_columns, position)
         is_score = field in SCORE_FIELDS
@@ -311,14 +308,17 @@ def make_figure(
             normalized = _normalized(groups, field)
             draw_panel(axes, field, normalized, styles, x_axis=x_axis, smooth=smooth)
             axes.set_ylabel("human-normalized score, %")
-            axes.axhline(100, **HUMAN_LINE)
+            any_human |= draw_human(axes, 100)
         else:
             draw_panel(axes, field, groups, styles, x_axis=x_axis, smooth=smooth)
             if is_score and several:
                 axes.set_ylabel("score, on each game's own scale")
             elif is_score and games == humans.keys():
-                axes.axhline(*humans.values(), **HUMAN_LINE)
+                any_human |= draw_human(axes, *humans.values())
     figure.suptitle(_title(groups), fontsize=14, fontweight="bold", parse_math=False)
+    entries, num_legend_columns = legend_entries(groups, styles, human=any_human)
+    height = 3.3 * num_rows + 0.8 + 0.2 * len(entries) / num_legend_columns
+    figure.set_size_inches(11 if num_columns == 2 else 9, height)
     legend = figure.legend(
         handles=entries,
         loc="outside lower center",
@@ -529,6 +529,24 @@ def _summary(name: str, rows: pd.DataFrame) -> str:
             score = f"{means.max():,.{2 if abs(means.max()) < 10 else 1}f}"
             parts.append(f"best test score {score} (epoch {means.idxmax()})")
     return ", ".join(parts)
+
+
+def draw_human(axes: Axes, human: float) -> bool:
+    """Draw a human's score as a line, and return whether it is one.
+
+    Where the line would leave the curves less than a quarter of the panel, the score is a text.
+    """
+    low, high = axes.get_ylim()
+    if low - human <= 3 * (high - low) and human - high <= 3 * (high - low):
+        axes.axhline(human, **HUMAN_LINE)
+        return True
+    # Learning curves rise, so they are seldom in these corners.
+    place = axes.transAxes
+    if human > high:
+        axes.text(0.02, 0.96, f"human: {human:,g} ↑", va="top", transform=place, fontsize=9)
+    else:
+        axes.text(0.98, 0.04, f"human: {human:,g} ↓", ha="right", transform=place, fontsize=9)
+    return False
 
 
 def num_seeds(rows: pd.DataFrame) -> int:

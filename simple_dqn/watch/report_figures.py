@@ -14,6 +14,7 @@ from simple_dqn.watch.curves import (
     HUMAN_LINE,
     PHASE_COLOURS,
     Groups,
+    draw_human,
     draw_panel,
     game_of,
     legend_entries,
@@ -44,8 +45,7 @@ def draw_curves(groups: Groups) -> Figure:
         axes.set_title(f"{name}, {seeds} seed{'s' * (seeds > 1)}", fontsize=11, parse_math=False)
         published = published_scores().get(game_of(name) or "")
         if published is not None:
-            axes.axhline(published.human, **HUMAN_LINE)
-            any_human = True
+            any_human |= draw_human(axes, published.human)
     widest = max(groups, key=lambda name: num_seeds(groups[name]))
     entries, _ = legend_entries({widest: groups[widest]}, [style], human=any_human)
     figure.legend(
