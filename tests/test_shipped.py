@@ -18,6 +18,7 @@ LEAST_SCORES = {
     "breakout_s1_26": 30,
     "pong_s1_11": 15,
     "road_runner_qr_s1_6": 3000,
+    "seaquest_qr_s1_20": 400,
     "space_invaders_qr_s1_12": 350,
 }
 
@@ -28,7 +29,8 @@ def test_shipped_networks_play_well(
 ) -> None:
     """On average over 6 games.
 
-    Random play: Pong -21, Road Runner 12, Breakout 2, Boxing 0, Space Invaders 148.
+    Random play: Pong -21, Road Runner 12, Breakout 2, Boxing 0, Space Invaders 148,
+    Seaquest 68.
     """
     monkeypatch.setenv("SIMPLE_DQN_ROOT", str(tmp_path))
     path = SNAPSHOTS / f"{name}.safetensors"
