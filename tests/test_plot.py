@@ -486,7 +486,7 @@ def test_other_files_are_laid_over_one_another(tmp_path: Path) -> None:
 def test_a_human_far_away_does_not_flatten_the_curves(
     tmp_path: Path, game: str, tests: list[float], text: str
 ) -> None:
-    """A line at 42,055 would leave a curve from 100 to 700 a hundredth of the panel."""
+    """A line at 42,055 would leave a curve from 100 to 700 less than a fiftieth of the panel."""
     figure = draw(write_csv(tmp_path / f"{game}.csv", [], tests, random=tests[0]))
     (axes,) = figure.axes
     low, high = axes.get_ylim()
