@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import NoReturn
 
-from simple_dqn import __version__
+from simple_dqn import __version__, streams
 from simple_dqn.errors import UserError
-from simple_dqn.run import streams
-from simple_dqn.run.command_line import COMMANDS, near_names, parse
+from simple_dqn.options.command_line import COMMANDS, near_names, parse
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,13 +59,13 @@ def _main(arguments: Sequence[str]) -> int:
 def _run(name: str, arguments: Sequence[str]) -> None:
     """Parse a command's arguments and call its function, of the same name as its module."""
     given = parse(name, arguments)
-    prepared = _load("run.merge").arguments_of(COMMANDS[name], given)
+    prepared = _load("commands.arguments").arguments_of(COMMANDS[name], given)
     for library in COMMANDS[name].extra:
         if importlib.util.find_spec(library) is None:
             raise UserError(f"{name} needs {library}; scripts/{name}.sh installs it on first use")
     command = getattr(_load(f"commands.{name}"), name)
     level = prepared["settings"].log_level if "settings" in prepared else "WARNING"
-    with _load("run.progress").log_above_bars(level):
+    with _load("reports.progress").log_above_bars(level):
         command(**prepared)
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from simple_dqn.environment import Observations
 from simple_dqn.errors import UserError
-from simple_dqn.memory.returns import NStepReturn
+from simple_dqn.returns import NStepReturn
 
 # How a step ended.
 CONTINUES, TERMINAL, CUT = np.uint8(0), np.uint8(1), np.uint8(2)

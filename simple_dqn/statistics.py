@@ -39,7 +39,7 @@ Row = dict[str, str | int | float]
 
 
 class Writer(Protocol):
-    """Who keeps rows: a CSV file (`run.csv_file.CsvWriter`), for example."""
+    """Who keeps rows: a CSV file (`checkpoints.csv_file.CsvWriter`), for example."""
 
     def write(self, row: Row) -> None:
         """Keep a row; the next one comes after the next phase."""

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import ray
 
-from simple_dqn.run.options import Settings
+from simple_dqn.options.settings import Settings
 from simple_dqn.suite.archive import Archive
 from simple_dqn.suite.plan import PlannedRun
 from simple_dqn.suite.worker import _Attempt

@@ -32,6 +32,10 @@ import safetensors.numpy
 import zstandard
 from helpers import make_memory
 
+from simple_dqn.checkpoints.csv_file import keep_rows, read_csv
+from simple_dqn.checkpoints.restoring import Restoring
+from simple_dqn.checkpoints.snapshot import read_snapshot
+from simple_dqn.commands.arguments import arguments_of, merge
 from simple_dqn.environments.roms import Game
 from simple_dqn.errors import UserError
 from simple_dqn.main import main
@@ -42,15 +46,11 @@ from simple_dqn.memory.experience import (
     read_experience,
     write_experience,
 )
+from simple_dqn.options.command_line import COMMANDS
+from simple_dqn.reports.curves import read_runs
 from simple_dqn.run import parts, run
-from simple_dqn.run.command_line import COMMANDS
-from simple_dqn.run.csv_file import keep_rows, read_csv
-from simple_dqn.run.merge import arguments_of, merge
-from simple_dqn.run.restoring import Restoring
 from simple_dqn.run.run import Run
-from simple_dqn.run.snapshot import read_snapshot
 from simple_dqn.run.trained import load_network
-from simple_dqn.watch.curves import read_runs
 
 GIGABYTE = 2**30
 SECONDS = 20  # for a file; more is a hang

@@ -22,10 +22,10 @@ from simple_dqn.environments.roms import find_game
 from simple_dqn.memory.experience import Experience, experience_settings, write_experience
 from simple_dqn.memory.observations import ObservationsInMemory
 from simple_dqn.memory.prioritized import PrioritizedReplayMemory
-from simple_dqn.memory.returns import NStepReturn
+from simple_dqn.options.settings import Settings
 from simple_dqn.replay_memory import ObservationStore, ReplayMemory
+from simple_dqn.returns import NStepReturn
 from simple_dqn.run import parts
-from simple_dqn.run.options import Settings
 
 Array = npt.NDArray[np.float64]
 

@@ -12,8 +12,8 @@ from simple_dqn.agent import Agent, ChooseActions, Network, Rate, choose_actions
 from simple_dqn.environment import Environment, TimeStep
 from simple_dqn.exploration import RepeatedActions
 from simple_dqn.memory.observations import ObservationsInMemory
-from simple_dqn.memory.returns import NStepReturn
 from simple_dqn.replay_memory import Minibatch, ReplayMemory
+from simple_dqn.returns import NStepReturn
 from simple_dqn.run.schedules import LinearSchedule
 from simple_dqn.statistics import Statistics
 

@@ -13,9 +13,9 @@ from simple_dqn.commands import benchmark
 from simple_dqn.commands.benchmark import Work
 from simple_dqn.environments.roms import Game, find_game
 from simple_dqn.errors import UserError
+from simple_dqn.options.command_line import COMMANDS, make_parser
+from simple_dqn.options.settings import Settings
 from simple_dqn.run import parts
-from simple_dqn.run.command_line import COMMANDS, make_parser
-from simple_dqn.run.options import Settings
 
 SMALL = "--backend cpu --screen_width 36 --screen_height 36 --replay_size 12000"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from simple_dqn.checkpoints.csv_file import CsvWriter, keep_rows, read_csv
 from simple_dqn.errors import UserError
-from simple_dqn.run.csv_file import CsvWriter, keep_rows, read_csv
 from simple_dqn.statistics import COLUMNS
 
 
@@ -42,7 +42,7 @@ def test_a_full_disk_leaves_no_half_of_a_row(tmp_path: Path) -> None:
     """The file may not grow beyond some bytes, in a process of its own."""
     program = (
         "import resource, sys, signal, pathlib\n"
-        "from simple_dqn.run.csv_file import CsvWriter\n"
+        "from simple_dqn.checkpoints.csv_file import CsvWriter\n"
         "from simple_dqn.statistics import COLUMNS\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "writer = CsvWriter(pathlib.Path(sys.argv[1]))\n"

@@ -11,11 +11,11 @@ from reference.naive_dqn import NaiveDQN
 
 from simple_dqn.deep_q_network import DeepQNetwork
 from simple_dqn.errors import UserError
-from simple_dqn.memory.returns import NStepReturn
 from simple_dqn.networks.device import find_device
 from simple_dqn.networks.heads import QuantileRegression
 from simple_dqn.networks.native import NativeQNetwork
 from simple_dqn.replay_memory import Minibatch
+from simple_dqn.returns import NStepReturn
 from simple_dqn.run import parts
 
 

@@ -25,8 +25,8 @@ from simple_dqn.environments.console import ConsoleEnvironment
 from simple_dqn.environments.gym import GymEnvironment
 from simple_dqn.environments.roms import Game
 from simple_dqn.errors import UserError
+from simple_dqn.options.settings import Settings
 from simple_dqn.run.environments import kind_of
-from simple_dqn.run.options import Settings
 
 ROMS = Path(ale_py.__file__).parent / "roms"
 

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simple_dqn.environments.roms import published_scores
-from simple_dqn.run.evaluation import (
+from simple_dqn.reports.curves import read_runs
+from simple_dqn.reports.evaluation import (
     RESAMPLES,
     GameResult,
     aggregates,
@@ -23,7 +24,6 @@ from simple_dqn.run.evaluation import (
     result_of,
     stratified_resamples,
 )
-from simple_dqn.watch.curves import read_runs
 
 Array = npt.NDArray[np.float64]
 OF_GAMES = st.lists(

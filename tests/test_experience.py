@@ -21,7 +21,7 @@ from simple_dqn.memory.experience import (
     read_experience,
     write_experience,
 )
-from simple_dqn.run.options import Settings
+from simple_dqn.options.settings import Settings
 from simple_dqn.watch.watched_game import Step
 
 SHAPE, DTYPE = (3, 2), np.dtype(np.uint8)

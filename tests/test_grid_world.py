@@ -16,10 +16,10 @@ from test_main import refused
 from simple_dqn.environments.grid_world import GridWorld
 from simple_dqn.errors import UserError
 from simple_dqn.main import main
+from simple_dqn.options.settings import Settings
 from simple_dqn.run import parts
-from simple_dqn.run.known import known, learn, progress, returns
-from simple_dqn.run.options import Settings
-from simple_dqn.tabular import (
+from simple_dqn.tabular.comparison import known, learn, progress, returns
+from simple_dqn.tabular.q_table import (
     Process,
     QTable,
     best_actions,

@@ -21,7 +21,7 @@ from simple_dqn.environments.gym_observations import reading_of
 from simple_dqn.environments.screens import to_screen
 from simple_dqn.errors import UserError
 from simple_dqn.main import main
-from simple_dqn.memory.returns import NStepReturn
+from simple_dqn.returns import NStepReturn
 
 OPTIONS = (
     "--environment gym --network 8,8 --optimizer adam --replay_size 300 --random_steps 50 "

@@ -12,17 +12,18 @@ from ale_py import roms
 from catch import VectorCatch
 from helpers import HEADER
 
+from simple_dqn.checkpoints import snapshot
+from simple_dqn.checkpoints.places import find_game
+from simple_dqn.commands.arguments import merge
 from simple_dqn.deep_q_network import DeepQNetwork
 from simple_dqn.environment import Observations
 from simple_dqn.errors import UserError
 from simple_dqn.files import locked
 from simple_dqn.main import main
+from simple_dqn.options.settings import Settings
 from simple_dqn.replay_memory import Minibatch, ReplayMemory
-from simple_dqn.run import parts, snapshot
-from simple_dqn.run.merge import merge
-from simple_dqn.run.options import Settings
+from simple_dqn.run import parts
 from simple_dqn.run.pixel_mean import with_measured_mean
-from simple_dqn.run.places import find_game
 from simple_dqn.run.run import Run
 from simple_dqn.statistics import Statistics
 

@@ -14,12 +14,17 @@ from helpers import make_memory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from simple_dqn.checkpoints import on_disk
+from simple_dqn.checkpoints.memory_files import (
+    MemoryFiles,
+    RestoredMemory,
+    memory_header,
+    restore_memory,
+)
+from simple_dqn.checkpoints.on_disk import Piece, check_piece, read_piece, steps_of, write_piece
 from simple_dqn.errors import UserError
-from simple_dqn.memory import on_disk
-from simple_dqn.memory.on_disk import Piece, check_piece, read_piece, steps_of, write_piece
 from simple_dqn.memory.prioritized import PrioritizedReplayMemory
 from simple_dqn.replay_memory import ReplayMemory
-from simple_dqn.run.memory_files import MemoryFiles, RestoredMemory, memory_header, restore_memory
 
 
 def fill(memory: ReplayMemory, rng: np.random.Generator, steps: int) -> None:

@@ -11,14 +11,14 @@ from helpers import HEADER
 from test_play import Keyboard
 from test_watched_game import make_console, make_game
 
+from simple_dqn.checkpoints import snapshot
+from simple_dqn.commands.arguments import arguments_of, merge, read_preset
 from simple_dqn.errors import OptionError, UserError
-from simple_dqn.run import snapshot
-from simple_dqn.run.command_line import COMMANDS, PRESET, make_parser, parse
-from simple_dqn.run.merge import arguments_of, merge, read_preset
-from simple_dqn.run.options import KEPT, OPTIONS, Settings, as_text
-from simple_dqn.run.reference import fill
+from simple_dqn.options.command_line import COMMANDS, PRESET, make_parser, parse
+from simple_dqn.options.reference import fill
+from simple_dqn.options.settings import KEPT, OPTIONS, Settings, as_text
+from simple_dqn.reports.curves import plot_results
 from simple_dqn.statistics import COLUMNS
-from simple_dqn.watch.curves import plot_results
 from simple_dqn.watch.play import Play
 from simple_dqn.watch.score_card import ScoreCard
 
@@ -240,7 +240,7 @@ def test_a_game_alone_is_played_without_a_snapshot(tmp_path: Path) -> None:
 
 
 def test_the_reference_is_todays() -> None:
-    """To mend it: python -m simple_dqn.run.reference scripts/README.md."""
+    """To mend it: python -m simple_dqn.options.reference scripts/README.md."""
     text = (REPOSITORY / "scripts" / "README.md").read_text()
     assert fill(text) == text
     of_runs = text.split("\n## The options of a run\n")[1]

@@ -69,7 +69,7 @@ def test_the_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
     assert held == files
-    assert {"simple_dqn/py.typed", "simple_dqn/run/presets/laptop.toml"} <= held
+    assert {"simple_dqn/py.typed", "simple_dqn/options/presets/laptop.toml"} <= held
 
 
 def test_the_installed_package_trains_plots_and_films(programs: Path, tmp_path: Path) -> None:

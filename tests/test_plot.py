@@ -19,10 +19,16 @@ from matplotlib.colors import same_color, to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from simple_dqn.checkpoints.snapshot import write_snapshot
 from simple_dqn.commands.plot import plot
 from simple_dqn.errors import UserError
-from simple_dqn.run.snapshot import write_snapshot
-from simple_dqn.watch.curves import PHASE_COLOURS, group_names, make_figure, plot_results, read_runs
+from simple_dqn.reports.curves import (
+    PHASE_COLOURS,
+    group_names,
+    make_figure,
+    plot_results,
+    read_runs,
+)
 
 HEADER = (
     "epoch,phase,steps,nr_games,average_reward,min_game_reward,max_game_reward,"
@@ -246,7 +252,7 @@ def test_file_in_the_middle_of_a_row(csv_2015: Path, caplog: pytest.LogCaptureFi
         csv_2015.write_bytes(whole + cut)
         assert phases(csv_2015) == ["random 0", "train 1", "test 1", "train 2", "test 2"]
     assert caplog.record_tuples[0] == (
-        "simple_dqn.watch.curves",
+        "simple_dqn.reports.curves",
         logging.WARNING,
         f"{csv_2015}: rows that are not whole are left out: 1",
     )
@@ -700,7 +706,7 @@ def test_odd_file_names_are_taken_literally(tmp_path: Path) -> None:
 def test_matplotlib_is_left_as_it_was(csv_2015: Path, tmp_path: Path) -> None:
     code = (
         "import sys, matplotlib; from pathlib import Path; before = dict(matplotlib.rcParams)\n"
-        "from simple_dqn.watch.curves import plot_results\n"
+        "from simple_dqn.reports.curves import plot_results\n"
         "plot_results([Path(sys.argv[1])], fields=['meanq'], output=Path(sys.argv[2]))\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
         "assert dict(matplotlib.rcParams) == before\n"

@@ -11,8 +11,8 @@ from helpers import run_in_terminal
 
 from simple_dqn.environment import TimeStep
 from simple_dqn.main import main
-from simple_dqn.run import progress
-from simple_dqn.run.progress import Progress, duration
+from simple_dqn.reports import progress
+from simple_dqn.reports.progress import Progress, duration
 
 OPTIONS = (
     "--network nips --screen_width 36 --screen_height 36 --replay_size 500 --random_steps 60 "

@@ -8,9 +8,9 @@ import pytest
 from helpers import write_run
 
 from simple_dqn.main import main
-from simple_dqn.run.evaluation import result_of
-from simple_dqn.watch.curves import game_of, read_runs
-from simple_dqn.watch.report_figures import draw_curves, draw_scores
+from simple_dqn.reports.curves import game_of, read_runs
+from simple_dqn.reports.evaluation import result_of
+from simple_dqn.reports.report_figures import draw_curves, draw_scores
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
+from simple_dqn.checkpoints.snapshot import read_snapshot
 from simple_dqn.environments.atari import ALEEnvironment
 from simple_dqn.errors import UserError
 from simple_dqn.main import main
+from simple_dqn.options.settings import Settings
 from simple_dqn.run import parts
-from simple_dqn.run.options import Settings
 from simple_dqn.run.run import Run
-from simple_dqn.run.snapshot import read_snapshot
 
 VALUES: dict[str, Any] = {
     "screen_width": 36,

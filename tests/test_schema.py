@@ -10,13 +10,13 @@ import psutil
 import pytest
 from helpers import HEADER, make_network
 
+from simple_dqn.checkpoints.snapshot import Arrays, read_snapshot, write_snapshot
+from simple_dqn.commands.arguments import merge
 from simple_dqn.deep_q_network import DeepQNetwork
 from simple_dqn.errors import UserError, refusing
 from simple_dqn.main import main
+from simple_dqn.options.schema import check_header, check_options
 from simple_dqn.replay_memory import Minibatch
-from simple_dqn.run.merge import merge
-from simple_dqn.run.schema import check_header, check_options
-from simple_dqn.run.snapshot import Arrays, read_snapshot, write_snapshot
 
 WHOLE: dict[str, Any] = {"format_version": 1, **HEADER}
 PIECE = {"name": "pong_3.memory", "sha256": "0" * 64, "start": 0, "stop": 60}

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from simple_dqn.checkpoints import snapshot
 from simple_dqn.main import main
-from simple_dqn.run import snapshot
 
 SNAPSHOTS = Path(__file__).parent.parent / "snapshots"
 LEAST_SCORES = {

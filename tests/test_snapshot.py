@@ -10,8 +10,8 @@ from helpers import HEADER
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from simple_dqn.checkpoints import snapshot
 from simple_dqn.errors import UserError
-from simple_dqn.run import snapshot
 
 ARRAYS: snapshot.Arrays = {
     "0.weight": np.arange(24, dtype=np.float32).reshape(2, 3, 4),

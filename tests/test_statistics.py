@@ -5,9 +5,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from simple_dqn.checkpoints.csv_file import CsvWriter
 from simple_dqn.environment import TimeStep
 from simple_dqn.replay_memory import Minibatch
-from simple_dqn.run.csv_file import CsvWriter
 from simple_dqn.statistics import Row, Statistics, summary
 
 ORIGINAL_COLUMNS = (

@@ -124,7 +124,7 @@ def test_results_are_written_by_one_function() -> None:
         for path in (REPOSITORY / "simple_dqn").rglob("*.py")
         if "sys.stdout.write" in path.read_text()
     }
-    assert users == {"run/streams.py", "watch/terminal.py"}
+    assert users == {"streams.py", "watch/terminal.py"}
 
 
 class InTerminal:

@@ -19,11 +19,11 @@ import ray
 from ray.cluster_utils import Cluster
 from safetensors.numpy import load_file
 
+from simple_dqn.checkpoints.run_files import RunFiles
 from simple_dqn.environments.roms import find_game
 from simple_dqn.errors import UserError
 from simple_dqn.main import main
-from simple_dqn.run.options import Settings
-from simple_dqn.run.run_files import RunFiles
+from simple_dqn.options.settings import Settings
 from simple_dqn.suite.archive import Archive
 from simple_dqn.suite.plan import ORIGINAL, PlannedRun, games_of, plan_runs
 from simple_dqn.suite.worker import carry_out

@@ -10,12 +10,12 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from simple_dqn.agent import Agent
+from simple_dqn.checkpoints.snapshot import read_snapshot
 from simple_dqn.errors import OptionError, UserError
 from simple_dqn.main import main
-from simple_dqn.run.options import Settings
+from simple_dqn.options.settings import Settings
+from simple_dqn.reports.tensorboard import TensorBoardWriter
 from simple_dqn.run.run import Run
-from simple_dqn.run.snapshot import read_snapshot
-from simple_dqn.run.tensorboard import TensorBoardWriter
 
 Curves = dict[str, list[tuple[int, float]]]
 OPTIONS: dict[str, Any] = {

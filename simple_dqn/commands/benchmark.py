@@ -24,7 +24,9 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from simple_dqn import streams
 from simple_dqn.agent import Agent
+from simple_dqn.checkpoints.places import find_game
 from simple_dqn.deep_q_network import DeepQNetwork
 from simple_dqn.environment import Environment
 from simple_dqn.environments.roms import Game
@@ -32,10 +34,9 @@ from simple_dqn.errors import UserError
 from simple_dqn.memory.available import available_bytes
 from simple_dqn.networks.layers import QNetwork
 from simple_dqn.networks.native import NativeQNetwork
+from simple_dqn.options.settings import Settings
 from simple_dqn.replay_memory import ReplayMemory
-from simple_dqn.run import parts, streams
-from simple_dqn.run.options import Settings
-from simple_dqn.run.places import find_game
+from simple_dqn.run import parts
 
 logger = logging.getLogger(__name__)
 

@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from simple_dqn import streams
+from simple_dqn.checkpoints.places import check_output, find_game, root
+from simple_dqn.checkpoints.snapshot import Snapshot, check_actions, check_game
 from simple_dqn.errors import UserError
 from simple_dqn.files import write_atomically
-from simple_dqn.run import parts, streams
+from simple_dqn.options.settings import Settings
+from simple_dqn.run import parts
 from simple_dqn.run.environments import TEST_FRAMES
-from simple_dqn.run.options import Settings
-from simple_dqn.run.places import check_output, find_game, root
-from simple_dqn.run.snapshot import Snapshot, check_actions, check_game
 from simple_dqn.run.trained import load_network, look_inside
 from simple_dqn.watch.filter_page import view_filters, write_page
 

@@ -10,15 +10,21 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 
+from simple_dqn.checkpoints.places import (
+    check_output,
+    find_game,
+    root,
+    snapshots_at_hand,
+    snapshots_like,
+)
+from simple_dqn.checkpoints.snapshot import Snapshot, check_actions, check_game, run_prefix
 from simple_dqn.environments.roms import Game
 from simple_dqn.errors import UserError
 from simple_dqn.files import interrupts_held
 from simple_dqn.memory.experience import Recorder, experience_settings, write_experience
+from simple_dqn.options.command_line import KEYS
+from simple_dqn.options.settings import Settings
 from simple_dqn.run import parts
-from simple_dqn.run.command_line import KEYS
-from simple_dqn.run.options import Settings
-from simple_dqn.run.places import check_output, find_game, root, snapshots_at_hand, snapshots_like
-from simple_dqn.run.snapshot import Snapshot, check_actions, check_game, run_prefix
 from simple_dqn.run.trained import load_network, look_inside
 from simple_dqn.watch.mind import Mind
 from simple_dqn.watch.play import Play

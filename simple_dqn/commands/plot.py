@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from simple_dqn.run import streams
-from simple_dqn.run.snapshot import options_of_runs
-from simple_dqn.watch.curves import plot_results
+from simple_dqn import streams
+from simple_dqn.checkpoints.snapshot import options_of_runs
+from simple_dqn.reports.curves import plot_results
 
 
 def plot(

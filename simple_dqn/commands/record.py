@@ -13,13 +13,14 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from simple_dqn import streams
+from simple_dqn.checkpoints.places import check_output, find_game, root
+from simple_dqn.checkpoints.snapshot import Snapshot, check_actions, check_game
 from simple_dqn.errors import UserError
 from simple_dqn.files import check_writable, interrupts_held
-from simple_dqn.run import parts, streams
+from simple_dqn.options.settings import Settings
+from simple_dqn.run import parts
 from simple_dqn.run.environments import TEST_FRAMES
-from simple_dqn.run.options import Settings
-from simple_dqn.run.places import check_output, find_game, root
-from simple_dqn.run.snapshot import Snapshot, check_actions, check_game
 from simple_dqn.run.trained import load_network, look_inside
 from simple_dqn.watch.film import FORMATS, Film, make_film, resize, write_picture
 from simple_dqn.watch.mind import Mind

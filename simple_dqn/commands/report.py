@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from simple_dqn import streams
+from simple_dqn.checkpoints.snapshot import options_of_runs
 from simple_dqn.errors import UserError
 from simple_dqn.files import write_atomically
-from simple_dqn.run import streams
-from simple_dqn.run.evaluation import Aggregate, GameResult, aggregates, result_of
-from simple_dqn.run.snapshot import options_of_runs
-from simple_dqn.watch.curves import game_of, group_runs, picture_format, read_run, write_figure
-from simple_dqn.watch.report_figures import draw_curves, draw_scores
+from simple_dqn.reports.curves import game_of, group_runs, picture_format, read_run, write_figure
+from simple_dqn.reports.evaluation import Aggregate, GameResult, aggregates, result_of
+from simple_dqn.reports.report_figures import draw_curves, draw_scores
 
 logger = logging.getLogger(__name__)
 

@@ -1,8 +1,8 @@
 """`resume SNAPSHOT`: go on with the run that wrote a snapshot."""
 
-from simple_dqn.run.options import Settings
+from simple_dqn.checkpoints.snapshot import Snapshot
+from simple_dqn.options.settings import Settings
 from simple_dqn.run.run import Run
-from simple_dqn.run.snapshot import Snapshot
 
 
 def resume(settings: Settings, snapshot: Snapshot) -> None:

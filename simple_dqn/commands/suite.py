@@ -3,12 +3,12 @@
 import logging
 import shlex
 
+from simple_dqn import streams
+from simple_dqn.checkpoints.places import root
 from simple_dqn.commands.report import report
 from simple_dqn.errors import UserError
 from simple_dqn.files import locked
-from simple_dqn.run import streams
-from simple_dqn.run.options import Settings
-from simple_dqn.run.places import root
+from simple_dqn.options.settings import Settings
 from simple_dqn.suite.launch import Failure, Resources, cluster, launch
 from simple_dqn.suite.plan import PlannedRun, plan_runs
 from simple_dqn.suite.table import Watcher

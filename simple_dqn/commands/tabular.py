@@ -10,13 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
+from simple_dqn import streams
 from simple_dqn.agent import Network
+from simple_dqn.checkpoints.places import check_output, root
 from simple_dqn.files import write_atomically
-from simple_dqn.run import parts, streams
-from simple_dqn.run.known import Known, Progress, known, learn, progress, returns
-from simple_dqn.run.options import Settings
-from simple_dqn.run.places import check_output, root
-from simple_dqn.tabular import (
+from simple_dqn.options.settings import Settings
+from simple_dqn.run import parts
+from simple_dqn.tabular.comparison import Known, Progress, known, learn, progress, returns
+from simple_dqn.tabular.picture import draw_known
+from simple_dqn.tabular.q_table import (
     Array,
     QTable,
     best_actions,
@@ -25,7 +27,6 @@ from simple_dqn.tabular import (
     policy_evaluation,
     value_iteration,
 )
-from simple_dqn.watch.known_picture import draw_known
 
 logger = logging.getLogger(__name__)
 

@@ -1,10 +1,10 @@
 """`test SNAPSHOT`: play as the run's own test phase did and tell the score."""
 
+from simple_dqn import streams
+from simple_dqn.checkpoints.snapshot import Snapshot
 from simple_dqn.environments.roms import human_normalized_score
-from simple_dqn.run import streams
-from simple_dqn.run.options import Settings
+from simple_dqn.options.settings import Settings
 from simple_dqn.run.run import Run
-from simple_dqn.run.snapshot import Snapshot
 from simple_dqn.statistics import Row
 
 

@@ -1,6 +1,6 @@
 """`train GAME [LABEL]`: train a network, with a CSV row per phase and a snapshot per epoch."""
 
-from simple_dqn.run.options import Settings
+from simple_dqn.options.settings import Settings
 from simple_dqn.run.run import Run
 
 

@@ -1,7 +1,7 @@
 """Grid World: walk to a star in as few steps as possible; the smallest Markov decision process.
 
 Every state, action and probability is known here, so that values and policies can be computed and
-compared with what is learned; see `simple_dqn/tabular.py`. The environment is a plain
+compared with what is learned; see `simple_dqn/tabular/q_table.py`. The environment is a plain
 `gymnasium.Env` with the id `simple_dqn/GridWorld-v0`, registered when this module is imported.
 """
 

@@ -1,1 +1,1 @@
-"""A training run: options, the parts made of them, the epoch loop, and its files."""
+"""A training run: the parts made from its settings, and the epoch loop."""

@@ -4,10 +4,10 @@ import math
 import shlex
 from typing import NamedTuple
 
+from simple_dqn.checkpoints.csv_file import CsvRow
+from simple_dqn.checkpoints.run_files import RunFiles
+from simple_dqn.checkpoints.snapshot import run_snapshots
 from simple_dqn.environments.roms import human_normalized_score
-from simple_dqn.run.csv_file import CsvRow
-from simple_dqn.run.run_files import RunFiles
-from simple_dqn.run.snapshot import run_snapshots
 from simple_dqn.statistics import COLUMNS
 
 

@@ -12,7 +12,7 @@ from simple_dqn.environments.gym import GymEnvironment
 from simple_dqn.environments.gym_console import GymConsole
 from simple_dqn.environments.roms import Game
 from simple_dqn.errors import UserError
-from simple_dqn.run.options import Settings
+from simple_dqn.options.settings import Settings
 from simple_dqn.watch.watched_game import VisibleGame
 
 TEST_FRAMES = 18_000  # 5 minutes; Mnih et al. 2015, Methods, Evaluation procedure

@@ -18,7 +18,6 @@ from simple_dqn.exploration import RepeatedActions
 from simple_dqn.memory.device_observations import ObservationsOnDevice, free_bytes
 from simple_dqn.memory.observations import ObservationsInMemory, observation_bytes
 from simple_dqn.memory.prioritized import PrioritizedReplayMemory
-from simple_dqn.memory.returns import NStepReturn
 from simple_dqn.networks.cuda_graph import CudaGraph
 from simple_dqn.networks.device import find_device, prepare
 from simple_dqn.networks.guided_backpropagation import GuidedNetwork
@@ -28,9 +27,10 @@ from simple_dqn.networks.native import Kernels, NativeQNetwork, NativeRMSProp, c
 from simple_dqn.networks.next_values import DoubleValue, ExpectedValue, MaximumValue, NextValue
 from simple_dqn.networks.optimizers import GravesRMSProp, make_optimizer
 from simple_dqn.networks.weights import Arrays, to_tensors
+from simple_dqn.options.settings import Settings
 from simple_dqn.replay_memory import ObservationStore, ReplayMemory
+from simple_dqn.returns import NStepReturn
 from simple_dqn.run.environments import kind_of
-from simple_dqn.run.options import Settings
 from simple_dqn.run.schedules import LinearSchedule
 from simple_dqn.watch.watched_game import VisibleGame, WatchedGame
 

@@ -9,8 +9,8 @@ import numpy as np
 from simple_dqn.environment import TimeStep
 from simple_dqn.environments.roms import Game
 from simple_dqn.errors import UserError
+from simple_dqn.options.settings import Settings
 from simple_dqn.run import parts
-from simple_dqn.run.options import Settings
 
 logger = logging.getLogger(__name__)
 

@@ -18,6 +18,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from simple_dqn.agent import Agent
+from simple_dqn.checkpoints.csv_file import CsvRow, CsvWriter, keep_rows, read_csv
+from simple_dqn.checkpoints.memory_files import check_space
+from simple_dqn.checkpoints.places import find_game, root
+from simple_dqn.checkpoints.restoring import Restoring
+from simple_dqn.checkpoints.run_files import RunFiles
+from simple_dqn.checkpoints.saving import Saving
+from simple_dqn.checkpoints.snapshot import (
+    Snapshot,
+    check_actions,
+    check_game,
+    read_snapshot,
+    run_prefix,
+)
 from simple_dqn.deep_q_network import DeepQNetwork
 from simple_dqn.environment import Environment
 from simple_dqn.environments.roms import Game
@@ -30,26 +43,13 @@ from simple_dqn.memory.experience import (
     read_experience,
 )
 from simple_dqn.memory.observations import observation_bytes
+from simple_dqn.options.settings import Settings
 from simple_dqn.replay_memory import ReplayMemory
+from simple_dqn.reports.progress import GameLog, Progress
+from simple_dqn.reports.tensorboard import PointsWithinEpochs, TensorBoardWriter
 from simple_dqn.run import parts
-from simple_dqn.run.csv_file import CsvRow, CsvWriter, keep_rows, read_csv
 from simple_dqn.run.ending import ending
-from simple_dqn.run.memory_files import check_space
-from simple_dqn.run.options import Settings
 from simple_dqn.run.pixel_mean import with_measured_mean
-from simple_dqn.run.places import find_game, root
-from simple_dqn.run.progress import GameLog, Progress
-from simple_dqn.run.restoring import Restoring
-from simple_dqn.run.run_files import RunFiles
-from simple_dqn.run.saving import Saving
-from simple_dqn.run.snapshot import (
-    Snapshot,
-    check_actions,
-    check_game,
-    read_snapshot,
-    run_prefix,
-)
-from simple_dqn.run.tensorboard import PointsWithinEpochs, TensorBoardWriter
 from simple_dqn.run.trained import changes_of_play, check_weights
 from simple_dqn.statistics import Row, Statistics, Writer
 from simple_dqn.watch.live import LiveWindow

@@ -5,13 +5,13 @@ from typing import Any
 
 import torch
 
+from simple_dqn.checkpoints.snapshot import Snapshot
 from simple_dqn.deep_q_network import DeepQNetwork
 from simple_dqn.errors import UserError
 from simple_dqn.networks.guided_backpropagation import GuidedNetwork
 from simple_dqn.networks.weights import check_same_network
+from simple_dqn.options.settings import Settings, as_text
 from simple_dqn.run import parts
-from simple_dqn.run.options import Settings, as_text
-from simple_dqn.run.snapshot import Snapshot
 
 # With other values of these options, the weights of a network mean nothing.
 _OF_NETWORK = (

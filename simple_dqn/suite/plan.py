@@ -4,12 +4,12 @@ import dataclasses
 import re
 from pathlib import Path
 
+from simple_dqn.checkpoints.csv_file import CsvRow, read_csv
+from simple_dqn.checkpoints.places import find_game, root
+from simple_dqn.checkpoints.snapshot import read_snapshot, run_snapshots, training_state_path
 from simple_dqn.environments import roms
 from simple_dqn.errors import UserError
-from simple_dqn.run.csv_file import CsvRow, read_csv
-from simple_dqn.run.options import OPTIONS, Settings
-from simple_dqn.run.places import find_game, root
-from simple_dqn.run.snapshot import read_snapshot, run_snapshots, training_state_path
+from simple_dqn.options.settings import OPTIONS, Settings
 
 ORIGINAL = ("breakout", "pong", "seaquest", "space_invaders")  # of the text of 2015
 _OTHER_OPTIONS_MAY_DIFFER = {"epochs", "save_memory"}

@@ -1,1 +1,1 @@
-"""Rooms for people: the watched game, windows, films, pages and plots."""
+"""Games to watch: the watched game, windows, terminal, films, pages of filters."""

@@ -75,7 +75,7 @@ def result_of(name: str, game: str | None, rows: pd.DataFrame) -> GameResult | N
     Args:
         name: of the runs.
         game: that they play.
-        rows: of the runs, as `watch.curves.read_runs` returns them, with the columns
+        rows: of the runs, as `reports.curves.read_runs` returns them, with the columns
             `average_reward` and `total_train_steps`.
 
     Returns:

@@ -22,11 +22,11 @@ import psutil
 import safetensors
 import safetensors.numpy
 
+from simple_dqn.checkpoints.places import snapshots_like
 from simple_dqn.environments.roms import Game
 from simple_dqn.errors import UserError, refusing
 from simple_dqn.files import atomic_file, sync
-from simple_dqn.run.places import snapshots_like
-from simple_dqn.run.schema import FORMAT_VERSION, check_header
+from simple_dqn.options.schema import FORMAT_VERSION, check_header
 
 _TYPES = {"F16", "F32", "F64", "I64"}  # of arrays, in the language of safetensors
 # Options in which runs may differ that are seeds of one setting.

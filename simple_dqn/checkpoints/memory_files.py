@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from simple_dqn.checkpoints.on_disk import Piece, check_piece, forget, read_piece, write_piece
 from simple_dqn.errors import UserError
-from simple_dqn.memory.on_disk import Piece, check_piece, forget, read_piece, write_piece
 from simple_dqn.replay_memory import ReplayMemory
 
 logger = logging.getLogger(__name__)

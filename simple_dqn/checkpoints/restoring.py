@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from simple_dqn.checkpoints.memory_files import restore_memory
+from simple_dqn.checkpoints.on_disk import Piece, forget
+from simple_dqn.checkpoints.snapshot import Snapshot, read_snapshot, training_state_path
 from simple_dqn.deep_q_network import DeepQNetwork
 from simple_dqn.errors import UserError
-from simple_dqn.memory.on_disk import Piece, forget
+from simple_dqn.options.settings import Settings
 from simple_dqn.replay_memory import ReplayMemory
-from simple_dqn.run.memory_files import restore_memory
-from simple_dqn.run.options import Settings
-from simple_dqn.run.snapshot import Snapshot, read_snapshot, training_state_path
 
 logger = logging.getLogger(__name__)
 

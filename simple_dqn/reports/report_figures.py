@@ -9,8 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from simple_dqn.environments.roms import published_scores
-from simple_dqn.run.evaluation import HUMAN, GameResult
-from simple_dqn.watch.curves import (
+from simple_dqn.reports.curves import (
     HUMAN_LINE,
     PHASE_COLOURS,
     Groups,
@@ -21,6 +20,7 @@ from simple_dqn.watch.curves import (
     num_seeds,
     phase_styles,
 )
+from simple_dqn.reports.evaluation import HUMAN, GameResult
 
 _MOST_COLUMNS = 6
 _NATURE_COLOUR = "#999999"

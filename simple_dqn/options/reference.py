@@ -1,6 +1,6 @@
 """The tables of options in scripts/README.md, made from the options themselves.
 
-    python -m simple_dqn.run.reference scripts/README.md
+    python -m simple_dqn.options.reference scripts/README.md
 
 writes them anew, between the lines `<!-- options: NAME -->` and `<!-- end -->`. NAME is a command,
 for its own options, or `run`, for the options that most commands share.
@@ -11,8 +11,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from simple_dqn.run.command_line import COMMANDS, option_groups
-from simple_dqn.run.options import Option, as_text
+from simple_dqn.options.command_line import COMMANDS, option_groups
+from simple_dqn.options.settings import Option, as_text
 
 _BLOCK = re.compile(r"(?<=<!-- options: )(\w+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
 

@@ -11,10 +11,10 @@ import numpy.typing as npt
 from simple_dqn.agent import Network
 from simple_dqn.environments.gym import GymEnvironment, action_names, make_gymnasium
 from simple_dqn.errors import UserError
+from simple_dqn.options.settings import Settings
 from simple_dqn.run import parts
 from simple_dqn.run.environments import environment_options
-from simple_dqn.run.options import Settings
-from simple_dqn.tabular import Array, Process, Table, best_actions, process_of
+from simple_dqn.tabular.q_table import Array, Process, Table, best_actions, process_of
 
 NUM_GAMES = 1_000  # of which the mean return is told
 _LONGEST_GAME = 1_000  # steps, where the environment has no time limit of its own

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from simple_dqn.run.known import Known, Progress
-from simple_dqn.tabular import Array, best_actions
+from simple_dqn.tabular.comparison import Known, Progress
+from simple_dqn.tabular.q_table import Array, best_actions
 
 # Columns and rows of a step; rows count downwards.
 _ARROWS = {"LEFT": (-1, 0), "DOWN": (0, 1), "RIGHT": (1, 0), "UP": (0, -1)}

@@ -10,7 +10,7 @@ from simple_dqn.environments import roms
 from simple_dqn.environments.roms import Game
 from simple_dqn.errors import UserError
 from simple_dqn.files import check_writable
-from simple_dqn.run.options import Settings
+from simple_dqn.options.settings import Settings
 
 
 def root() -> Path:

@@ -4,19 +4,19 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
-from simple_dqn.deep_q_network import DeepQNetwork
-from simple_dqn.errors import UserError
-from simple_dqn.files import interrupts_held
-from simple_dqn.memory.on_disk import Piece
-from simple_dqn.replay_memory import ReplayMemory
-from simple_dqn.run.memory_files import MemoryFiles, memory_header
-from simple_dqn.run.run_files import RunFiles
-from simple_dqn.run.snapshot import (
+from simple_dqn.checkpoints.memory_files import MemoryFiles, memory_header
+from simple_dqn.checkpoints.on_disk import Piece
+from simple_dqn.checkpoints.run_files import RunFiles
+from simple_dqn.checkpoints.snapshot import (
     snapshot_at_end,
     snapshot_path,
     training_state_path,
     write_snapshot,
 )
+from simple_dqn.deep_q_network import DeepQNetwork
+from simple_dqn.errors import UserError
+from simple_dqn.files import interrupts_held
+from simple_dqn.replay_memory import ReplayMemory
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ there, since everybody can compute one. So each value is checked here when the f
 are checked by the rows of the table in `options.py`, and only those that a snapshot keeps are
 taken: no file names, nothing that decides what is overwritten. Arrays are checked where their
 shapes are known: weights and training states in `networks/weights.py`, the steps of a memory in
-`memory/on_disk.py`, a person's steps in `memory/experience.py`.
+`checkpoints/on_disk.py`, a person's steps in `memory/experience.py`.
 """
 
 import re
@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from simple_dqn.errors import UserError
-from simple_dqn.run.options import KEPT, OPTIONS, integer, number
+from simple_dqn.options.settings import KEPT, OPTIONS, integer, number
 
 FORMAT_VERSION = 1
 MOST_ACTIONS = 256  # the replay memory keeps an action in a byte

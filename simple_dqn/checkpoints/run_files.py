@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from simple_dqn.checkpoints.csv_file import CsvRow
+from simple_dqn.checkpoints.on_disk import Piece
+from simple_dqn.checkpoints.snapshot import Snapshot, run_snapshots
 from simple_dqn.errors import UserError
 from simple_dqn.files import check_writable, locked, remove_temporary_files
-from simple_dqn.memory.on_disk import Piece
-from simple_dqn.run.csv_file import CsvRow
-from simple_dqn.run.snapshot import Snapshot, run_snapshots
 
 logger = logging.getLogger(__name__)
 

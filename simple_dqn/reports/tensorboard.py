@@ -23,7 +23,7 @@ from simple_dqn.deep_q_network import DeepQNetwork
 from simple_dqn.environment import TimeStep
 from simple_dqn.errors import UserError
 from simple_dqn.files import interrupts_held
-from simple_dqn.run.options import as_text
+from simple_dqn.options.settings import as_text
 from simple_dqn.statistics import Row, Statistics
 
 logger = logging.getLogger(__name__)

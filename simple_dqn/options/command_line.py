@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from simple_dqn.run import streams
-from simple_dqn.run.options import (
+from simple_dqn import streams
+from simple_dqn.options.settings import (
     BOOLEAN,
     OPTIONS,
     TEXT,

@@ -11,12 +11,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from simple_dqn.checkpoints.places import choose_snapshot
+from simple_dqn.checkpoints.snapshot import Snapshot, read_snapshot
 from simple_dqn.errors import OptionError, UserError
-from simple_dqn.run.command_line import ALLOW_IMPORT, PRESET, Command
-from simple_dqn.run.options import KEPT, OPTIONS, Settings
-from simple_dqn.run.places import choose_snapshot
-from simple_dqn.run.schema import check_options
-from simple_dqn.run.snapshot import Snapshot, read_snapshot
+from simple_dqn.options.command_line import ALLOW_IMPORT, PRESET, Command
+from simple_dqn.options.schema import check_options
+from simple_dqn.options.settings import KEPT, OPTIONS, Settings
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ def read_preset(name: str) -> dict[str, Any]:
     """
     if name == "nature":  # the defaults, also where a snapshot says otherwise
         return {row.name: row.default for row in KEPT if row.name not in _NOT_OF_THE_PAPER}
-    presets = resources.files("simple_dqn.run") / "presets"
+    presets = resources.files("simple_dqn.options") / "presets"
     own = presets / f"{name}.toml"
     stems = sorted(["nature", *(Path(str(file)).stem for file in presets.iterdir())])
     hint = f"give a TOML file or one of: {', '.join(stems)}"

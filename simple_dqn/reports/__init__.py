@@ -1,0 +1,1 @@
+"""What people see of runs: progress, curves, TensorBoard, tables over many runs."""
