@@ -20,6 +20,7 @@ from simple_dqn.options.settings import KEPT, OPTIONS, Settings
 
 logger = logging.getLogger(__name__)
 
+_OF_MODULES = ("game", "environment", "distributional", "target", "memory")
 _NOT_OF_THE_PAPER = {"environment", "random_seed"}
 
 
@@ -91,7 +92,7 @@ def merge(
         values |= {k: v for k, v in options.items() if k not in not_from_snapshot}
     if preset is not None:
         values |= read_preset(preset)
-    for name in ("game", "environment"):
+    for name in _OF_MODULES:
         module, colon, _ = str(values.get(name, "")).rpartition(":")  # `module:Id`, `module:Class`
         if colon and name not in given and not allow_import:
             consent = "--allow_import true" if snapshot else f"--{name} {values[name]} yourself"

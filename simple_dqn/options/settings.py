@@ -143,6 +143,20 @@ def choice(*names: str) -> Kind:
     return Kind(check, "{" + ",".join(names) + "}")
 
 
+def named(*names: str) -> Kind:
+    """One of some names, or a person's own class, `module:Class`."""
+
+    def check(value: object) -> str:
+        text = str(value)
+        if text not in names and not re.fullmatch(r"[\w.]+:\w+", text):
+            raise ArgumentTypeError(
+                f"{text!r} is neither one of {', '.join(names)} nor a class, module:Class"
+            )
+        return text
+
+    return Kind(check, f"{{{','.join(names)},module:Class}}")
+
+
 def _boolean(value: object) -> bool:
     words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
     if str(value).lower() not in words:
@@ -342,6 +356,11 @@ class Settings:
         "number of observations, the latest ones, that make up a state; without this option it is "
         "4 where observations are screens (Nature: 4), else 1",
     )
+    memory: str = option(
+        "uniform",
+        named("uniform", "prioritized"),
+        "how transitions are drawn: all equally often, or as with --prioritized true",
+    )
     prioritized: bool = option(
         False,
         BOOLEAN,
@@ -401,9 +420,15 @@ class Settings:
         "true: dueling network, with one stream for the value of the state and one for the "
         "advantages of the actions",
     )
+    target: str = option(
+        "max",
+        named("max", "double", "expected", "munchausen"),
+        "value of the next state in a target: max is DQN's, double is --double_q true, expected "
+        "needs --target_exploration_rate, munchausen adds the scaled log-policy to the reward",
+    )
     distributional: str = option(
         "none",
-        choice("none", "c51", "qr"),
+        named("none", "c51", "qr"),
         "what the network learns: none is the mean return (Nature), c51 is the distribution of the "
         "return over 51 values from -10 to 10, for which --clip_error has no meaning, qr is 51 "
         "quantiles of the return",
@@ -613,6 +638,13 @@ class Settings:
         "true: train and resume write curves for TensorBoard, into a folder of the run's name in "
         "the folder tensorboard beside the CSV file; FOLDER: into a folder of the run's name there",
         kept=False,
+    )
+    writer: tuple[str, ...] = option(
+        (),
+        named("tensorboard"),
+        "who gets the rows of the statistics, besides the CSV file",
+        kept=False,
+        nargs="+",
     )
     save_memory: bool = option(
         True,
