@@ -48,17 +48,23 @@ class Network(Protocol):
         """Begin a new mean."""
 
 
-class Callback(Protocol):
-    """Someone who watches the agent."""
+class Callback:
+    """Watches a run; a subclass overrides what it needs."""
+
+    def on_run_start(self, run: Any) -> None:
+        """Look at the parts of a run, `run.run.RunParts`, before anything is played."""
 
     def on_phase_start(self, phase: str, epoch: int, total: int, unit: str) -> None:
-        """A phase of `total` units (`steps` or `games`) begins."""
+        """Begin a phase of `total` units (`steps` or `games`)."""
 
     def on_step(self, time_step: TimeStep, steps: int, exploration_rate: float) -> None:
-        """All games made a step; `steps` of them count. The exploration rate is their mean."""
+        """See a step of all games; `steps` of them count. The exploration rate is their mean."""
 
     def on_phase_end(self) -> None:
-        """The phase is over."""
+        """End the phase."""
+
+    def on_run_end(self) -> None:
+        """Close what is open: the run is over, or it failed."""
 
 
 # One exploration rate for all games, or one for each, float64 (num_games,).
@@ -79,7 +85,7 @@ class Agent:
 
     Attributes:
         total_train_steps: steps trained so far, all games and epochs together.
-        callbacks: those who watch, in the order in which they are told.
+        callbacks: those who watch, in the order in which they are called.
     """
 
     def __init__(

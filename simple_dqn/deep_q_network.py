@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from simple_dqn.errors import UserError
 from simple_dqn.networks.heads import Head, taken
+from simple_dqn.networks.layers import QNetwork
 from simple_dqn.networks.next_values import NextValue
 from simple_dqn.networks.optimizers import state_like
 from simple_dqn.networks.weights import (
@@ -42,8 +43,8 @@ class DeepQNetwork:
     def __init__(
         self,
         *,
-        network: nn.Module,
-        target_network: nn.Module,
+        network: QNetwork,
+        target_network: QNetwork,
         head: Head,
         next_value: NextValue,
         optimizer: torch.optim.Optimizer,
@@ -140,11 +141,13 @@ class DeepQNetwork:
         NB! On a GPU these lines are one CUDA graph, so nothing here may wait for the device.
         """
         with torch.no_grad():
-            next_values = self._next_value(poststates)
-            targets = self._head.targets(next_values, returns, discounts)
+            # 0 and max_a' Q_target(s', a')
+            bonuses, next_values = self._next_value(prestates, actions, poststates)
+            # r + discount * next value
+            targets = self._head.targets(next_values, returns + bonuses, discounts)
         self._network.train()
-        predictions = taken(self._network(prestates), actions)
-        losses, errors = self._head.losses(predictions, targets)
+        predictions = taken(self._network(prestates), actions)  # Q(s, a)
+        losses, errors = self._head.losses(predictions, targets)  # Huber(t - Q(s, a)), t - Q(s, a)
         loss = (weights * losses).sum()
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -166,8 +169,12 @@ class DeepQNetwork:
         """Learning rate of the optimizer, per update."""
         return float(self._optimizer.param_groups[0]["lr"])
 
+    def set_pixel_mean(self, pixel_mean: float) -> None:
+        """Let both networks subtract another mean from bytes, see `QNetwork`."""
+        self._network.pixel_mean = self._target_network.pixel_mean = pixel_mean
+
     def set_learning_rate(self, learning_rate: float) -> None:
-        """Go on with another learning rate."""
+        """Continue with another learning rate."""
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
         self._step = self._as_graph(self._gradient_step)  # a graph has the old rate in it

@@ -5,13 +5,13 @@ The columns up to `steps_per_second` are those of the original tool, in its orde
 
 import logging
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence, Sized
-from typing import Protocol
 
 import numpy as np
 
-from simple_dqn.agent import Network, States
+from simple_dqn.agent import Callback, Network, States
 from simple_dqn.environment import TimeStep
 
 logger = logging.getLogger(__name__)
@@ -38,14 +38,15 @@ COLUMNS = (
 Row = dict[str, str | int | float]
 
 
-class Writer(Protocol):
-    """Who keeps rows: a CSV file (`checkpoints.csv_file.CsvWriter`), for example."""
+class Writer(Callback, ABC):
+    """Keeps rows, as a CSV file does (`checkpoints.csv_file.CsvWriter`); may watch, too."""
 
+    @abstractmethod
     def write(self, row: Row) -> None:
         """Keep a row; the next one comes after the next phase."""
 
 
-class Statistics:
+class Statistics(Callback):
     """Counts what happens in a phase and hands a row to the writers at its end.
 
     A game is a whole game in every phase; the original counted lives in training. Rewards are
@@ -154,7 +155,7 @@ class Statistics:
 
 
 def summary(row: Row) -> str:
-    """One line that tells how a phase went."""
+    """Return one line on how a phase went."""
     rewards = (
         f"reward {row['average_reward']:.2f} +- {row['std_game_reward']:.2f} "
         f"({row['min_game_reward']:g} to {row['max_game_reward']:g})"

@@ -11,15 +11,15 @@ from typing import NamedTuple
 
 from simple_dqn.errors import UserError
 from simple_dqn.files import interrupts_held, sync_folder, write_atomically
-from simple_dqn.statistics import COLUMNS, Row
+from simple_dqn.statistics import COLUMNS, Row, Writer
 
 logger = logging.getLogger(__name__)
 
 _HEADER = ",".join(COLUMNS) + "\n"
 
 
-class CsvWriter:
-    """Adds rows to a CSV file; a `statistics.Writer`.
+class CsvWriter(Writer):
+    """Adds rows to a CSV file.
 
     A row that cannot be written (the disk is full) is kept and written with the next one, so that
     the run goes on.

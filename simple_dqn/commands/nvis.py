@@ -12,10 +12,10 @@ from simple_dqn.checkpoints.snapshot import Snapshot, check_actions, check_game
 from simple_dqn.errors import UserError
 from simple_dqn.files import write_atomically
 from simple_dqn.options.settings import Settings
-from simple_dqn.run import parts
 from simple_dqn.run.environments import TEST_FRAMES
 from simple_dqn.run.trained import load_network, look_inside
 from simple_dqn.watch.filter_page import view_filters, write_page
+from simple_dqn.watch.games import make_console, make_watched_game
 
 logger = logging.getLogger(__name__)
 
@@ -39,13 +39,13 @@ def nvis(
     name = snapshot.path.stem
     path = visualization_file or root() / "results" / f"{name}.html"
     check_output(path, "--visualization_file", [".html", ".htm"], overwrite=settings.overwrite)
-    console = parts.make_console(settings, game, random_seed=settings.random_seed or 0)
+    console = make_console(settings, game, random_seed=settings.random_seed or 0)
     shape = console.observation_shape
     network = load_network(settings, snapshot, shape)
     guided = look_inside(settings, snapshot, shape)
     if not guided.num_layers:
         raise UserError(f"the network {settings.network} of {snapshot.path} has no filters to show")
-    watched = parts.make_watched_game(
+    watched = make_watched_game(
         settings,
         console,
         network,

@@ -24,8 +24,8 @@ from simple_dqn.files import interrupts_held
 from simple_dqn.memory.experience import Recorder, experience_settings, write_experience
 from simple_dqn.options.command_line import KEYS
 from simple_dqn.options.settings import Settings
-from simple_dqn.run import parts
 from simple_dqn.run.trained import load_network, look_inside
+from simple_dqn.watch.games import make_console, make_watched_game
 from simple_dqn.watch.mind import Mind
 from simple_dqn.watch.play import Play
 from simple_dqn.watch.score_card import ScoreCard
@@ -64,7 +64,7 @@ def play(
             record_experience, "--record_experience", [".npz"], overwrite=settings.overwrite
         )
     score_card = ScoreCard(_mean_of_tests(snapshot))
-    console = parts.make_console(settings, game, random_seed=seed)
+    console = make_console(settings, game, random_seed=seed)
 
     def save() -> None:
         """Keep what the person played so far."""
@@ -82,7 +82,7 @@ def play(
         network, shape = None, console.observation_shape
         if snapshot is not None:
             network = load_network(settings, snapshot, shape)
-        watched = parts.make_watched_game(settings, console, network, random_seed=seed)
+        watched = make_watched_game(settings, console, network, random_seed=seed)
         mind = None
         if network is not None and snapshot is not None:
             check_actions(snapshot, watched.action_meanings)

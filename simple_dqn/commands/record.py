@@ -19,10 +19,10 @@ from simple_dqn.checkpoints.snapshot import Snapshot, check_actions, check_game
 from simple_dqn.errors import UserError
 from simple_dqn.files import check_writable, interrupts_held
 from simple_dqn.options.settings import Settings
-from simple_dqn.run import parts
 from simple_dqn.run.environments import TEST_FRAMES
 from simple_dqn.run.trained import load_network, look_inside
 from simple_dqn.watch.film import FORMATS, Film, make_film, resize, write_picture
+from simple_dqn.watch.games import make_console, make_watched_game
 from simple_dqn.watch.mind import Mind
 from simple_dqn.watch.sound_file import SoundFile
 from simple_dqn.watch.watched_game import Frame, WatchedGame
@@ -68,14 +68,14 @@ def record(
     _check_outputs(settings, path, record_screen_path, record_sound_filename, snapshot.path.stem)
     seed = secrets.randbits(32) if settings.random_seed is None else settings.random_seed
     logger.info("%s, random seed %d", game.name, seed)
-    console = parts.make_console(settings, game, random_seed=seed)
+    console = make_console(settings, game, random_seed=seed)
     rate = console.frames_per_second
     sample_rate = rate * console.samples_per_frame
     if record_sound_filename is not None and not sample_rate:
         raise UserError(f"{game.name} makes no sound; leave out --record_sound_filename")
     shape = console.observation_shape
     network = load_network(settings, snapshot, shape)
-    watched = parts.make_watched_game(
+    watched = make_watched_game(
         settings,
         console,
         network,

@@ -2,15 +2,15 @@
 
 from simple_dqn import streams
 from simple_dqn.checkpoints.snapshot import Snapshot
+from simple_dqn.commands.watchers import watched_run
 from simple_dqn.environments.roms import human_normalized_score
 from simple_dqn.options.settings import Settings
-from simple_dqn.run.run import Run
 from simple_dqn.statistics import Row
 
 
 def test(settings: Settings, snapshot: Snapshot) -> None:
     """Test a network and write the score to standard output."""
-    run = Run(settings, snapshot)
+    run = watched_run(settings, snapshot)
     streams.write(_score_report(run.game.name, run.test()))
 
 

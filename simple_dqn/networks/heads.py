@@ -4,28 +4,45 @@
 outputs of an action are the distribution of its return.
 """
 
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 
-class Head(Protocol):
-    """The meaning of a network's outputs, (n, num_actions) or (n, num_actions, num_atoms)."""
+class Head(ABC):
+    """The meaning of a network's outputs, (n, num_actions) or (n, num_actions, num_atoms).
+
+    A subclass of your own is made as `Class(settings, device, dtype)`, see `run.parts.make_head`.
+
+    Attributes:
+        num_atoms: outputs for each action; 1 is a Q-value.
+        wrap: None; or a method that takes the fully connected layers, from features (n, number) to
+            outputs (n, num_actions * num_atoms), and this number, and returns a module of the
+            head's own, which makes outputs of features with their help.
+    """
+
+    num_atoms = 1
+    wrap: Callable[[nn.Sequential, int], nn.Module] | None = None
 
     def predictions(self, outputs: Tensor) -> Tensor:
         """Return what the outputs predict of the return of each action, the outputs' shape."""
+        return outputs
 
+    @abstractmethod
     def values(self, predictions: Tensor) -> Tensor:
         """Return the Q-values of predictions, (n, num_actions)."""
 
-    def distribution(self, predictions: Tensor) -> tuple[Tensor, Tensor] | None:
+    def distribution(self, predictions: Tensor) -> tuple[Tensor, Tensor] | None:  # noqa: ARG002
         """Return returns (num_atoms,) and their probabilities, (n, num_actions, num_atoms).
 
-        None: the outputs tell the mean alone.
+        None: the outputs predict the mean alone.
         """
+        return None
 
+    @abstractmethod
     def targets(self, predictions: Tensor, returns: Tensor, discounts: Tensor) -> Tensor:
         """Return what is to be learned: the return, plus the discounted prediction of s'.
 
@@ -35,6 +52,7 @@ class Head(Protocol):
             discounts: (batch,), 0 where there is no next state.
         """
 
+    @abstractmethod
     def losses(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return each transition's loss and its error, both (batch,); the error has no gradient.
 
@@ -44,23 +62,16 @@ class Head(Protocol):
         """
 
 
-class Values:
+class Values(Head):
     """Outputs are Q-values, learned by the squared error, clipped (Mnih et al. 2015, Methods)."""
 
     def __init__(self, clip_error: float) -> None:
         """Clip errors to +-clip_error in the gradient; infinity: never."""
         self._clip_error = clip_error
 
-    def predictions(self, outputs: Tensor) -> Tensor:
-        """Return the outputs; see `Head`."""
-        return outputs
-
     def values(self, predictions: Tensor) -> Tensor:
         """Return the predictions; see `Head`."""
         return predictions
-
-    def distribution(self, predictions: Tensor) -> None:
-        """Return nothing: Q-values are means; see `Head`."""
 
     def targets(self, predictions: Tensor, returns: Tensor, discounts: Tensor) -> Tensor:
         """Return t = r + discount Q(s', a'), (batch,); see `Head`."""
@@ -73,7 +84,7 @@ class Values:
         return losses, (targets - outputs).detach()
 
 
-class C51:
+class C51(Head):
     """Outputs are logits of the probabilities of returns z_0 ... z_(N-1), evenly spaced.
 
     Bellemare, Dabney and Munos 2017 (A distributional perspective on reinforcement learning),
@@ -84,6 +95,7 @@ class C51:
         self, num_atoms: int, limit: float, device: torch.device, dtype: torch.dtype
     ) -> None:
         """Place the atoms z, `num_atoms` of them."""
+        self.num_atoms = num_atoms
         self._atoms = torch.linspace(-limit, limit, num_atoms, device=device, dtype=dtype)
         self._indexes = torch.arange(num_atoms, device=device, dtype=dtype)
         self._limit = limit
@@ -124,7 +136,7 @@ class C51:
         return losses, losses.detach()
 
 
-class QuantileRegression:
+class QuantileRegression(Head):
     """Outputs are quantiles theta_1 ... theta_N of the return, at the middles of N equal shares.
 
         tau_i = (2 i - 1) / (2 N)
@@ -138,6 +150,7 @@ class QuantileRegression:
         self, num_quantiles: int, clip_error: float, device: torch.device, dtype: torch.dtype
     ) -> None:
         """Prepare to learn `num_quantiles` of them; the paper's kappa is `clip_error`."""
+        self.num_atoms = num_quantiles
         middles = torch.arange(num_quantiles, device=device, dtype=dtype) + 0.5
         self._fractions = middles[:, None] / num_quantiles  # tau, (num_quantiles, 1)
         self._clip_error = clip_error

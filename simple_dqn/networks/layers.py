@@ -1,6 +1,7 @@
 """The layers between a state and the outputs for each action."""
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple, Self
 
 import torch
@@ -54,6 +55,9 @@ class QNetwork(nn.Sequential):
         linear num_actions
 
     Only this class knows that observations of bytes are scaled; others are taken as they are.
+
+    Attributes:
+        pixel_mean: subtracted from bytes after they were scaled to [0, 1].
     """
 
     def __init__(
@@ -67,6 +71,7 @@ class QNetwork(nn.Sequential):
         dueling: bool,
         batch_norm: bool,
         pixel_mean: float,
+        wrap: Callable[[nn.Sequential, int], nn.Module] | None = None,
     ) -> None:
         """Make the layers; their weights are torch's until `init_weights`.
 
@@ -79,9 +84,11 @@ class QNetwork(nn.Sequential):
             dueling: whether two fully connected streams make the outputs, see `Dueling`.
             batch_norm: whether each hidden layer is normalised over the minibatch.
             pixel_mean: subtracted from bytes after they were scaled to [0, 1].
+            wrap: takes the fully connected layers and their number of inputs, and returns a module
+                in their place, see `Head.wrap`.
 
         Raises:
-            UserError: the observations are no pictures, or too small ones for the convolutions.
+            UserError: the observations are not pictures, or too small for the convolutions.
         """
         if architecture.convolutions:
             _check_pictures(architecture, observation_shape)
@@ -95,9 +102,11 @@ class QNetwork(nn.Sequential):
             channels, shape = filters, [(side - size) // stride + 1 for side in shape]
         convolutions = [*layers, nn.Flatten()]
 
+        features = channels * math.prod(shape)
+
         def stream(outputs: int) -> list[nn.Module]:
             layers: list[nn.Module] = []
-            inputs = channels * math.prod(shape)
+            inputs = features
             for hidden in architecture.hidden:
                 layers.append(FullyConnected(inputs, hidden))
                 if batch_norm:
@@ -109,11 +118,13 @@ class QNetwork(nn.Sequential):
         fully_connected = stream(num_actions * num_atoms)
         if dueling:
             fully_connected = [Dueling(stream(num_atoms), fully_connected, num_atoms)]
+        if wrap is not None:
+            fully_connected = [wrap(nn.Sequential(*fully_connected), features)]
         super().__init__(*convolutions, *fully_connected)
+        self.pixel_mean = pixel_mean
         self._num_convolutional = len(convolutions)
-        self._has_modes = batch_norm
+        self._has_modes = batch_norm or wrap is not None
         self._num_atoms = num_atoms
-        self._pixel_mean = pixel_mean
 
     def forward(self, states: Tensor) -> Tensor:
         """Return outputs (n, num_actions), or (n, num_actions, num_atoms) if there are several.
@@ -135,7 +146,7 @@ class QNetwork(nn.Sequential):
         if states.dtype != torch.uint8:
             return inputs
         inputs = inputs.mul_(1 / 255)
-        return inputs.sub_(self._pixel_mean) if self._pixel_mean else inputs
+        return inputs.sub_(self.pixel_mean) if self.pixel_mean else inputs
 
     def _by_atoms(self, outputs: Tensor) -> Tensor:
         return outputs if self._num_atoms == 1 else outputs.view(len(outputs), -1, self._num_atoms)
@@ -172,11 +183,11 @@ def _check_pictures(architecture: Architecture, observation_shape: tuple[int, ..
     """Check that convolutions can be laid over the observations.
 
     Raises:
-        UserError: the observations are no pictures, or too small ones.
+        UserError: the observations are not pictures, or too small ones.
     """
     if len(observation_shape) != 2:
         raise UserError(
-            f"observations of shape {observation_shape} are no pictures, so convolutions cannot "
+            f"observations of shape {observation_shape} are not pictures, so convolutions cannot "
             "see them; give --network mlp, or --network 64,64"
         )
     least = 1

@@ -197,9 +197,9 @@ class NativeQNetwork(QNetwork):
     def forward(self, states: Tensor) -> Tensor:
         """Return the outputs for states of bytes; see `QNetwork`."""
         parameters: list[Tensor] = [p for layer in self.convolutions() for p in layer.parameters()]
-        if self._pixel_mean:
+        if self.pixel_mean:
             # The kernels read bytes, so the mean goes into the first bias: w(x - m) = wx - m sum w.
-            parameters[1] = parameters[1] - self._pixel_mean * parameters[0].sum((1, 2, 3))
+            parameters[1] = parameters[1] - self.pixel_mean * parameters[0].sum((1, 2, 3))
         outputs = self._kernels.features(states, parameters)
         for module in list(self)[self._num_convolutional :]:
             outputs = module(outputs)

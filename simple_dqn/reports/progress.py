@@ -7,11 +7,13 @@ import textwrap
 import time
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from simple_dqn.agent import Callback
 from simple_dqn.environment import TimeStep
 
 logger = logging.getLogger(__name__)
@@ -22,35 +24,28 @@ _BAR = "{desc} {percentage:3.0f}%|{bar}|"
 _BAR_WIDTH = 15  # characters, at least, before facts are left out
 
 
-class Progress:
-    """Watches the agent; shows how far the phase is, how it goes and how long the run takes yet."""
+class Progress(Callback):
+    """Shows how far the phase is, how it goes and how long the run still takes."""
 
-    def __init__(
-        self,
-        *,
-        rewards: Collection[float],
-        mean_cost: Callable[[], float],
-        epochs: int | None,
-    ) -> None:
-        """Prepare to show.
-
-        Args:
-            rewards: of the phase's latest games; read, never changed.
-            mean_cost: of the phase's updates; asked at each refresh.
-            epochs: number of the run's last epoch; None: a phase is the whole run.
-        """
-        self._rewards = rewards
-        self._mean_cost = mean_cost
+    def __init__(self) -> None:
         self._on_terminal = sys.stderr.isatty()
         self._interval = (
             _SECONDS_BETWEEN_REFRESHES if self._on_terminal else _SECONDS_BETWEEN_LOG_LINES
         )
         self._bar = tqdm(disable=True)
+        self._rewards: Collection[float] = ()
+        self._mean_cost: Callable[[], float] = float
         self._next_refresh = self._started = 0.0
         self._title, self._unit = "", ""
-        self._phase, self._epoch, self._epochs = "", 0, epochs
+        self._phase, self._epoch = "", 0
+        self._epochs: int | None = None  # None: a phase is the complete run
         self._done = self._total = self._steps = 0
         self._seconds: dict[str, float] = {}  # that the latest phase of each kind took
+
+    def on_run_start(self, run: Any) -> None:
+        """See whose rewards and costs are shown."""
+        self._rewards, self._mean_cost = run.statistics.rewards, run.network.mean_cost
+        self._epochs = None if run.only_test else run.settings.epochs
 
     def on_phase_start(self, phase: str, epoch: int, total: int, unit: str) -> None:
         """Open a bar."""
@@ -147,13 +142,16 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
-class GameLog:
-    """Watches the agent; a line for each game that ends."""
+class GameLog(Callback):
+    """Logs a line for each game that ends."""
 
-    def __init__(self, num_games: int) -> None:
-        """Prepare to follow so many games, played in step."""
-        self._scores = np.zeros(num_games, np.float64)
+    def __init__(self) -> None:
+        self._scores = np.zeros(0, np.float64)
         self._ended, self._of_all = 0, ""
+
+    def on_run_start(self, run: Any) -> None:
+        """See how many games are played in step."""
+        self._scores = np.zeros(run.settings.num_games, np.float64)
 
     def on_phase_start(self, phase: str, epoch: int, total: int, unit: str) -> None:  # noqa: ARG002
         """Begin to count."""
@@ -161,7 +159,7 @@ class GameLog:
         self._ended, self._of_all = 0, f"/{total}" if unit == "games" else ""
 
     def on_step(self, time_step: TimeStep, steps: int, exploration_rate: float) -> None:  # noqa: ARG002
-        """Tell the games that ended with this step."""
+        """Log the games that ended with this step."""
         self._scores += time_step.rewards
         for score in self._scores[time_step.game_overs]:
             self._ended += 1
@@ -173,9 +171,6 @@ class GameLog:
                 exploration_rate,
             )
         self._scores[time_step.game_overs] = 0
-
-    def on_phase_end(self) -> None:
-        """Do nothing."""
 
 
 class _Lines(logging.Formatter):

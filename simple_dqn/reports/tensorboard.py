@@ -1,151 +1,62 @@
-"""Curves for TensorBoard: points within each epoch, scores of tests, the options as text.
+"""The curves of a run for TensorBoard: tests, and points within the epochs of training."""
 
-A run has a folder of its own. Each time that the run is begun or resumed it writes a new file
-there; the names of the files are in their order in time. The tags are those of Stable-Baselines3,
-but for `train/mean_q`.
-"""
-
-import errno
-import logging
-import os
-import struct
 import time
 from collections import deque
-from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from tensorboardX.proto.event_pb2 import Event, SessionLog
-from tensorboardX.proto.summary_pb2 import Summary
-from tensorboardX.record_writer import masked_crc32c
-from tensorboardX.summary import text
+from tensorboardX import SummaryWriter
 
-from simple_dqn.deep_q_network import DeepQNetwork
 from simple_dqn.environment import TimeStep
 from simple_dqn.errors import UserError
-from simple_dqn.files import interrupts_held
 from simple_dqn.options.settings import as_text
-from simple_dqn.statistics import Row, Statistics
-
-logger = logging.getLogger(__name__)
+from simple_dqn.statistics import Row, Writer
 
 _POINTS_IN_AN_EPOCH = 25
 _STEPS_APART = (1_000, 10_000)  # from one point to the next, at least and at most
 
 
-class TensorBoardWriter:
-    """Adds points to an event file; a `statistics.Writer`.
+class TensorBoardWriter(Writer):
+    """Adds points to an event file, some 25 times in an epoch, every 1,000 to 10,000 steps.
 
-    Points that cannot be written (the disk is full) are kept and written with the next ones, so
-    that the run goes on. What is written outlives a killed process.
+    A resumed run adds a file, whose points replace those of later steps in the older files.
     """
 
-    def __init__(
-        self, folder: Path, *, steps_done: int, resumed: bool, options: Mapping[str, object]
-    ) -> None:
-        """Begin a file.
+    def __init__(self, folder: Path | None = None) -> None:
+        """Begin later, with the run.
 
         Args:
-            folder: of the run.
-            steps_done: training steps before the first point.
-            resumed: whether points up to these steps stay; points beyond them, or all, no longer
-                count, since the run takes these steps anew.
-            options: of the run, shown as a table.
+            folder: of all runs; None: the folder `tensorboard` beside the CSV file.
+        """
+        self._folder = folder
+        self._events: SummaryWriter | None = None
+        self._rewards: deque[float] = deque(maxlen=100)  # of the latest games, over the epochs
+        self._phase, self._interval, self._exploration_rate = "", 0, 0.0
+        self._steps, self._since = 0, 0.0  # of the next point
+        self._first_update, self._updates, self._cost = 0, 0, 0.0  # up to the last point
+
+    def on_run_start(self, run: Any) -> None:
+        """Open the event file of a run that learns.
 
         Raises:
             UserError: the file cannot be made.
         """
-        self._pending = b""
+        self._network, self._statistics = run.network, run.statistics
+        if run.only_test or run.csv_file is None:
+            return
+        folder = (self._folder or run.csv_file.parent / "tensorboard") / run.csv_file.stem
+        steps = run.agent.total_train_steps
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            number = len(list(folder.glob("events.out.tfevents.*")))
-            self._path = folder / f"events.out.tfevents.{number:06d}"
-            self._path.touch(exist_ok=False)
+            self._events = SummaryWriter(str(folder), purge_step=steps + 1 if steps else 0)
         except OSError as error:
             raise UserError(
-                f"cannot write into {folder}: {error.strerror}; choose another place with "
+                f"cannot write into {folder}: {error.strerror}; choose another folder with "
                 "--tensorboard"
             ) from error
-        start = SessionLog(status=SessionLog.START)
-        first_step = steps_done + 1 if resumed else 0
-        self._add(Event(file_version="brain.Event:2"))
-        self._add(Event(step=first_step, session_log=start))
-        rows = "".join(
-            f"| {name} | {'' if value is None else as_text(value)} |\n"
-            for name, value in options.items()
-        )
-        table = text("hyperparameters", f"| option | value |\n|---|---|\n{rows}")
-        self._add(Event(step=steps_done, summary=table))
-
-    def write(self, row: Row) -> None:
-        """Add what a finished phase tells: a test's score, else the mean Q-value."""
-        if row["phase"] == "test":
-            score = {"eval/mean_reward": row["average_reward"]} if row["nr_games"] else {}
-        else:
-            score = {"train/mean_q": row["meanq"]}
-        self.write_points(
-            int(row["total_train_steps"]), {tag: float(value) for tag, value in score.items()}
-        )
-
-    def write_points(self, step: int, points: Mapping[str, float]) -> None:
-        """Add points of several curves after a number of training steps."""
-        values = [Summary.Value(tag=tag, simple_value=value) for tag, value in points.items()]
-        self._add(Event(step=step, summary=Summary(value=values)))
-        with interrupts_held() as raise_interrupts:
-            self._append()
-        raise_interrupts()
-
-    def close(self) -> None:
-        """Write what is left."""
-        self._append()
-
-    def _add(self, event: Event) -> None:
-        """Keep an event as a record: its length, its bytes, and a checksum of either."""
-        event.wall_time = time.time()
-        content = event.SerializeToString()
-        length = struct.pack("<Q", len(content))
-        for part in (length, content):
-            self._pending += part + struct.pack("<I", masked_crc32c(part))
-
-    def _append(self) -> None:
-        """Write all records that are kept, or none."""
-        try:
-            with self._path.open("ab", buffering=0) as file:
-                size = os.fstat(file.fileno()).st_size
-                try:
-                    if file.write(self._pending) < len(self._pending):
-                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                except OSError:
-                    os.ftruncate(file.fileno(), size)  # no half of a record
-                    raise
-        except OSError as error:
-            logger.warning(
-                "cannot write %s: %s; the points are kept and written with the next ones",
-                self._path,
-                error.strerror,
-            )
-        else:
-            self._pending = b""
-
-
-class PointsWithinEpochs:
-    """Watches the agent; adds points some 25 times in an epoch, every 1,000 to 10,000 steps."""
-
-    def __init__(
-        self, writer: TensorBoardWriter, statistics: Statistics, network: DeepQNetwork
-    ) -> None:
-        """Prepare to watch.
-
-        Args:
-            writer: gets the points.
-            statistics: that count; they are told of each step before this object is.
-            network: that learns.
-        """
-        self._writer, self._statistics, self._network = writer, statistics, network
-        self._rewards: deque[float] = deque(maxlen=100)  # of the latest games, over the epochs
-        self._phase, self._interval = "", 0
-        self._exploration_rate = 0.0
-        self._steps, self._since = 0, 0.0  # of the next point
-        self._first_update, self._updates, self._cost = 0, 0, 0.0  # up to the last point
+        options = vars(run.settings).items()
+        rows = "".join(f"| {k} | {'' if v is None else as_text(v)} |\n" for k, v in options)
+        self._events.add_text("hyperparameters", f"| option | value |\n|---|---|\n{rows}", steps)
+        self._events.flush()
 
     def on_phase_start(self, phase: str, epoch: int, total: int, unit: str) -> None:  # noqa: ARG002
         """Begin to count."""
@@ -165,16 +76,29 @@ class PointsWithinEpochs:
         self._steps += steps
         self._exploration_rate = exploration_rate
         if self._phase == "train" and self._steps >= self._interval:
-            self._write()
+            self._add_points()
 
     def on_phase_end(self) -> None:
         """Add the last points of training, and those of random play, at the left of all others."""
         if self._steps:
-            self._write()
+            self._add_points()
         if self._phase == "random":
             self._rewards.clear()
 
-    def _write(self) -> None:
+    def write(self, row: Row) -> None:
+        """Add the result of a phase: a test's score, else the mean Q-value."""
+        if row["phase"] != "test":
+            self._add({"train/mean_q": float(row["meanq"])}, int(row["total_train_steps"]))
+        elif row["nr_games"]:
+            score = float(row["average_reward"])
+            self._add({"eval/mean_reward": score}, int(row["total_train_steps"]))
+
+    def on_run_end(self) -> None:
+        """Close the event file."""
+        if self._events is not None:
+            self._events.close()
+
+    def _add_points(self) -> None:
         """Add the points of the steps since the last ones."""
         now = time.perf_counter()
         points = {
@@ -191,4 +115,10 @@ class PointsWithinEpochs:
             points["train/n_updates"] = self._network.weight_updates
             self._updates, self._cost = updates, cost
         self._steps, self._since = 0, now
-        self._writer.write_points(self._statistics.total_train_steps, points)
+        self._add(points, self._statistics.total_train_steps)
+
+    def _add(self, points: dict[str, float], step: int) -> None:
+        if self._events is not None:
+            for tag, value in points.items():
+                self._events.add_scalar(tag, value, step)
+            self._events.flush()

@@ -1,6 +1,5 @@
 """The kinds of environment: one entry of `ENVIRONMENTS` each, and people's own classes."""
 
-import importlib
 import json
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ from simple_dqn.environments.gym_console import GymConsole
 from simple_dqn.environments.roms import Game
 from simple_dqn.errors import UserError
 from simple_dqn.options.settings import Settings
+from simple_dqn.run.classes import find_class
 from simple_dqn.watch.watched_game import VisibleGame
 
 TEST_FRAMES = 18_000  # 5 minutes; Mnih et al. 2015, Methods, Evaluation procedure
@@ -43,24 +43,15 @@ def kind_of(settings: Settings) -> Kind:
     name = settings.environment
     if name in ENVIRONMENTS:
         return ENVIRONMENTS[name]
-    module, _, class_name = name.partition(":")
-    if not class_name:
-        raise UserError(
-            f"unknown environment {name!r}; give {', '.join(ENVIRONMENTS)} or the module and class "
-            "of your own environment, module:Class"
-        )
-    try:
-        environment_class = getattr(importlib.import_module(module), class_name)
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"cannot import environment {name}: {error}") from error
-    if not (isinstance(environment_class, type) and issubclass(environment_class, Environment)):
-        raise UserError(f"{name} is no subclass of simple_dqn.environment.Environment")
-    make_own: Callable[..., Environment] = environment_class
+    make_own: Callable[..., Environment] = find_class("environment", name, ENVIRONMENTS)
+    if not (isinstance(make_own, type) and issubclass(make_own, Environment)):
+        raise UserError(f"{name} is not a subclass of simple_dqn.environment.Environment")
+    own: Callable[..., Environment] = make_own
 
     def make(args: Settings, game: Game, threads: int, training: bool) -> Environment:  # noqa: ARG001
         options = environment_options(args)
         try:
-            return make_own(game=game.name, num_games=args.num_games, **options)
+            return own(game=game.name, num_games=args.num_games, **options)
         except TypeError as error:
             raise UserError(f"cannot make environment {name}: {error}") from error
 

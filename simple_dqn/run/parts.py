@@ -24,15 +24,21 @@ from simple_dqn.networks.guided_backpropagation import GuidedNetwork
 from simple_dqn.networks.heads import C51, Head, QuantileRegression, Values
 from simple_dqn.networks.layers import QNetwork, architecture_of
 from simple_dqn.networks.native import Kernels, NativeQNetwork, NativeRMSProp, compile_kernels
-from simple_dqn.networks.next_values import DoubleValue, ExpectedValue, MaximumValue, NextValue
+from simple_dqn.networks.next_values import (
+    DoubleValue,
+    ExpectedValue,
+    MaximumValue,
+    MunchausenValue,
+    NextValue,
+)
 from simple_dqn.networks.optimizers import GravesRMSProp, make_optimizer
 from simple_dqn.networks.weights import Arrays, to_tensors
 from simple_dqn.options.settings import Settings
 from simple_dqn.replay_memory import ObservationStore, ReplayMemory
 from simple_dqn.returns import NStepReturn
+from simple_dqn.run.classes import find_class
 from simple_dqn.run.environments import kind_of
 from simple_dqn.run.schedules import LinearSchedule
-from simple_dqn.watch.watched_game import VisibleGame, WatchedGame
 
 NUM_ATOMS, _LARGEST_RETURN = 51, 10.0  # of C51; Bellemare et al. 2017, section 5
 NUM_QUANTILES = 51  # a quarter of Dabney et al. 2018: as many outputs as C51 has
@@ -69,42 +75,6 @@ def make_environment(
     return kind_of(args).make(args, game, threads.environment, training)
 
 
-def make_console(args: Settings, game: games.Game, *, random_seed: int) -> VisibleGame:
-    """Make the game that a person sees, for `make_watched_game`.
-
-    Raises:
-        UserError: the game cannot be shown.
-    """
-    return kind_of(args).make_console(args, game, _two_seeds(random_seed)[0])
-
-
-def make_watched_game(
-    args: Settings,
-    console: VisibleGame,
-    network: Network | None,
-    *,
-    random_seed: int,
-    max_frames: int | None = None,
-) -> WatchedGame:
-    """Make a game that a person sees, with test's rules; None: it may last for ever."""
-    return WatchedGame(
-        console,
-        network,
-        history_length=history_length(args, console.observation_shape),
-        frame_skip=args.frame_skip if args.environment == "ale" else 1,
-        exploration_rate=args.exploration_rate_test,
-        random_starts=args.random_starts,
-        max_frames=max_frames,
-        random_seed=_two_seeds(random_seed)[1],
-    )
-
-
-def _two_seeds(random_seed: int) -> list[int]:
-    """Seeds of the game and of those who play, 31 bits each."""
-    seeds = np.random.SeedSequence(random_seed).generate_state(2) >> 1
-    return [int(seed) for seed in seeds]
-
-
 def history_length(args: Settings, observation_shape: tuple[int, ...]) -> int:
     """Observations in a state: as said, else 4 where they are pictures, 1 where they are not."""
     return args.history_length or (4 if len(observation_shape) == 2 else 1)
@@ -138,26 +108,38 @@ def make_memory(
         fits = size * observation_bytes(shape, dtype) < free_bytes(threads.device)
         if fits or args.replay_device == "gpu":
             make_store = partial(ObservationsOnDevice, threads.device)
-    settings: dict[str, Any] = {
-        "observations": make_store(args.num_games, size // args.num_games, shape, dtype),
-        "history_length": history_length(args, shape),
-        "batch_size": args.batch_size,
-        "n_step_return": NStepReturn(
+    memory = MEMORIES["prioritized" if args.prioritized else "uniform"]
+    if args.memory != "uniform":
+        memory = find_class("memory", args.memory, MEMORIES)
+    return memory(
+        args,
+        observations=make_store(args.num_games, size // args.num_games, shape, dtype),
+        history_length=history_length(args, shape),
+        batch_size=args.batch_size,
+        n_step_return=NStepReturn(
             args.n_step,
             args.discount_rate,
             args.min_reward,
             args.max_reward,
             args.terminal_reward,
         ),
-    }
-    if not args.prioritized:
-        return ReplayMemory(**settings)
+    )
+
+
+def _make_prioritized(args: Settings, **settings: Any) -> ReplayMemory:
     importance = LinearSchedule(args.importance_exponent, 1.0, args.epochs * args.train_steps)
     return PrioritizedReplayMemory(
         priority_exponent=args.priority_exponent,
         importance_exponent=lambda step: float(importance(step)),
         **settings,
     )
+
+
+# By the value of --memory; a class of your own is called with the same arguments.
+MEMORIES: dict[str, Callable[..., ReplayMemory]] = {
+    "uniform": lambda args, **settings: ReplayMemory(**settings),  # noqa: ARG005
+    "prioritized": _make_prioritized,
+}
 
 
 def memory_text(args: Settings, memory: ReplayMemory) -> str:
@@ -190,25 +172,24 @@ def make_network(
     Raises:
         UserError: some options do not go together.
     """
-    if args.double_q and not args.target_steps:
-        raise UserError("--double_q needs a target network; give --target_steps above 0")
     if args.batch_norm and args.batch_size == 1:
         raise UserError("--batch_norm needs minibatches; give --batch_size 2 or more")
     device = prepare(threads.device, threads.network)
     dtype: torch.dtype = getattr(torch, args.datatype)
+    head = make_head(args, device, dtype)
     kernels = _compile_kernels(args, observation_shape, threads)
 
     def make() -> QNetwork:
-        return make_layers(args, num_actions, observation_shape, kernels).place(device, dtype)
+        layers = make_layers(args, num_actions, observation_shape, kernels, head)
+        return layers.place(device, dtype)
 
     network = make().init_weights(random_seed)
     target_network = make().eval() if args.target_steps else network
-    head = make_head(args, device, dtype)
     return DeepQNetwork(
         network=network,
         target_network=target_network,
         head=head,
-        next_value=_make_next_value(args, network, target_network, head),
+        next_value=make_next_value(args, network, target_network, head),
         optimizer=make_optimizer(
             args.optimizer,
             network.parameters(),
@@ -227,24 +208,25 @@ def make_layers(
     num_actions: int,
     observation_shape: tuple[int, ...],
     kernels: Kernels | None = None,
+    head: Head | None = None,
 ) -> QNetwork:
     """Make the network's layers; kernels, if any, do the convolutions.
 
     Raises:
-        UserError: the pixel mean was not measured, or the observations do not fit the network.
+        UserError: the observations do not fit the network.
     """
-    if isinstance(args.pixel_mean, str):
-        raise UserError("--pixel_mean auto is for training from the beginning; give a number")
+    head = head or make_head(args, torch.device("cpu"), torch.float32)
     make = partial(NativeQNetwork, kernels=kernels) if kernels else QNetwork
     return make(
         architecture_of(args.network),
         num_actions,
         history_length(args, observation_shape),
         observation_shape,
-        num_atoms={"none": 1, "c51": NUM_ATOMS, "qr": NUM_QUANTILES}[args.distributional],
+        num_atoms=head.num_atoms if head.wrap is None else 1,
         dueling=args.dueling,
         batch_norm=args.batch_norm,
-        pixel_mean=args.pixel_mean,
+        pixel_mean=0.0 if isinstance(args.pixel_mean, str) else args.pixel_mean,  # auto: see Run
+        wrap=head.wrap,
     )
 
 
@@ -264,24 +246,30 @@ def make_guided_network(
         weights: the network's, see `DeepQNetwork.get_weights`.
         device: `cpu` or `cuda:0`.
     """
-    layers = make_layers(args, num_actions, observation_shape)
-    layers.load_state_dict(to_tensors(weights))
     place = torch.device(device)
+    head = make_head(args, place, torch.float32)
+    layers = make_layers(args, num_actions, observation_shape, head=head)
+    layers.load_state_dict(to_tensors(weights))
     layers.place(place, torch.float32).eval()
-    return GuidedNetwork(layers, make_head(args, place, torch.float32))
+    return GuidedNetwork(layers, head)
 
 
 def make_head(args: Settings, device: torch.device, dtype: torch.dtype) -> Head:
-    """Make what the outputs mean.
+    """Make what the outputs mean; `dtype` is that of the weights.
 
     Raises:
-        UserError: rewards may be larger than the largest return of C51.
+        UserError: there is no such head, or rewards may be larger than the largest return of C51.
     """
-    if args.distributional == "none":
-        return Values(args.clip_error or math.inf)
     dtype = torch.promote_types(dtype, torch.float32)  # of returns and losses
-    if args.distributional == "qr":
-        return QuantileRegression(NUM_QUANTILES, args.clip_error, device, dtype)
+    head: Head = find_class("distributional", args.distributional, HEADS)(args, device, dtype)
+    return head
+
+
+def _make_values(args: Settings, *_: object) -> Head:
+    return Values(args.clip_error or math.inf)
+
+
+def _make_c51(args: Settings, device: torch.device, dtype: torch.dtype) -> Head:
     if max(abs(args.min_reward), abs(args.max_reward)) > _LARGEST_RETURN:
         raise UserError(
             f"--distributional c51 knows returns of +-{_LARGEST_RETURN:g} only; "
@@ -290,17 +278,50 @@ def make_head(args: Settings, device: torch.device, dtype: torch.dtype) -> Head:
     return C51(NUM_ATOMS, _LARGEST_RETURN, device, dtype)
 
 
-def _make_next_value(
+def _make_quantiles(args: Settings, device: torch.device, dtype: torch.dtype) -> Head:
+    return QuantileRegression(NUM_QUANTILES, args.clip_error, device, dtype)
+
+
+# By the value of --distributional; a class of your own is called with the same arguments.
+HEADS: dict[str, Callable[[Settings, torch.device, torch.dtype], Head]] = {
+    "none": _make_values,
+    "c51": _make_c51,
+    "qr": _make_quantiles,
+}
+
+
+def make_next_value(
     args: Settings, network: QNetwork, target_network: QNetwork, head: Head
 ) -> NextValue:
-    best = (
-        DoubleValue(target_network, head, network)
-        if args.double_q
-        else MaximumValue(target_network, head)
-    )
-    if args.target_exploration_rate:
-        return ExpectedValue(best, args.target_exploration_rate)
-    return best
+    """Make the value of the next state in a target.
+
+    Raises:
+        UserError: there is no such value, or it does not go with other options.
+    """
+    name = "double" if args.double_q and args.target in {"max", "expected"} else args.target
+    if name == "double" and not args.target_steps:
+        raise UserError("Double Q-learning needs a target network; give --target_steps above 0")
+    if args.target == "expected" and not args.target_exploration_rate:
+        raise UserError("--target expected needs --target_exploration_rate above 0")
+    if name == "munchausen" and (args.distributional == "c51" or args.n_step > 1):
+        raise UserError(
+            "--target munchausen needs --n_step 1, and --distributional none or qr; give both"
+        )
+    best: NextValue = find_class("target", name, TARGETS)(network, target_network, head)
+    if not args.target_exploration_rate:
+        return best
+    if not isinstance(best, MaximumValue) or name == "munchausen":
+        raise UserError(f"--target_exploration_rate does not go with --target {name}; give 0")
+    return ExpectedValue(best, args.target_exploration_rate)
+
+
+# By the value of --target; a class of your own is called with the same arguments.
+TARGETS: dict[str, Callable[[QNetwork, QNetwork, Head], NextValue]] = {
+    "max": MaximumValue,
+    "expected": MaximumValue,  # of which `ExpectedValue` is made
+    "double": DoubleValue,
+    "munchausen": MunchausenValue,
+}
 
 
 def _compile_kernels(

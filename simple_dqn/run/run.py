@@ -11,13 +11,13 @@ import importlib.metadata
 import logging
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from simple_dqn.agent import Agent
+from simple_dqn.agent import Agent, Callback
 from simple_dqn.checkpoints.csv_file import CsvRow, CsvWriter, keep_rows, read_csv
 from simple_dqn.checkpoints.memory_files import check_space
 from simple_dqn.checkpoints.places import find_game, root
@@ -43,16 +43,16 @@ from simple_dqn.memory.experience import (
     read_experience,
 )
 from simple_dqn.memory.observations import observation_bytes
+from simple_dqn.networks.heads import Head
+from simple_dqn.networks.next_values import NextValue
 from simple_dqn.options.settings import Settings
 from simple_dqn.replay_memory import ReplayMemory
-from simple_dqn.reports.progress import GameLog, Progress
-from simple_dqn.reports.tensorboard import PointsWithinEpochs, TensorBoardWriter
 from simple_dqn.run import parts
+from simple_dqn.run.classes import name_of
 from simple_dqn.run.ending import ending
-from simple_dqn.run.pixel_mean import with_measured_mean
+from simple_dqn.run.pixel_mean import play_random
 from simple_dqn.run.trained import changes_of_play, check_weights
 from simple_dqn.statistics import Row, Statistics, Writer
-from simple_dqn.watch.live import LiveWindow
 
 logger = logging.getLogger(__name__)
 
@@ -61,9 +61,18 @@ STEPS_APART = {"ale": 20}  # from one held-out state to the next
 OTHER_STEPS_APART = 5  # other games than Atari's may take long for a step
 
 
-class Wired(NamedTuple):
-    """The parts of a run, wired together."""
+class RunParts(NamedTuple):
+    """The parts of a run, made together.
 
+    Attributes:
+        settings: of the run.
+        csv_file: where a row per phase is added; None: nowhere.
+        only_test: whether nothing is learned.
+    """
+
+    settings: Settings
+    csv_file: Path | None
+    only_test: bool
     environment: Environment
     memory: ReplayMemory
     network: DeepQNetwork
@@ -72,14 +81,16 @@ class Wired(NamedTuple):
 
 
 @contextlib.contextmanager
-def wired_parts(
+def make_parts(
     settings: Settings,
     game: Game,
     snapshot: Snapshot | None,
     csv_file: Path | None,
     *,
     only_test: bool,
-) -> Iterator[Wired]:
+    callbacks: Iterable[Callback],
+    writers: Sequence[Writer],
+) -> Iterator[RunParts]:
     """Make the parts of a run, wire them together, and close what is open at the end.
 
     Args:
@@ -88,6 +99,8 @@ def wired_parts(
         snapshot: whose weights and counters the parts begin with.
         csv_file: where a row per phase is added.
         only_test: nothing will be learned, so the replay memory is as small as can be.
+        callbacks: watch the run.
+        writers: get a row per phase, too.
     """
     seed = settings.random_seed or 0
     threads = parts.choose_threads(settings)
@@ -99,60 +112,47 @@ def wired_parts(
             return stack.enter_context(contextlib.closing(made))
 
         environment = test_environment = make(training=False)
+        shape = environment.observation_shape
         if snapshot is not None:
             check_actions(snapshot, environment.action_meanings)
-            check_weights(settings, snapshot, environment.observation_shape)
-        size = settings.batch_size
-        history = parts.history_length(settings, test_environment.observation_shape)
-        size += settings.num_games * (history + settings.n_step)
+            check_weights(settings, snapshot, shape)
+        history = parts.history_length(settings, shape)
+        size = settings.batch_size + settings.num_games * (history + settings.n_step)
         if not only_test:
             environment, size = make(training=True), settings.replay_size
-        windows = []
-        if settings.display_screen:
-            seen = environment.observation_shape, environment.observation_dtype
-            window = LiveWindow(f"simple_dqn: {game.name}", *seen)
-            windows.append(stack.enter_context(contextlib.closing(window)))
         memory = parts.make_memory(settings, size, environment, threads)
         if not only_test:
             logger.info("replay memory: %s", parts.memory_text(settings, memory))
-        network = parts.make_network(
-            settings, environment.num_actions, environment.observation_shape, threads, seed
-        )
+        network = parts.make_network(settings, environment.num_actions, shape, threads, seed)
         agent = parts.make_agent(settings, environment, test_environment, memory, network, seed)
-        writers: list[Writer] = []
+        rows = list(writers)
         if csv_file is not None:
-            writers.append(stack.enter_context(contextlib.closing(CsvWriter(csv_file))))
-        curves = None
-        if csv_file is not None and settings.tensorboard and not only_test:
-            curves = _make_tensorboard_writer(settings, snapshot, csv_file)
-            writers.append(stack.enter_context(contextlib.closing(curves)))
-        statistics = _make_statistics(settings, snapshot, writers, memory, network, agent)
-        progress = Progress(
-            rewards=statistics.rewards,
-            mean_cost=network.mean_cost,
-            epochs=None if only_test else settings.epochs,
+            rows.insert(0, stack.enter_context(contextlib.closing(CsvWriter(csv_file))))
+        statistics = _make_statistics(settings, snapshot, rows, memory, network, agent)
+        agent.callbacks += [statistics, *callbacks, *writers]
+        made = RunParts(
+            settings, csv_file, only_test, environment, memory, network, agent, statistics
         )
-        agent.callbacks += [progress, statistics, *windows]
-        if curves is not None:
-            agent.callbacks.append(PointsWithinEpochs(curves, statistics, network))
-        if settings.log_games:
-            agent.callbacks.append(GameLog(settings.num_games))
-        yield Wired(environment, memory, network, agent, statistics)
+        for callback in (*callbacks, *writers):
+            callback.on_run_start(made)
+            stack.callback(callback.on_run_end)
+        yield made
 
 
 def _make_statistics(
     settings: Settings,
     snapshot: Snapshot | None,
-    writers: list[Writer],
+    writers: Sequence[Writer],
     memory: ReplayMemory,
     network: DeepQNetwork,
     agent: Agent,
 ) -> Statistics:
-    """Set weights and counters to where the run stands, and go on counting from there."""
+    """Set weights and counters to where the run is, and continue to count from there."""
     header: dict[str, Any] = {}
-    agent.total_train_steps = _steps_done(settings, snapshot)
+    agent.total_train_steps = settings.start_epoch * settings.train_steps
     if snapshot is not None:
         header = snapshot.header
+        agent.total_train_steps = int(header["total_train_steps"])
         network.set_weights(snapshot.arrays)
         network.weight_updates = header["weight_updates"]
     logger.info("gathering %d held-out states of random play", HELD_OUT_STATES)
@@ -167,27 +167,6 @@ def _make_statistics(
         replay_memory_count=header.get("replay_memory_count", 0),
         total_time=header.get("total_time", 0.0),
     )
-
-
-def _make_tensorboard_writer(
-    settings: Settings, snapshot: Snapshot | None, csv_file: Path
-) -> TensorBoardWriter:
-    folder = settings.tensorboard
-    if not isinstance(folder, Path):
-        folder = csv_file.parent / "tensorboard"
-    return TensorBoardWriter(
-        folder / csv_file.stem,
-        steps_done=_steps_done(settings, snapshot),
-        resumed=snapshot is not None,
-        options=vars(settings),
-    )
-
-
-def _steps_done(settings: Settings, snapshot: Snapshot | None) -> int:
-    """Training steps before the run begins or goes on."""
-    if snapshot is None:
-        return settings.start_epoch * settings.train_steps
-    return int(snapshot.header["total_train_steps"])
 
 
 def _log_start(settings: Settings, game: Game, threads: parts.Threads) -> None:
@@ -206,29 +185,53 @@ def _log_start(settings: Settings, game: Game, threads: parts.Threads) -> None:
 class Run:
     """A run of training, or a test of what a run has learned.
 
+    `callbacks` watch; `writers` get a row of statistics per phase, besides the CSV file. The
+    commands hand in what a person sees: progress, window, TensorBoard (`commands/watchers.py`).
+
     Attributes:
         settings: of the run, with the random seed that was drawn if there was none, and the pixel
             mean that was measured if it was `auto`.
         random_seed: from which all randomness comes.
         game: that is played.
-        snapshot: of the run that goes on or is tested.
+        snapshot: of the run that is resumed or tested.
     """
 
-    def __init__(self, settings: Settings, snapshot: Snapshot | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        snapshot: Snapshot | None = None,
+        *,
+        head: Callable[..., Head] | None = None,
+        target: Callable[..., NextValue] | None = None,
+        memory: Callable[..., ReplayMemory] | None = None,
+        callbacks: Sequence[Callback] = (),
+        writers: Sequence[Writer] = (),
+    ) -> None:
         """Find the game; nothing is written or allocated before a method is called.
 
         Args:
             settings: of the run; stay as they are.
-            snapshot: to go on from, or to test.
+            snapshot: to resume from, or to test.
+            head: class of your own in place of `distributional`, see `parts.HEADS`.
+            target: class of your own in place of `target`, see `parts.TARGETS`.
+            memory: class of your own in place of `memory`, see `parts.MEMORIES`.
+            callbacks: watch the run.
+            writers: get a row per phase.
 
         Raises:
-            UserError: there is no such game, or the snapshot is of another one.
+            UserError: there is no such game, the snapshot is of another one, or a class cannot be
+                found by its name.
         """
         seed = settings.random_seed
         self.random_seed = secrets.randbits(32) if seed is None else seed
-        self.settings = dataclasses.replace(settings, random_seed=self.random_seed)
+        own = {"distributional": head, "target": target, "memory": memory}
+        names: dict[str, Any] = {
+            option: name_of(maker) for option, maker in own.items() if maker is not None
+        }
+        self.settings = dataclasses.replace(settings, random_seed=self.random_seed, **names)
         self.game = find_game(settings)
         self.snapshot = snapshot
+        self._callbacks, self._writers = callbacks, writers
         if snapshot is not None:
             check_game(snapshot, self.game)
 
@@ -245,41 +248,53 @@ class Run:
                 f"--start_epoch {settings.start_epoch} leaves nothing to train of --epochs "
                 f"{settings.epochs}; give more epochs"
             )
+        if settings.pixel_mean == "auto" and not (settings.random_steps or settings.load_weights):
+            raise UserError(
+                "--pixel_mean auto is measured in the random phase, but --random_steps is 0; give "
+                "more --random_steps or a number"
+            )
         files = self._files(self.game.name + (f"_{settings.label}" if settings.label else ""))
         files.check()
         with files.held():
             if not settings.overwrite:
                 files.refuse_to_overwrite(settings.game)
-            self.settings = with_measured_mean(settings, self.game)
-            with self._parts(files.csv_file) as wired:
-                self._train(wired, files)
+            with self._parts(files.csv_file) as made:
+                self._train(made, files)
 
-    def _train(self, wired: Wired, files: RunFiles) -> None:
+    def _train(self, made: RunParts, files: RunFiles) -> None:
         settings = self.settings
-        self._check_space(wired, files)
-        experience = self._read_experience(wired)
+        self._check_space(made, files)
+        experience = self._read_experience(made)
         if settings.load_weights is not None:
-            loaded = read_snapshot(settings.load_weights)
-            check_game(loaded, self.game)
-            check_actions(loaded, wired.environment.action_meanings)
-            check_weights(settings, loaded, wired.environment.observation_shape)
-            for change in changes_of_play(settings, loaded):
-                logger.warning("%s", change)
-            wired.network.set_weights(loaded.arrays)
+            self._load_weights(made, settings.load_weights)
         files.remove_after(-1)
         files.csv_file.unlink(missing_ok=True)
         with files.interrupts_explained():
             if settings.random_steps:
-                wired.agent.play_random(settings.random_steps)
-            self._remember(wired, experience)
+                self.settings = play_random(self.settings, made.agent, made.network)
+            self._remember(made, experience)
             saving = Saving(files, save_memory=settings.save_memory)
             if settings.train_steps:
-                self._save(wired, saving, settings.start_epoch)
-            self._epochs(wired, saving, settings.start_epoch)
+                self._save(made, saving, settings.start_epoch)
+            self._epochs(made, saving, settings.start_epoch)
         self._tell_end(files)
 
+    def _load_weights(self, made: RunParts, path: Path) -> None:
+        """Begin with the weights of a snapshot, and with its pixel mean where ours is `auto`."""
+        loaded = read_snapshot(path)
+        check_game(loaded, self.game)
+        check_actions(loaded, made.environment.action_meanings)
+        if self.settings.pixel_mean == "auto":
+            pixel_mean = loaded.header["options"].get("pixel_mean", 0.0)
+            self.settings = dataclasses.replace(self.settings, pixel_mean=pixel_mean)
+            made.network.set_pixel_mean(pixel_mean)
+        check_weights(self.settings, loaded, made.environment.observation_shape)
+        for change in changes_of_play(self.settings, loaded):
+            logger.warning("%s", change)
+        made.network.set_weights(loaded.arrays)
+
     def resume(self) -> None:
-        """Go on with the run that wrote the snapshot, exactly as if it had not stopped.
+        """Continue the run that wrote the snapshot, exactly as if it had not stopped.
 
         Raises:
             UserError: no epoch is left; later epochs would be lost; as for `train`.
@@ -295,23 +310,23 @@ class Run:
             files.refuse_foreign(rows, snapshot)
             if not settings.overwrite:
                 files.refuse_to_drop(rows, epoch)
-            with self._parts(files.csv_file) as wired:
-                self._check_space(wired, files)
-                experience = self._read_experience(wired)
-                restored = Restoring(settings, snapshot).restore(wired.network, wired.memory)
+            with self._parts(files.csv_file) as made:
+                self._check_space(made, files)
+                experience = self._read_experience(made)
+                restored = Restoring(settings, snapshot).restore(made.network, made.memory)
                 keep_rows(files.csv_file, [row for row in rows if row.epoch <= epoch])
                 files.remove_after(epoch)
                 if restored.everything:
                     files.keep_only(epoch, restored.pieces)
                 with files.interrupts_explained():
                     if in_test:
-                        self._test(wired, epoch)
+                        self._test(made, epoch)
                     if restored.missing_steps:
-                        wired.agent.refill(epoch, restored.missing_steps)
-                    self._remember(wired, experience)
+                        made.agent.refill(epoch, restored.missing_steps)
+                    self._remember(made, experience)
                     # NB! This epoch's piece stays: what was added just now is in the next one.
                     saving = Saving(files, restored.pieces, save_memory=settings.save_memory)
-                    self._epochs(wired, saving, epoch)
+                    self._epochs(made, saving, epoch)
                 self._tell_end(files)
 
     def test(self) -> Row:
@@ -329,9 +344,9 @@ class Run:
         if settings.csv_file is not None:
             check_writable(settings.csv_file, "--csv_file")
             keep_rows(settings.csv_file, read_csv(settings.csv_file))
-        with self._parts(settings.csv_file, only_test=True) as wired:
-            self._test(wired, snapshot.header["epoch"])
-            return wired.statistics.row
+        with self._parts(settings.csv_file, only_test=True) as made:
+            self._test(made, snapshot.header["epoch"])
+            return made.statistics.row
 
     def _given_snapshot(self) -> Snapshot:
         if self.snapshot is None:
@@ -340,8 +355,16 @@ class Run:
 
     def _parts(
         self, csv_file: Path | None, *, only_test: bool = False
-    ) -> contextlib.AbstractContextManager[Wired]:
-        return wired_parts(self.settings, self.game, self.snapshot, csv_file, only_test=only_test)
+    ) -> contextlib.AbstractContextManager[RunParts]:
+        return make_parts(
+            self.settings,
+            self.game,
+            self.snapshot,
+            csv_file,
+            only_test=only_test,
+            callbacks=self._callbacks,
+            writers=self._writers,
+        )
 
     def _files(self, name: str, prefix: Path | None = None) -> RunFiles:
         """Where the run writes: where its settings say, else at `prefix` or by its name."""
@@ -365,9 +388,9 @@ class Run:
                 f"say --epochs {epoch + 1} or more to train on"
             )
 
-    def _check_space(self, wired: Wired, files: RunFiles) -> None:
+    def _check_space(self, made: RunParts, files: RunFiles) -> None:
         """Stop if the replay memory may not fit on the disk."""
-        settings, environment = self.settings, wired.environment
+        settings, environment = self.settings, made.environment
         if settings.save_memory:
             played = settings.random_steps + settings.epochs * settings.train_steps
             shape, dtype = environment.observation_shape, environment.observation_dtype
@@ -379,21 +402,21 @@ class Run:
                 there_already=files.memory_bytes(),
             )
 
-    def _read_experience(self, wired: Wired) -> list[Experience]:
+    def _read_experience(self, made: RunParts) -> list[Experience]:
         """Read what people played, before anything of the run is written."""
-        meanings = wired.environment.action_meanings
+        meanings = made.environment.action_meanings
         played_with = experience_settings(self.settings.kept(), self.game, meanings)
-        shape, dtype = wired.environment.observation_shape, wired.environment.observation_dtype
+        shape, dtype = made.environment.observation_shape, made.environment.observation_dtype
         most, paths = self.settings.replay_size, self.settings.load_experience
         return [read_experience(path, played_with, shape, dtype, most) for path in paths]
 
-    def _remember(self, wired: Wired, experiences: list[Experience]) -> None:
+    def _remember(self, made: RunParts, experiences: list[Experience]) -> None:
         """Let the replay memory begin with what people played."""
         for path, experience in zip(self.settings.load_experience, experiences, strict=True):
-            number = fill_memory(wired.memory, experience, self.settings.num_games)
+            number = fill_memory(made.memory, experience, self.settings.num_games)
             logger.info("%s: %s steps of a person's play remembered", path, f"{number:,}")
 
-    def _epochs(self, wired: Wired, saving: Saving, done: int) -> None:
+    def _epochs(self, made: RunParts, saving: Saving, done: int) -> None:
         """The main loop: an epoch is training, a snapshot and a test.
 
         Raises:
@@ -405,34 +428,34 @@ class Run:
             if settings.learning_rate_end is not None:
                 change = settings.learning_rate_end - settings.learning_rate
                 done_of_all = (epoch - 1) / max(settings.epochs - 1, 1)
-                wired.network.set_learning_rate(settings.learning_rate + change * done_of_all)
+                made.network.set_learning_rate(settings.learning_rate + change * done_of_all)
             if settings.train_steps:
-                wired.agent.train(epoch, settings.train_steps)
-                wired.network.check_finite()
-                is_saved = self._try_to_save(wired, saving, epoch)
-            self._test(wired, epoch)
+                made.agent.train(epoch, settings.train_steps)
+                made.network.check_finite()
+                is_saved = self._try_to_save(made, saving, epoch)
+            self._test(made, epoch)
         if not is_saved:
-            self._save(wired, saving, settings.epochs)
+            self._save(made, saving, settings.epochs)
 
     def _tell_end(self, files: RunFiles) -> None:
         logger.info("%s", ending(self.game.name, files, read_csv(files.csv_file)))
 
-    def _test(self, wired: Wired, epoch: int) -> None:
+    def _test(self, made: RunParts, epoch: int) -> None:
         if self.settings.test_games:
-            wired.agent.test_games(epoch, self.settings.test_games)
+            made.agent.test_games(epoch, self.settings.test_games)
         elif self.settings.test_steps:
-            wired.agent.test(epoch, self.settings.test_steps)
+            made.agent.test(epoch, self.settings.test_steps)
 
-    def _try_to_save(self, wired: Wired, saving: Saving, epoch: int) -> bool:
+    def _try_to_save(self, made: RunParts, saving: Saving, epoch: int) -> bool:
         """Save the run; where this fails (the disk is full), warn, and let the run go on."""
         try:
-            self._save(wired, saving, epoch)
+            self._save(made, saving, epoch)
         except UserError as error:
             logger.warning("%s; the run goes on, and the next snapshot is tried", error)
             return False
         return True
 
-    def _save(self, wired: Wired, saving: Saving, epoch: int) -> None:
+    def _save(self, made: RunParts, saving: Saving, epoch: int) -> None:
         """Write an epoch's snapshot and what resuming needs.
 
         Raises:
@@ -442,17 +465,17 @@ class Run:
             "game": self.game.name,
             "rom_md5": self.game.rom_md5,
             "label": self.settings.label,
-            "action_meanings": wired.environment.action_meanings,
+            "action_meanings": made.environment.action_meanings,
             "network": self.settings.network,
             "epoch": epoch,
-            "total_train_steps": wired.agent.total_train_steps,
-            "weight_updates": wired.network.weight_updates,
-            "replay_memory_count": len(wired.memory),
-            "total_time": wired.statistics.row.get("total_time", 0.0),
+            "total_train_steps": made.agent.total_train_steps,
+            "weight_updates": made.network.weight_updates,
+            "replay_memory_count": len(made.memory),
+            "total_time": made.statistics.row.get("total_time", 0.0),
             "options": self.settings.kept(),
             "versions": {
                 name: importlib.metadata.version(name)
                 for name in ("simple_dqn", "torch", "numpy", "ale-py", "gymnasium")
             },
         }
-        saving.save(epoch, header, wired.network, wired.memory)
+        saving.save(epoch, header, made.network, made.memory)

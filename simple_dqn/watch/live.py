@@ -1,10 +1,11 @@
 """A window on the first game while a run trains or tests."""
 
 import time
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from simple_dqn.agent import Callback
 from simple_dqn.environment import Observations, TimeStep
 from simple_dqn.errors import UserError
 from simple_dqn.watch.window import Window
@@ -14,36 +15,35 @@ _SIDE = 420  # pixels, about, of the longer side of the picture
 _INSTEAD = "leave out --display_screen, or run on a machine with a screen"
 
 
-class LiveWindow:
-    """Watches the agent and shows what the first game looks like to the network.
+class LiveWindow(Callback):
+    """Shows what the first game looks like to the network.
 
-    It only looks: a run learns the same with and without it. When a person closes the window the
-    run goes on.
+    The run learns the same with and without the window. When a person closes the window, the run
+    continues.
     """
 
-    def __init__(self, title: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
+    def __init__(self) -> None:
+        self._window: Window | None = None
+        self._title, self._unit = "", ""
+        self._total, self._steps, self._score = 0, 0, 0.0
+        self._scale, self._next_picture = 1, 0.0
+
+    def on_run_start(self, run: Any) -> None:
         """Open the window.
 
-        Args:
-            title: of the window.
-            shape: of an observation, (height, width).
-            dtype: of an observation, uint8.
-
         Raises:
-            UserError: observations are no pictures, or there is no display.
+            UserError: observations are not pictures, or there is no display.
         """
-        if len(shape) != 2 or np.dtype(dtype) != np.uint8:
+        shape = run.environment.observation_shape
+        if len(shape) != 2 or run.environment.observation_dtype != np.uint8:
             raise UserError(
-                "--display_screen shows pictures, but what this game shows is no picture; "
+                "--display_screen shows pictures, but what this game shows is not a picture; "
                 "leave it out"
             )
         height, width = shape
         self._scale = scale = max(1, round(_SIDE / max(shape)))
-        self._window: Window | None = Window(title, scale * width, scale * height, instead=_INSTEAD)
-        self._title = ""
-        self._total, self._steps, self._score = 0, 0, 0.0
-        self._unit = ""
-        self._next_picture = 0.0
+        title = f"simple_dqn: {run.settings.game}"
+        self._window = Window(title, scale * width, scale * height, instead=_INSTEAD)
 
     def on_phase_start(self, phase: str, epoch: int, total: int, unit: str) -> None:
         """Begin to count."""
@@ -66,8 +66,9 @@ class LiveWindow:
         if time_step.game_overs[0]:
             self._score = 0.0
 
-    def on_phase_end(self) -> None:
-        """Keep the last picture."""
+    def on_run_end(self) -> None:
+        """Close the window."""
+        self.close()
 
     def close(self) -> None:
         """Close the window, if it is still open."""
