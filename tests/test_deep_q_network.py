@@ -209,7 +209,8 @@ def test_seed_decides_the_first_weights() -> None:
 
 def next_values(network: DeepQNetwork, poststates: torch.Tensor) -> torch.Tensor:
     with torch.no_grad():
-        return network._next_value(poststates)
+        actions = torch.zeros(len(poststates), dtype=torch.int64)
+        return network._next_value(poststates, actions, poststates)[1]
 
 
 def test_target_network_stays_until_it_is_copied() -> None:
@@ -321,7 +322,7 @@ def test_divergence_is_noticed() -> None:
 def test_impossible_settings_are_refused() -> None:
     with pytest.raises(UserError, match="36x36"):
         make_network(observation_shape=(35, 84))
-    with pytest.raises(UserError, match="no pictures"):
+    with pytest.raises(UserError, match="not pictures"):
         make_network(observation_shape=(4,))
     with pytest.raises(UserError, match="target_steps"):
         make_network(double_q=True, target_steps=0)

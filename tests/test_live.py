@@ -7,6 +7,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,12 +39,19 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return told
 
 
+def run_of(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Any:
+    """A run whose games show observations of a shape."""
+    environment = SimpleNamespace(observation_shape=shape, observation_dtype=np.dtype(dtype))
+    return SimpleNamespace(environment=environment, settings=SimpleNamespace(game="test"))
+
+
 @pytest.fixture
 def live(lines: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> Iterator[LiveWindow]:  # noqa: ARG001
     """Each step comes a second after the last one."""
     seconds = iter(range(1000))
     monkeypatch.setattr("simple_dqn.watch.live.time.perf_counter", lambda: float(next(seconds)))
-    window = LiveWindow("test", (60, 84), np.uint8)
+    window = LiveWindow()
+    window.on_run_start(run_of((60, 84), np.uint8))
     yield window
     window.close()
 
@@ -109,7 +118,7 @@ def test_a_closed_window_lets_the_run_go_on(live: LiveWindow, lines: list[list[s
 @pytest.mark.parametrize(("shape", "dtype"), [((4,), np.float32), ((84, 84), np.float32)])
 def test_what_is_no_picture_is_refused(shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
     with pytest.raises(UserError, match="--display_screen"):
-        LiveWindow("test", shape, dtype)
+        LiveWindow().on_run_start(run_of(shape, dtype))
 
 
 def test_learning_is_the_same(root: Path, lines: list[list[str]]) -> None:

@@ -13,7 +13,6 @@ from catch import VectorCatch
 from helpers import HEADER
 
 from simple_dqn.checkpoints import snapshot
-from simple_dqn.checkpoints.places import find_game
 from simple_dqn.commands.arguments import merge
 from simple_dqn.deep_q_network import DeepQNetwork
 from simple_dqn.environment import Observations
@@ -23,7 +22,6 @@ from simple_dqn.main import main
 from simple_dqn.options.settings import Settings
 from simple_dqn.replay_memory import Minibatch, ReplayMemory
 from simple_dqn.run import parts
-from simple_dqn.run.pixel_mean import with_measured_mean
 from simple_dqn.run.run import Run
 from simple_dqn.statistics import Statistics
 
@@ -419,8 +417,12 @@ def test_the_pixel_mean_is_measured(
 def test_numbers_have_no_pixel_mean(monkeypatch: pytest.MonkeyPatch) -> None:
     """The observations of this game are no pictures."""
     monkeypatch.setattr(parts, "make_environment", lambda *_, **__: VectorCatch(num_games=1))
-    settings = Settings(game="pong", pixel_mean="auto", network="mlp", random_steps=50)
-    assert with_measured_mean(settings, find_game(settings)).pixel_mean == 0
+    settings = Settings(
+        game="pong", pixel_mean="auto", network="mlp", random_steps=50, replay_size=100, epochs=0
+    )
+    run = Run(settings)
+    run.train()
+    assert run.settings.pixel_mean == 0
 
 
 @pytest.mark.parametrize("preset", ["laptop", "gpu"])

@@ -4,6 +4,7 @@ import logging
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,6 +26,20 @@ NO_END = TimeStep(
     np.zeros(1, np.bool_),
     np.zeros(1, np.bool_),
 )
+
+
+def make_progress(rewards: list[float], cost: float, *, epochs: int | None) -> Progress:
+    """The progress of a run of so many epochs, or of a test alone."""
+    shown = Progress()
+    shown.on_run_start(
+        SimpleNamespace(
+            statistics=SimpleNamespace(rewards=rewards),
+            network=SimpleNamespace(mean_cost=lambda: cost),
+            settings=SimpleNamespace(epochs=epochs),
+            only_test=epochs is None,
+        )
+    )
+    return shown
 
 
 def test_eighty_columns_show_a_bar_with_reward_and_loss(tmp_path: Path) -> None:
@@ -53,7 +68,7 @@ def test_time_left_is_that_of_the_whole_run(
     monkeypatch.setattr(progress.time, "perf_counter", lambda: now[0])
     monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LOG_LINES", 0.0)
     caplog.set_level(logging.INFO)
-    shown = Progress(rewards=[3.0, 4.0], mean_cost=lambda: 0.0, epochs=3)
+    shown = make_progress([3.0, 4.0], 0.0, epochs=3)
 
     def play(phase: str, epoch: int, seconds: float, steps: int = 100) -> str:
         """Play so many steps of a phase; the last line."""
@@ -89,7 +104,7 @@ def test_a_test_alone_is_no_part_of_a_run(
 ) -> None:
     monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LOG_LINES", 0.0)
     caplog.set_level(logging.INFO)
-    shown = Progress(rewards=[], mean_cost=lambda: 0.5, epochs=None)
+    shown = make_progress([], 0.5, epochs=None)
     shown.on_phase_start("test", 7, 100, "steps")
     shown.on_step(NO_END, 100, 0.25)
     assert re.match(

@@ -1,8 +1,6 @@
 """Curves for TensorBoard, read back by TensorBoard's own reader."""
 
 import csv
-import logging
-import resource
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +9,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from simple_dqn.agent import Agent
 from simple_dqn.checkpoints.snapshot import read_snapshot
-from simple_dqn.errors import OptionError, UserError
+from simple_dqn.commands.watchers import watched_run
+from simple_dqn.errors import OptionError
 from simple_dqn.main import main
 from simple_dqn.options.settings import Settings
-from simple_dqn.reports.tensorboard import TensorBoardWriter
-from simple_dqn.run.run import Run
 
 Curves = dict[str, list[tuple[int, float]]]
 OPTIONS: dict[str, Any] = {
@@ -59,7 +56,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("root")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SIMPLE_DQN_ROOT", str(root))
-        Run(Settings(**OPTIONS, tensorboard=True)).train()
+        watched_run(Settings(**OPTIONS, tensorboard=True)).train()
     return root
 
 
@@ -117,7 +114,7 @@ def test_options_are_shown_as_text(trained: Path) -> None:
 
 
 def test_curves_change_nothing(trained: Path, root: Path) -> None:
-    Run(Settings(**OPTIONS)).train()
+    watched_run(Settings(**OPTIONS)).train()
     assert not (root / FOLDER.parent).exists()
     times = {"total_time", "epoch_time", "steps_per_second", "meanq"}  # fewer held-out states
     tables = [
@@ -149,12 +146,13 @@ def test_a_resumed_run_goes_on_in_the_same_curves(
     with monkeypatch.context() as patch:
         patch.setattr(Agent, "_step", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            Run(settings).train()
+            watched_run(settings).train()
     assert [s for s, _ in curves(root / FOLDER)["train/loss"]] == [1000, 1200, 2200]
-    with (root / FOLDER / "events.out.tfevents.000000").open("ab") as file:
+    (events,) = (root / FOLDER).iterdir()
+    with events.open("ab") as file:
         file.write(half_a_record)
     snapshot = read_snapshot(root / "snapshots" / "CartPole-v1_1.safetensors")
-    Run(settings, snapshot).resume()
+    watched_run(settings, snapshot).resume()
     assert len(list((root / FOLDER).iterdir())) == 2
     found = curves(root / FOLDER)
     assert exact(found) == exact(curves(trained / FOLDER))
@@ -165,24 +163,17 @@ def test_a_resumed_run_goes_on_in_the_same_curves(
 
 def test_a_run_that_replaces_another_begins_new_curves(root: Path) -> None:
     short = OPTIONS | {"epochs": 1, "test_games": 0, "test_steps": 0}
-    Run(Settings(**short, tensorboard=True)).train()
-    Run(Settings(**short | {"train_steps": 500}, tensorboard=True, overwrite=True)).train()
+    watched_run(Settings(**short, tensorboard=True)).train()
+    watched_run(Settings(**short | {"train_steps": 500}, tensorboard=True, overwrite=True)).train()
     assert [step for step, _ in curves(root / FOLDER)["train/loss"]] == [500]
 
 
 def test_a_folder_can_be_named(root: Path, tmp_path: Path) -> None:
     folder = tmp_path / "my curves"
     short = OPTIONS | {"epochs": 1, "train_steps": 500}
-    Run(Settings(**short, label="a", tensorboard=folder)).train()
+    watched_run(Settings(**short, label="a", tensorboard=folder)).train()
     assert [step for step, _ in curves(folder / "CartPole-v1_a")["eval/mean_reward"]] == [500]
     assert not (root / "results" / "tensorboard").exists()
-
-
-def test_a_test_without_a_finished_game_has_no_score(tmp_path: Path) -> None:
-    writer = TensorBoardWriter(tmp_path, steps_done=0, resumed=False, options={})
-    row = {"phase": "test", "nr_games": 0, "average_reward": float("nan"), "total_train_steps": 5}
-    writer.write(row)
-    assert curves(tmp_path) == {}
 
 
 @pytest.mark.parametrize(
@@ -208,32 +199,5 @@ def test_an_unusable_folder_is_told_before_anything_is_written(
     assert main(command) == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith(f"simple_dqn: cannot write into {file}/CartPole-v1: ")
-    assert error.endswith("choose another place with --tensorboard")
+    assert error.endswith("choose another folder with --tensorboard")
     assert [path for path in root.rglob("*") if path.is_file() and path.suffix != ".lock"] == []
-
-
-def test_a_full_disk_keeps_the_points_for_later(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    writer = TensorBoardWriter(tmp_path, steps_done=0, resumed=False, options={})
-    writer.write_points(1, {"a": 1.0})
-    (path,) = tmp_path.iterdir()
-    size = path.stat().st_size
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 9, limits[1]))  # a record is longer
-    try:
-        writer.write_points(2, {"a": 2.0})
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert path.stat().st_size == size
-    assert [record.levelno for record in caplog.records] == [logging.WARNING]
-    assert "the points are kept" in caplog.text
-    writer.write_points(3, {"a": 3.0})
-    writer.close()
-    assert curves(tmp_path) == {"a": [(1, 1.0), (2, 2.0), (3, 3.0)]}
-
-
-def test_a_file_that_appears_meanwhile_is_not_written_into(tmp_path: Path) -> None:
-    (tmp_path / "events.out.tfevents.000001").write_bytes(b"mine")
-    with pytest.raises(UserError, match="File exists"):
-        TensorBoardWriter(tmp_path, steps_done=0, resumed=False, options={})

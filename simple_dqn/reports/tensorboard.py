@@ -47,7 +47,8 @@ class TensorBoardWriter(Writer):
         folder = (self._folder or run.csv_file.parent / "tensorboard") / run.csv_file.stem
         steps = run.agent.total_train_steps
         try:
-            self._events = SummaryWriter(str(folder), purge_step=steps + 1 if steps else 0)
+            first = steps + 1 if run.resumed else 0
+            self._events = SummaryWriter(str(folder), purge_step=first)
         except OSError as error:
             raise UserError(
                 f"cannot write into {folder}: {error.strerror}; choose another folder with "

@@ -68,11 +68,13 @@ class RunParts(NamedTuple):
         settings: of the run.
         csv_file: where a row per phase is added; None: nowhere.
         only_test: whether nothing is learned.
+        resumed: whether a snapshot was resumed.
     """
 
     settings: Settings
     csv_file: Path | None
     only_test: bool
+    resumed: bool
     environment: Environment
     memory: ReplayMemory
     network: DeepQNetwork
@@ -130,9 +132,9 @@ def make_parts(
             rows.insert(0, stack.enter_context(contextlib.closing(CsvWriter(csv_file))))
         statistics = _make_statistics(settings, snapshot, rows, memory, network, agent)
         agent.callbacks += [statistics, *callbacks, *writers]
-        made = RunParts(
-            settings, csv_file, only_test, environment, memory, network, agent, statistics
-        )
+        resumed = snapshot is not None and not only_test
+        games = environment, memory, network, agent, statistics
+        made = RunParts(settings, csv_file, only_test, resumed, *games)
         for callback in (*callbacks, *writers):
             callback.on_run_start(made)
             stack.callback(callback.on_run_end)
