@@ -1,4 +1,4 @@
-"""The command line: finds the command, runs it, and tells a mistake in one clear line."""
+"""The command line: finds the command, runs it, and reports a mistake in one clear line."""
 
 import importlib.util
 import signal
@@ -9,7 +9,8 @@ from typing import NoReturn
 
 from simple_dqn import __version__, streams
 from simple_dqn.errors import UserError
-from simple_dqn.options.command_line import COMMANDS, near_names, parse
+from simple_dqn.options.command_line import near_names, parse
+from simple_dqn.options.commands import COMMANDS
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,9 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             # Below the progress bar.
             sys.stderr.write(("\n" if sys.stderr.isatty() else "") + "; ".join(words) + "\n")
             return 130
-        except (
-            OSError
-        ) as error:  # a disk or a folder that fails where no message of ours foresaw it
+        except OSError as error:  # a disk or a folder that fails where no message foresaw it
             sys.stderr.write(f"simple_dqn: {error}\n")
             return 1
         except (MemoryError, RuntimeError) as error:
@@ -48,11 +47,16 @@ def _main(arguments: Sequence[str]) -> int:
         return 0
     if not arguments or arguments[0] not in COMMANDS:
         return _usage(arguments)
+    found = {}
     for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
         number = getattr(signal, name, None)
         if number and signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP
-            signal.signal(number, _interrupt)
-    _run(arguments[0], arguments[1:])
+            found[number] = signal.signal(number, _interrupt)
+    try:
+        _run(arguments[0], arguments[1:])
+    finally:
+        for number, handler in found.items():
+            signal.signal(number, handler)
     return 0
 
 
@@ -78,16 +82,16 @@ def _load(name: str) -> ModuleType:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """Whether NumPy (MemoryError) or torch found no memory; torch tells its allocator's words."""
+    """Whether NumPy (MemoryError) or torch found no memory; torch repeats its allocator's words."""
     gpu = type(error).__name__ == "OutOfMemoryError"
     return isinstance(error, MemoryError) or gpu or "can't allocate memory" in str(error)
 
 
 def _usage(arguments: Sequence[str]) -> int:
-    """Tell which commands there are, or that there is no such command."""
+    """Print which commands there are, or that there is no such command."""
     text = (
         f"usage: simple-dqn {{{','.join(COMMANDS)}}} ...\n"
-        "       simple-dqn COMMAND --help tells a command's options\n"
+        "       simple-dqn COMMAND --help shows a command's options\n"
     )
     for command in COMMANDS.values():
         text += f"  {command.usage:28}{command.summary}\n"
@@ -97,7 +101,7 @@ def _usage(arguments: Sequence[str]) -> int:
     if arguments:
         hint = near_names(arguments[0].lower(), (*COMMANDS, "--help", "--version"))
         end = " " if hint else "; "
-        text = f"simple-dqn: there is no command {arguments[0]}{hint}{end}--help tells them\n"
+        text = f"simple-dqn: there is no command {arguments[0]}{hint}{end}--help lists them\n"
     sys.stderr.write(text)
     return 2
 

@@ -1,6 +1,6 @@
-"""Standard streams that are closed, full or gone: no command breaks off with a traceback.
+"""Standard streams that are full or gone: no command breaks off with a traceback.
 
-What a command says on stderr is not its work, so a run goes on when nobody can read it any more.
+What a command logs on stderr is not its work, so a run continues when nobody can read it any more.
 Standard output is the result: where it cannot be written, the command ends.
 """
 
@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 from simple_dqn.errors import UserError
 
-_READER_GONE = 141  # 128 + SIGPIPE, as the shell tells of a program whose reader left
+_READER_GONE = 141  # 128 + SIGPIPE, a shell's status of a program whose reader left
 
 
 def write(text: str) -> None:
@@ -27,7 +27,8 @@ def write(text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
     except OSError as error:
-        _discard(sys.stdout)
+        # What the stream still holds goes nowhere: Python would complain of it at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
             raise SystemExit(_READER_GONE) from error
         raise UserError(f"cannot write to standard output: {error.strerror}") from error
@@ -35,10 +36,9 @@ def write(text: str) -> None:
 
 @contextlib.contextmanager
 def lasting() -> Iterator[None]:
-    """Let all three streams be there, and let no write to stderr fail."""
-    _open_closed()
+    """Let no write to stderr fail, nor a name with letters that the encoding lacks."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a name may have letters that the encoding lacks
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     stderr = sys.stderr
     sys.stderr = _Unfailing(stderr)
@@ -46,26 +46,6 @@ def lasting() -> Iterator[None]:
         yield
     finally:
         sys.stderr = stderr
-        for stream in (sys.stdout, stderr):
-            try:
-                stream.flush()
-            except OSError:
-                _discard(stream)
-
-
-def _open_closed() -> None:
-    """Put the null device where a stream was closed (`2>&-`).
-
-    NB! Else the first file that is opened, a CSV perhaps, would be file 2, and libraries would
-    write their complaints into it.
-    """
-    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
-        if getattr(sys, name) is None:
-            setattr(sys, name, os.fdopen(number, mode, closefd=False))
 
 
 class _Unfailing:
@@ -85,10 +65,3 @@ class _Unfailing:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
-
-
-def _discard(stream: TextIO) -> None:
-    """Send what the stream still holds nowhere: Python would complain of it at its end."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)

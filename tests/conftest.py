@@ -40,8 +40,5 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--every_kill", action="store_true", help="kill runs at every moment of writing"
     )
     parser.addoption(
-        "--fuzz", type=int, default=300, help="number of mutated files that the tool reads"
-    )
-    parser.addoption(
         "--every_command", action="store_true", help="run the commands of every document"
     )

@@ -13,7 +13,8 @@ from simple_dqn.commands import benchmark
 from simple_dqn.commands.benchmark import Work
 from simple_dqn.environments.roms import Game, find_game
 from simple_dqn.errors import UserError
-from simple_dqn.options.command_line import COMMANDS, make_parser
+from simple_dqn.options.command_line import make_parser
+from simple_dqn.options.commands import COMMANDS
 from simple_dqn.options.settings import Settings
 from simple_dqn.run import parts
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,11 @@ from test_watched_game import make_console, make_game
 from simple_dqn.checkpoints import snapshot
 from simple_dqn.commands.arguments import arguments_of, merge, read_preset
 from simple_dqn.errors import OptionError, UserError
-from simple_dqn.options.command_line import COMMANDS, PRESET, make_parser, parse
+from simple_dqn.options.command_line import make_parser, parse
+from simple_dqn.options.commands import COMMANDS, PRESET
+from simple_dqn.options.kinds import as_text
 from simple_dqn.options.reference import fill
-from simple_dqn.options.settings import KEPT, OPTIONS, Settings, as_text
-from simple_dqn.reports.curves import plot_results
+from simple_dqn.options.settings import KEPT, OPTIONS, Settings
 from simple_dqn.statistics import COLUMNS
 from simple_dqn.watch.play import Play
 from simple_dqn.watch.score_card import ScoreCard
@@ -127,17 +127,6 @@ def test_negative_numbers_may_be_written_in_any_way(written: str) -> None:
         assert given == {"game": "pong", "min_reward": float(written), "epochs": 3}
 
 
-@pytest.mark.parametrize("option", ["--learning_rate", "--epochs", "--exploration_rate_end"])
-@pytest.mark.parametrize("written", ["-1e3", "-inf", "-.1"])
-def test_negative_numbers_are_told_to_be_out_of_range(
-    capsys: pytest.CaptureFixture[str], option: str, written: str
-) -> None:
-    with pytest.raises(SystemExit):
-        parse("train", ["pong", option, written])
-    error = capsys.readouterr().err
-    assert "out of range" in error or "whole number" in error
-
-
 def test_settings_are_not_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         DEFAULTS.epochs = 3  # type: ignore[misc]
@@ -151,11 +140,12 @@ def test_defaults_are_what_their_rows_say() -> None:
             assert row.check(as_text(row.default)) == row.default
 
 
-def test_every_option_has_a_group_and_a_whole_sentence_of_meaning() -> None:
+def test_every_option_has_a_group_and_a_short_help() -> None:
     rows = [*OPTIONS, PRESET, *(row for command in COMMANDS.values() for row in command.own)]
     for row in rows:
-        assert len(row.help) > 10
+        assert 10 < len(row.help) <= 70
         assert not row.help.endswith(".")
+    assert len(make_parser(COMMANDS["train"]).format_help().splitlines()) <= 130
     assert all(row.group for row in OPTIONS if not row.positional)
     names = [row.name for row in OPTIONS]
     assert len(set(names)) == len(names)
@@ -206,7 +196,7 @@ def test_a_wrong_value_names_its_option_wherever_it_stands(tmp_path: Path) -> No
     preset.write_text("epochs = -2\n")
     with pytest.raises(OptionError, match=r"preset\.toml: --epochs: -2 is out of range"):
         merge({"game": "pong"}, preset=str(preset))
-    with pytest.raises(UserError, match=r"pong_1.* options: --n_step: 'x' is not a whole number"):
+    with pytest.raises(UserError, match=r"pong_1.* --n_step: 'x' is not a whole number"):
         merge({}, snapshot=make_snapshot(tmp_path, {"n_step": "x"}))
 
 
@@ -220,7 +210,7 @@ def test_a_wrong_value_names_its_option_wherever_it_stands(tmp_path: Path) -> No
 def test_a_preset_has_options_only(tmp_path: Path, line: str) -> None:
     preset = tmp_path / "preset.toml"
     preset.write_text(line)
-    with pytest.raises(UserError, match="is no option"):
+    with pytest.raises(UserError, match="is not an option"):
         read_preset(str(preset))
 
 
@@ -285,13 +275,11 @@ def test_help_of_play_tells_the_keys() -> None:
     assert told == keys | {"f", "arrows", "or", "WASD", "space", "gamepad"}
 
 
-def test_help_of_plot_tells_columns_and_formats(tmp_path: Path) -> None:
-    text = make_parser(COMMANDS["plot"]).format_help()
-    listed = text.split("columns:")[1].split("formats")[0]
-    assert tuple(listed.replace(",", " ").split()) == COLUMNS
-    formats = re.findall(r"\.\w{3}\b", text.split("ending of its name:")[1])
-    source = tmp_path / "run.csv"
-    source.write_text("epoch,phase,average_reward\n1,test,2\n")
-    for suffix in formats:
-        plot_results([source], fields=["average_reward"], output=tmp_path / f"run{suffix}")
-    assert len(formats) == 3
+def test_help_of_plot_lists_the_columns() -> None:
+    text = make_parser(COMMANDS["plot"]).format_help().split("columns:")[1]
+    assert tuple(text.replace(",", " ").split()) == COLUMNS
+
+
+def test_true_needs_no_word() -> None:
+    given = parse("train", ["pong", "--dueling", "--double_q", "--epochs", "3"])
+    assert given == {"game": "pong", "dueling": True, "double_q": True, "epochs": 3}

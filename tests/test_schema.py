@@ -31,34 +31,40 @@ def with_piece(**changes: object) -> dict[str, Any]:
 
 
 REFUSED: list[tuple[object, str]] = [
-    *[(value, "is no JSON object") for value in (None, [], "x", 3)],
-    ({**WHOLE, "more": 1}, "more is not known"),
-    ({name: WHOLE[name] for name in WHOLE if name != "action_meanings"}, "action_meanings is miss"),
+    *[(value, "Expected `object`") for value in (None, [], "x", 3)],
+    ({**WHOLE, "more": 1}, "unknown field `more`"),
+    (
+        {name: WHOLE[name] for name in WHOLE if name != "action_meanings"},
+        "missing required field",
+    ),
     *[({**WHOLE, "epoch": value}, "epoch: ") for value in (-1, 1.5, "x", None, 10**30, [])],
-    ({**WHOLE, "total_time": float("nan")}, "total_time: nan"),
+    ({**WHOLE, "total_time": float("nan")}, "total_time: "),
     *[({**WHOLE, "game": value}, "game: ") for value in ("../x", "/etc/passwd", "", 3, "a b")],
-    ({**WHOLE, "game": "some_module:X-v0"}, "no name of an Atari game"),
+    ({**WHOLE, "game": "some_module:X-v0"}, "not the name of an Atari game"),
     *[({**WHOLE, "label": value}, "label: ") for value in ("../x", "a/b", "", [1])],
-    *[({**WHOLE, "action_meanings": v}, "action_meanings: ") for v in ([], ["A"] * 257, [1], "UP")],
-    ({**WHOLE, "versions": {"torch": ["x"]}}, "versions: "),
-    (with_options(num_games=0), "options: --num_games: 0 is out of range"),
-    (with_options(learning_rate=float("nan")), "options: --learning_rate: nan"),
-    (with_options(discount_rate=5), "options: --discount_rate: 5"),
-    (with_options(frame_skip="four"), "options: --frame_skip: 'four'"),
-    (with_options(history_length=[4]), "options: --history_length: "),
-    (with_options(no_such_option=1), "no_such_option = 1 is no option that a file may set"),
+    *[({**WHOLE, "action_meanings": v}, "action_meanings") for v in ([], ["A"] * 257, [1], "UP")],
+    ({**WHOLE, "versions": {"torch": ["x"]}}, "versions[...]: "),
+    (with_options(num_games=0), "--num_games: 0 is out of range"),
+    (with_options(learning_rate=float("nan")), "--learning_rate: nan"),
+    (with_options(discount_rate=5), "--discount_rate: 5"),
+    (with_options(frame_skip="four"), "--frame_skip: 'four'"),
+    (with_options(history_length=[4]), "--history_length: "),
+    (with_options(no_such_option=1), "no_such_option = 1 is not an option that a file may set"),
     *[
-        (with_options(**{name: "victim.txt"}), f"{name} = 'victim.txt' is no option that a file")
+        (
+            with_options(**{name: "victim.txt"}),
+            f"{name} = 'victim.txt' is not an option that a file",
+        )
         for name in ("csv_file", "save_weights_prefix", "load_weights", "visualization_file")
     ],
     *[(with_options(overwrite=value), "overwrite") for value in (True, False)],
     *[
-        (with_piece(name=name), "memory: pieces: name: ")
+        (with_piece(name=name), "memory.pieces[0].name: ")
         for name in ("../a_1.memory", "/a_1.memory", "victim.txt", "a_1.safetensors", "..", 3)
     ],
     (with_piece(sha256="x"), "sha256: "),
-    (with_piece(start=60), "60 to 60 are no steps"),
-    (with_piece(stop=10**15), "holds more steps than the replay memory"),
+    (with_piece(start=60), "has steps 60 to 60"),
+    (with_piece(stop=10**15), "but the replay memory holds 1 to"),
 ]
 
 
@@ -144,12 +150,12 @@ def test_a_snapshot_does_not_say_what_is_overwritten(
     options = {option: str(victim), "overwrite": True}
     write_snapshot(path, {**HEADER, "options": options}, {})
     assert main([command, str(path)]) == 1
-    assert "is no option that a file may set" in capsys.readouterr().err
+    assert "is not an option that a file may set" in capsys.readouterr().err
     assert victim.read_text() == "precious\n"
     preset = tmp_path / "preset.toml"
     preset.write_text(f"csv_file = {str(victim)!r}\noverwrite = true\n")
     assert main(["train", "pong", "--preset", str(preset)]) == 1
-    assert "is no option that a file may set" in capsys.readouterr().err
+    assert "is not an option that a file may set" in capsys.readouterr().err
     assert victim.read_text() == "precious\n"
 
 

@@ -54,14 +54,13 @@ def call(redirections: str, *arguments: str, cwd: Path) -> subprocess.CompletedP
 
 RESULTS = {
     "help": ["--help"],
-    "version": ["--version"],
     "help of a command": ["train", "--help"],
     "plot": ["plot", "results/pong.csv"],
     "test": ["test", "snapshots/pong_1.safetensors"],
 }
 
 
-REDIRECTIONS = [">|", ">/dev/full", ">&-", "2>&-", "2>|", ">| 2>|"]
+REDIRECTIONS = [">|", ">/dev/full", "2>|", ">| 2>|"]
 
 
 @pytest.mark.parametrize(
@@ -69,11 +68,11 @@ REDIRECTIONS = [">|", ">/dev/full", ">&-", "2>&-", "2>|", ">| 2>|"]
     [
         (name, redirection)
         for name in RESULTS
-        for redirection in (REDIRECTIONS[:3] if name in {"plot", "test"} else REDIRECTIONS)
+        for redirection in (REDIRECTIONS[:2] if name in {"plot", "test"} else REDIRECTIONS)
     ],
 )
 def test_a_result_that_nobody_can_read(trained: Path, name: str, redirection: str) -> None:
-    """A reader that left: 141, as a shell has it; a full disk: a line and 1; closed: no matter."""
+    """A reader that left: 141, as a shell has it; a full disk: a line and 1."""
     result = call(redirection, *RESULTS[name], cwd=trained)
     errors = [line for line in result.stderr.splitlines() if not re.match(r"\d\d:\d\d:\d\d ", line)]
     status, told = 0, []
@@ -87,7 +86,7 @@ def test_a_result_that_nobody_can_read(trained: Path, name: str, redirection: st
         assert len(result.stdout) > 10
 
 
-@pytest.mark.parametrize("redirection", ["2>| >|", "2>/dev/full", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("redirection", ["2>| >|", "2>/dev/full"])
 def test_training_outlives_its_log(trained: Path, tmp_path: Path, redirection: str) -> None:
     """The files are those of a run that can write its log; nothing of the log is in them."""
     result = call(redirection, *TRAIN, cwd=tmp_path)
@@ -105,7 +104,7 @@ def weights(path: Path) -> bytes:
     return content[8 + int.from_bytes(content[:8], "little") :]
 
 
-@pytest.mark.parametrize("redirection", ["2>&-", "2>|", "2>/dev/full"])
+@pytest.mark.parametrize("redirection", ["2>|", "2>/dev/full"])
 @pytest.mark.parametrize(
     ("arguments", "status"),
     [([], 2), (["train", "--epochs", "-1"], 2), (["test", "no.safetensors"], 1)],

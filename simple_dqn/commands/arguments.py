@@ -14,7 +14,7 @@ from typing import Any
 from simple_dqn.checkpoints.places import choose_snapshot
 from simple_dqn.checkpoints.snapshot import Snapshot, read_snapshot
 from simple_dqn.errors import OptionError, UserError
-from simple_dqn.options.command_line import ALLOW_IMPORT, PRESET, Command
+from simple_dqn.options.commands import ALLOW_IMPORT, PRESET, Command
 from simple_dqn.options.schema import check_options
 from simple_dqn.options.settings import KEPT, OPTIONS, Settings
 
@@ -41,7 +41,7 @@ def arguments_of(command: Command, given: Mapping[str, Any]) -> dict[str, Any]:
     """
     settings_names = {row.name for row in OPTIONS}
     own = {row.name: given.get(row.name, row.default) for row in command.own}
-    if not command.run_options:
+    if not command.roles:
         return own
     options = {name: value for name, value in given.items() if name in settings_names}
     snapshot = None
@@ -112,7 +112,7 @@ def read_preset(name: str) -> dict[str, Any]:
     They are checked by the same schema as a snapshot's.
 
     Raises:
-        UserError: there is no such file, or it names something that is no option which a snapshot
+        UserError: there is no such file, or it names something else than an option that a snapshot
             keeps: file names, `overwrite` and the like are given on the command line alone.
         OptionError: an option has a value that it cannot have.
     """

@@ -22,7 +22,7 @@ from simple_dqn.environments.roms import Game
 from simple_dqn.errors import UserError
 from simple_dqn.files import interrupts_held
 from simple_dqn.memory.experience import Recorder, experience_settings, write_experience
-from simple_dqn.options.command_line import KEYS
+from simple_dqn.options.commands import KEYS
 from simple_dqn.options.settings import Settings
 from simple_dqn.run.trained import load_network, look_inside
 from simple_dqn.watch.games import make_console, make_watched_game

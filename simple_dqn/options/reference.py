@@ -2,7 +2,7 @@
 
     python -m simple_dqn.options.reference scripts/README.md
 
-writes them anew, between the lines `<!-- options: NAME -->` and `<!-- end -->`. NAME is a command,
+updates them, between the lines `<!-- options: NAME -->` and `<!-- end -->`. NAME is a command,
 for its own options, or `run`, for the options that most commands share.
 """
 
@@ -11,8 +11,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from simple_dqn.options.command_line import COMMANDS, option_groups
-from simple_dqn.options.settings import Option, as_text
+from simple_dqn.options.commands import COMMANDS, option_groups
+from simple_dqn.options.kinds import Option, as_text
 
 _BLOCK = re.compile(r"(?<=<!-- options: )(\w+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
@@ -24,7 +24,7 @@ def fill(text: str) -> str:
 
 def _tables(name: str) -> str:
     if name == "run":
-        groups = option_groups()
+        groups = option_groups(COMMANDS["train"].options())
         return "\n".join(f"### {group}\n\n{_table(rows)}" for group, rows in groups.items())
     return _table(row for row in COMMANDS[name].own if not row.positional)
 

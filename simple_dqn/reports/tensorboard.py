@@ -9,7 +9,7 @@ from tensorboardX import SummaryWriter
 
 from simple_dqn.environment import TimeStep
 from simple_dqn.errors import UserError
-from simple_dqn.options.settings import as_text
+from simple_dqn.options.kinds import as_text
 from simple_dqn.statistics import Row, Writer
 
 _POINTS_IN_AN_EPOCH = 25

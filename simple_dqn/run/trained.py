@@ -10,7 +10,8 @@ from simple_dqn.deep_q_network import DeepQNetwork
 from simple_dqn.errors import UserError
 from simple_dqn.networks.guided_backpropagation import GuidedNetwork
 from simple_dqn.networks.weights import check_same_network
-from simple_dqn.options.settings import Settings, as_text
+from simple_dqn.options.kinds import as_text
+from simple_dqn.options.settings import Settings
 from simple_dqn.run import parts
 
 # With other values of these options, the weights of a network mean nothing.

@@ -1,0 +1,247 @@
+"""Kinds of values, and the rows of the tables of options that are made of them."""
+
+import decimal
+import json
+import re
+from argparse import ArgumentTypeError
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from simple_dqn.errors import OptionError
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of value.
+
+    Attributes:
+        check: takes a value or its text, returns the value; raises ArgumentTypeError for others.
+        metavar: the word that stands for a value in help texts.
+    """
+
+    check: Callable[[Any], Any]
+    metavar: str
+
+    def __call__(self, value: object) -> Any:
+        """Check a value."""
+        return self.check(value)
+
+
+@dataclass(frozen=True)
+class Option:
+    """A row of a table of options.
+
+    Attributes:
+        name: without dashes.
+        default: value where nothing is said; None: there is no value then.
+        kind: of its values.
+        help: what the value is, with its unit.
+        group: heading above it; "" belongs to the command itself.
+        kept: whether a snapshot keeps it; other options belong to one command on one machine.
+        role: `learn`; or `play`, how a trained network plays; `test`, of tests; `begin`, how a new
+            run begins; `write`, what a command writes.
+        nargs: argparse's number of values: None is one, "+" several, "?" may be left out.
+        positional: given by its place on the command line, not by its name.
+    """
+
+    name: str
+    default: Any
+    kind: Kind
+    help: str
+    group: str = ""
+    kept: bool = True
+    role: str = "learn"
+    nargs: str | None = None
+    positional: bool = False
+
+    def check(self, value: object) -> Any:
+        """The value that a value or its text means.
+
+        Raises:
+            OptionError: it means none.
+        """
+        required = self.positional and self.nargs is None
+        if value is None and self.default is None and not required:
+            return None
+        try:
+            if self.nargs == "+":
+                several = value if isinstance(value, list | tuple) else [value]
+                return tuple(self.kind(each) for each in several)
+            return self.kind(value)
+        except ArgumentTypeError as error:
+            name = self.name if self.positional else f"--{self.name}"
+            raise OptionError(f"{name}: {error}") from error
+
+
+def as_text(value: object) -> str:
+    """A value as it is written on the command line."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, tuple):
+        return ",".join(as_text(each) for each in value)
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def integer(minimum: int, maximum: int) -> Kind:
+    """Whole numbers from `minimum` to `maximum`; also written 1_000_000, 1,000,000 or 1e6."""
+
+    def check(value: object) -> int:
+        text = str(value)
+        if re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+", text):
+            text = text.replace(",", "")
+        try:
+            exact = decimal.Decimal(text)
+        except decimal.InvalidOperation:
+            exact = decimal.Decimal("nan")
+        if not exact.is_finite() or (exact.adjusted() < 18 and exact != exact.to_integral_value()):
+            raise ArgumentTypeError(f"{text!r} is not a whole number")
+        # NB! 1e999999999 is a whole number that no memory holds.
+        if exact.adjusted() > 18 or not minimum <= exact <= maximum:
+            raise ArgumentTypeError(
+                f"{text} is out of range; it must be {minimum:,} to {maximum:,}"
+            )
+        return int(exact)
+
+    return Kind(check, "N")
+
+
+def number(minimum: float, maximum: float, *, above: bool = False) -> Kind:
+    """Finite numbers from (or, with `above`, above) `minimum` to `maximum`."""
+
+    def check(value: object) -> float:
+        try:
+            exact = float(str(value))
+        except ValueError:
+            raise ArgumentTypeError(f"{str(value)!r} is not a number") from None
+        inside = minimum < exact <= maximum if above else minimum <= exact <= maximum
+        if not inside:  # so is nan
+            lower = "above" if above else "from"
+            raise ArgumentTypeError(
+                f"{value} is out of range; it must be {lower} {minimum:g} to {maximum:g}"
+            )
+        return exact
+
+    return Kind(check, "X")
+
+
+def choice(*names: str) -> Kind:
+    """One of some words."""
+
+    def check(value: object) -> str:
+        if value not in names:
+            raise ArgumentTypeError(f"{str(value)!r} is not one of {', '.join(names)}")
+        return str(value)
+
+    return Kind(check, "{" + ",".join(names) + "}")
+
+
+def named(*names: str) -> Kind:
+    """One of some names, or a person's own class, `module:Class`."""
+
+    def check(value: object) -> str:
+        text = str(value)
+        if text not in names and not re.fullmatch(r"[\w.]+:\w+", text):
+            raise ArgumentTypeError(
+                f"{text!r} is neither one of {', '.join(names)} nor a class, module:Class"
+            )
+        return text
+
+    return Kind(check, f"{{{','.join(names)},module:Class}}")
+
+
+def _boolean(value: object) -> bool:
+    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    if str(value).lower() not in words:
+        raise ArgumentTypeError(f"{str(value)!r} is neither true nor false")
+    return words[str(value).lower()]
+
+
+def _rates(value: object) -> float | tuple[float, float]:
+    parts = value if isinstance(value, list | tuple) else str(value).split(",")
+    rates = [PROBABILITY(part) for part in parts]
+    if not rates or len(rates) > 2 or rates != sorted(rates):
+        raise ArgumentTypeError(f"{str(value)!r} is neither a rate nor a range LOW,HIGH")
+    return (rates[0], rates[1]) if len(rates) == 2 else float(rates[0])
+
+
+def _mean(value: object) -> float | str:
+    return "auto" if value == "auto" else float(PROBABILITY(value))
+
+
+def _path(value: object) -> Path:
+    if not isinstance(value, str | Path):
+        raise ArgumentTypeError(f"{value!r} is not a file name")
+    return Path(value)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ArgumentTypeError(f"{value!r} is not a name")
+    return value
+
+
+def _network(value: object) -> str:
+    text = str(value)
+    layers = re.fullmatch(r"[1-9]\d{0,4}(,[1-9]\d{0,4})*", text)
+    if text not in {"nature", "nips", "mlp"} and not layers:
+        raise ArgumentTypeError(
+            f"{text!r} is not one of nature, nips, mlp, nor a list of layers like 64,64"
+        )
+    return text
+
+
+def _json_object(value: object) -> str:
+    """JSON text of an object, or the object itself as Python knows it; the result is its text."""
+    try:
+        found = json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ArgumentTypeError(
+            f"""{str(value)!r} is not a JSON object such as '{{"is_slippery": false}}'"""
+        )
+    return json.dumps(found)
+
+
+def _folder_or_truth(value: object) -> Path | bool:
+    try:
+        return _boolean(value)
+    except ArgumentTypeError:
+        return _path(value)
+
+
+def _label(value: object) -> str:
+    text = str(value)
+    if not text or not all(letter.isalnum() or letter in "-_.+=" for letter in text):
+        raise ArgumentTypeError(f"{text!r}: use letters, digits and - _ . + = only")
+    return text
+
+
+def _no_stochastic_round(value: object) -> bool:
+    if str(value).lower() not in {"false", "no", "0"}:
+        raise ArgumentTypeError(
+            "stochastic rounding was Neon's and torch has no such rounding; leave it out"
+        )
+    return False
+
+
+def path(metavar: str) -> Kind:
+    """Names of files or folders."""
+    return Kind(_path, metavar)
+
+
+GAME = Kind(_text, "GAME")
+LABEL = Kind(_label, "LABEL")
+JSON = Kind(_json_object, "JSON")
+NETWORK = Kind(_network, "NAME|N,N")
+MEAN = Kind(_mean, "X|auto")
+RATES = Kind(_rates, "X|LOW,HIGH")
+FOLDER_OR_TRUTH = Kind(_folder_or_truth, "BOOL|FOLDER")
+NO_STOCHASTIC_ROUND = Kind(_no_stochastic_round, "BOOL")
+BOOLEAN = Kind(_boolean, "BOOL")  # true or false, yes or no, 1 or 0
+PROBABILITY = number(0, 1)
+TEXT = Kind(_text, "NAME")
