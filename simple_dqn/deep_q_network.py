@@ -161,8 +161,13 @@ class DeepQNetwork:
 
     def update_target_network(self) -> None:
         """Copy the network's weights to the target network."""
-        if self._target_network is not self._network:
+        if self.has_target_network:
             self._target_network.load_state_dict(self._network.state_dict())
+
+    @property
+    def has_target_network(self) -> bool:
+        """Whether targets come from a network of their own."""
+        return self._target_network is not self._network
 
     @property
     def learning_rate(self) -> float:
@@ -228,7 +233,7 @@ class DeepQNetwork:
     def get_training_state(self) -> Arrays:
         """Return what training needs besides the weights: target network and optimizer."""
         state = {}
-        if self._target_network is not self._network:
+        if self.has_target_network:
             state = {f"target.{k}": v for k, v in self._target_network.state_dict().items()}
         for index, values in self._optimizer.state_dict()["state"].items():
             state |= {f"optimizer.{index}.{name}": value for name, value in values.items()}
@@ -247,7 +252,7 @@ class DeepQNetwork:
             check_same_network(self._network, target)
         if of_optimizer:
             check_arrays("this optimizer belongs", of_optimizer, state_like(self._optimizer))
-        if target and self._target_network is not self._network:
+        if target and self.has_target_network:
             self._target_network.load_state_dict(to_tensors(target))
         if of_optimizer:  # else no update was made yet, or the optimizer begins afresh
             new = optimizer_state_of(to_tensors(of_optimizer), list(self._network.parameters()))

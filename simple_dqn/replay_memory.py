@@ -96,6 +96,10 @@ class ReplayMemory:
         observation_shape: shape of one observation.
         observation_dtype: dtype of the observations.
         total: steps that were ever added to each lane.
+        observations: store of the observations; the other arrays are (num_games, lane_size).
+        actions: uint8.
+        rewards: float32, unclipped.
+        endings: uint8, CONTINUES, TERMINAL or CUT.
     """
 
     def __init__(
@@ -130,10 +134,10 @@ class ReplayMemory:
             )
         self.total = 0
         self._num_cuts = 0  # entries marked CUT
-        self._observations = observations
-        self._actions = np.zeros(shape, np.uint8)
-        self._rewards = np.zeros(shape, np.float32)  # unclipped
-        self._endings = np.zeros(shape, np.uint8)
+        self.observations = observations
+        self.actions = np.zeros(shape, np.uint8)
+        self.rewards = np.zeros(shape, np.float32)
+        self.endings = np.zeros(shape, np.uint8)
         self._history_length = history_length
         self._batch_size = batch_size
         self._n_step = n_step
@@ -152,12 +156,12 @@ class ReplayMemory:
 
     def __len__(self) -> int:
         """Steps stored, of all games together."""
-        return self.count * len(self._actions)
+        return self.count * len(self.actions)
 
     @property
     def nbytes(self) -> int:
         """Bytes of all steps, those to come included."""
-        arrays = (self._observations, self._actions, self._rewards, self._endings)
+        arrays = (self.observations, self.actions, self.rewards, self.endings)
         return sum(array.nbytes for array in arrays)
 
     def add(
@@ -180,25 +184,29 @@ class ReplayMemory:
         position = self._position
         endings = np.where(terminals, TERMINAL, np.where(game_overs, CUT, CONTINUES))
         self._num_cuts += int(np.count_nonzero(endings == CUT))
-        self._num_cuts -= int(np.count_nonzero(self._endings[:, position] == CUT))
-        self._observations.write(position, observations)
-        self._actions[:, position] = actions
-        self._rewards[:, position] = rewards
-        self._endings[:, position] = endings
+        self._num_cuts -= int(np.count_nonzero(self.endings[:, position] == CUT))
+        self.observations.write(position, observations)
+        self.actions[:, position] = actions
+        self.rewards[:, position] = rewards
+        self.endings[:, position] = endings
         self.total += 1
+
+    def count_cuts(self) -> None:
+        """Count the entries that are marked CUT, after entries were restored from disk."""
+        self._num_cuts = int(np.count_nonzero(self.endings == CUT))
 
     def cut(self) -> None:
         """Break off the games where they are: what is added next does not follow on them."""
         if not self.count:
             return
-        last = self._endings[:, self._position - 1]
+        last = self.endings[:, self._position - 1]
         self._num_cuts += int(np.count_nonzero(last == CONTINUES))
         last[last == CONTINUES] = CUT
 
     def can_sample(self) -> bool:
         """Whether a minibatch can be drawn: whether surely some transition is legal."""
         _, number = self._first_and_number()
-        return number * len(self._actions) > self._num_cuts * self._n_step
+        return number * len(self.actions) > self._num_cuts * self._n_step
 
     def get_minibatch(self, rng: np.random.Generator, step: int) -> Minibatch:  # noqa: ARG002
         """Draw transitions uniformly from all legal ones, with replacement.
@@ -219,15 +227,8 @@ class ReplayMemory:
         """Return what a memory remembers of priorities, by name; here, nothing."""
         return {}
 
-    def set_priorities(
-        self, priorities: dict[str, npt.NDArray[np.generic]], forgotten: int = 0
-    ) -> None:
-        """Take over what `priorities` gave for the same steps; here, nothing.
-
-        Args:
-            priorities: by name.
-            forgotten: so many steps of each lane, from the very first one on, are gone since.
-        """
+    def set_priorities(self, priorities: dict[str, npt.NDArray[np.generic]]) -> None:
+        """Take over what `priorities` gave for the same steps; here, nothing."""
 
     def _first_and_number(self) -> tuple[int, int]:
         """The oldest legal position of a lane, and how many positions from there on are legal.
@@ -245,7 +246,7 @@ class ReplayMemory:
     def _sample_indexes(self, rng: np.random.Generator) -> npt.NDArray[np.int64]:
         """Draw the starts of a minibatch, int64 (batch,), again where a game was cut."""
         first, number = self._first_and_number()
-        num_draws = len(self._actions) * number
+        num_draws = len(self.actions) * number
         draws = rng.integers(num_draws, size=self._batch_size)
         while True:
             games, offsets = np.divmod(draws, number)
@@ -262,7 +263,7 @@ class ReplayMemory:
     ) -> npt.NDArray[np.bool_]:
         """Whether games were cut between the given steps and their successors, (size,)."""
         steps = (positions[:, None] + np.arange(self._n_step)) % self.lane_size
-        endings = self._endings[games[:, None], steps]  # (size, n_step)
+        endings = self.endings[games[:, None], steps]  # (size, n_step)
         first = (endings != CONTINUES).argmax(axis=1)
         cut: npt.NDArray[np.bool_] = endings[np.arange(len(endings)), first] == CUT
         return cut
@@ -288,7 +289,7 @@ class ReplayMemory:
         history, n_step = self._history_length, self._n_step
         games, positions = (part[:, None] for part in np.divmod(indexes, self.lane_size))
         window = (positions + np.arange(1 - history, n_step + 1)) % self.lane_size
-        endings = self._endings[games, window]  # (batch, history + n_step)
+        endings = self.endings[games, window]  # (batch, history + n_step)
         steps = slice(history - 1, history - 1 + n_step)  # entries from prestate to poststate
         ended = np.logical_or.accumulate(endings[:, steps] == TERMINAL, axis=1)  # (batch, n_step)
 
@@ -299,12 +300,12 @@ class ReplayMemory:
         blank = np.logical_or.accumulate(blank[:, ::-1], axis=1)[:, ::-1]
         blank[:, history:] = ended
         # (batch, history + n_step, *observation_shape): pre- and poststates overlap in it.
-        observations = self._observations.read(np.broadcast_to(games, window.shape), window, blank)
+        observations = self.observations.read(np.broadcast_to(games, window.shape), window, blank)
 
-        returns, discounts = self._n_step_return(self._rewards[games, window[:, steps]], ended)
+        returns, discounts = self._n_step_return(self.rewards[games, window[:, steps]], ended)
         return Minibatch(
             prestates=observations[:, :history],
-            actions=self._actions[games, positions][:, 0].astype(np.int64),
+            actions=self.actions[games, positions][:, 0].astype(np.int64),
             returns=returns,
             discounts=discounts,
             poststates=observations[:, n_step:],

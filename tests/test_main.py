@@ -199,7 +199,7 @@ def test_another_optimizer_begins_afresh(root: Path, capsys: pytest.CaptureFixtu
     assert main(["resume", last, "--epochs", "3", "--optimizer", "adam"]) == 0
     errors = capsys.readouterr().err
     assert "changed: optimizer rmsprop -> adam" in errors
-    assert "not restored: the optimizer, which is another one now and begins afresh" in errors
+    assert "not restored: the optimizer, since --optimizer changed" in errors
 
 
 def test_nothing_is_overwritten_unasked(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from simple_dqn.checkpoints.csv_file import CsvRow
-from simple_dqn.checkpoints.on_disk import Piece
+from simple_dqn.checkpoints.memory_pieces import Piece
 from simple_dqn.checkpoints.snapshot import Snapshot, run_snapshots
 from simple_dqn.errors import UserError
 from simple_dqn.files import check_writable, locked, remove_temporary_files
@@ -129,10 +129,6 @@ class RunFiles(NamedTuple):
                 else "there is no snapshot yet to go on from"
             )
             raise KeyboardInterrupt(*filter(None, [left, go_on])) from interrupt
-
-    def memory_bytes(self) -> int:
-        """Bytes that the pieces of the replay memory take so far."""
-        return sum(path.stat().st_size for _, kind, path in self._of_epochs() if kind == "memory")
 
     def _of_epochs(self) -> list[tuple[int, str, Path]]:
         """Epoch, kind and path of each file of an epoch that is there."""
