@@ -336,7 +336,7 @@ def test_a_resumed_run_without_target_network_keeps_its_weights(
         np.testing.assert_array_equal(second.arrays[name], array)
     resume = ["resume", str(second.path), "--epochs", "3", "--target_steps", "1000000", *never]
     assert main(resume) == 0
-    assert "not restored: the target network, which there was none" in capsys.readouterr().err
+    assert "not restored: the target network, since the run had none" in capsys.readouterr().err
     state = snapshot.read_snapshot(root / "snapshots" / "pong_3.training.safetensors").arrays
     for name, array in weights.items():
         np.testing.assert_array_equal(state[f"target.{name}"], array)
