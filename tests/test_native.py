@@ -9,11 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import make_network
 from torch import Tensor
 from torch.nn import functional
 
-from simple_dqn.errors import UserError
 from simple_dqn.networks.layers import ARCHITECTURES, Convolution
 from simple_dqn.networks.native import Kernels, NativeRMSProp, compile_kernels
 from simple_dqn.networks.optimizers import GravesRMSProp
@@ -285,16 +283,3 @@ def test_c_gets_no_tensor_that_it_was_not_compiled_for() -> None:
             groups[index] = wrong_group
             with pytest.raises(ValueError, match="parameter"):
                 kernels.rmsprop(groups, (0.95, 0.00025, 0.01))
-
-
-@pytest.mark.parametrize("harm", ["shape", "missing"])
-def test_a_training_state_of_another_shape_is_refused(harm: str) -> None:
-    network = make_network(native_kernels=True, network="nips")
-    state = network.get_training_state()
-    name = "optimizer.7.mean_gradient"
-    if harm == "shape":
-        state[name] = np.zeros(1, np.float32)
-    else:
-        del state[name]
-    with pytest.raises(UserError, match="mean_gradient"):
-        network.set_training_state(state)

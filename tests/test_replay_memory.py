@@ -277,14 +277,6 @@ def test_states_by_hand() -> None:
     }
 
 
-def test_states_of_a_full_memory_by_hand() -> None:
-    """Steps 1 and 2 of 12 are overwritten; 3 and 4 would need them."""
-    assert states_after(["on"] * 12) == {
-        number: ([number - 2, number - 1, number], [number - 1, number, number + 1])
-        for number in range(5, 12)
-    }
-
-
 def filled() -> Pair:
     """A full memory of three games with every kind of end in it, and its twin."""
     pair = make_pair(20, 3, batch_size=30)
