@@ -853,7 +853,7 @@ def test_each_game_may_explore_at_a_rate_of_its_own() -> None:
     parts.agent.train(1, 3 * 240)
     assert parts.recorder.rates == [pytest.approx(0.5)] * 240
     greedy = [
-        float((parts.memory._actions[game, : parts.memory.count] == 2).mean()) for game in range(3)
+        float((parts.memory.actions[game, : parts.memory.count] == 2).mean()) for game in range(3)
     ]
     # A quarter of the random actions are the best one; the memory's 133 steps of each game leave
     # a standard error of at most 0.05.
