@@ -85,25 +85,22 @@ class DeepQNetwork:
             states: (n, history, *observation_shape).
         """
         with torch.inference_mode():
-            self._network.eval()
-            outputs = self._network(torch.as_tensor(states, device=self._device))
-            return self._head.values(self._head.predictions(outputs)).float().cpu().numpy()
+            return self._head.values(self._predictions(states)).float().cpu().numpy()
 
     def predict_distribution(
         self, states: npt.NDArray[Any]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None:
-        """Return returns, (num_atoms,), and their probabilities, (n, num_actions, num_atoms).
-
-        None: the network predicts Q-values alone. See `predict` for the states.
-        """
+        """Return returns (num_atoms,), probabilities (n, num_actions, num_atoms); see `Head`."""
         with torch.inference_mode():
-            self._network.eval()
-            outputs = self._network(torch.as_tensor(states, device=self._device))
-            told = self._head.distribution(self._head.predictions(outputs))
-            if told is None:
+            found = self._head.distribution(self._predictions(states))
+            if found is None:
                 return None
-            returns, probabilities = told
-            return returns.float().cpu().numpy(), probabilities.float().cpu().numpy()
+            returns, probabilities = (each.float().cpu().numpy() for each in found)
+            return returns, probabilities
+
+    def _predictions(self, states: npt.NDArray[Any]) -> Tensor:
+        self._network.eval()
+        return self._head.predictions(self._network(torch.as_tensor(states, device=self._device)))
 
     def train(self, minibatch: Minibatch) -> None:
         """Take one gradient step on a minibatch: bring it to the device, see `_gradient_step`."""
@@ -161,13 +158,8 @@ class DeepQNetwork:
 
     def update_target_network(self) -> None:
         """Copy the network's weights to the target network."""
-        if self.has_target_network:
+        if self._target_network is not self._network:
             self._target_network.load_state_dict(self._network.state_dict())
-
-    @property
-    def has_target_network(self) -> bool:
-        """Whether targets come from a network of their own."""
-        return self._target_network is not self._network
 
     @property
     def learning_rate(self) -> float:
@@ -233,7 +225,7 @@ class DeepQNetwork:
     def get_training_state(self) -> Arrays:
         """Return what training needs besides the weights: target network and optimizer."""
         state = {}
-        if self.has_target_network:
+        if self._target_network is not self._network:
             state = {f"target.{k}": v for k, v in self._target_network.state_dict().items()}
         for index, values in self._optimizer.state_dict()["state"].items():
             state |= {f"optimizer.{index}.{name}": value for name, value in values.items()}
@@ -252,7 +244,7 @@ class DeepQNetwork:
             check_same_network(self._network, target)
         if of_optimizer:
             check_arrays("this optimizer belongs", of_optimizer, state_like(self._optimizer))
-        if target and self.has_target_network:
+        if target and self._target_network is not self._network:
             self._target_network.load_state_dict(to_tensors(target))
         if of_optimizer:  # else no update was made yet, or the optimizer begins afresh
             new = optimizer_state_of(to_tensors(of_optimizer), list(self._network.parameters()))

@@ -46,21 +46,13 @@ class Minibatch(NamedTuple):
 
 
 class ObservationStore(Protocol):
-    """Where the replay memory keeps its observations: in RAM or on a GPU, see `memory/`.
+    """Where the replay memory keeps its observations: in RAM or on a GPU, see `memory/`."""
 
-    Attributes:
-        num_games: number of lanes.
-        lane_size: steps in a lane.
-        shape: of one observation.
-        dtype: of the observations.
-        nbytes: bytes that all observations take.
-    """
-
-    num_games: int
-    lane_size: int
-    shape: tuple[int, ...]
+    num_games: int  # lanes
+    lane_size: int  # steps in a lane
+    shape: tuple[int, ...]  # of one observation
     dtype: np.dtype[Any]
-    nbytes: int
+    nbytes: int  # of all observations
 
     def write(self, position: int, observations: Observations) -> None:
         """Store one observation of every game, (num_games, *observation_shape), at a position."""
@@ -96,10 +88,8 @@ class ReplayMemory:
         observation_shape: shape of one observation.
         observation_dtype: dtype of the observations.
         total: steps that were ever added to each lane.
-        observations: store of the observations; the other arrays are (num_games, lane_size).
-        actions: uint8.
-        rewards: float32, unclipped.
-        endings: uint8, CONTINUES, TERMINAL or CUT.
+        observations: store of the observations. Entries of the lanes, (num_games, lane_size), are
+            `actions`, uint8; `rewards`, float32, unclipped; `endings`, uint8.
     """
 
     def __init__(
@@ -221,7 +211,7 @@ class ReplayMemory:
     def update_priorities(
         self, minibatch: Minibatch, errors: Callable[[], npt.NDArray[np.float32]]
     ) -> None:
-        """Learn the errors of a minibatch that was just trained on; here, do nothing with them."""
+        """Learn the errors of a minibatch that was just trained on; here, do nothing."""
 
     def priorities(self) -> dict[str, npt.NDArray[np.generic]]:
         """Return what a memory remembers of priorities, by name; here, nothing."""

@@ -127,7 +127,7 @@ def restore(
             f"the replay memory, since {error}",
         ]
     else:
-        _restore_network(state, network, restored, missing, "optimizer" in changed)
+        _restore_network(settings, state, network, restored, missing, "optimizer" in changed)
         try:
             pieces = _restore_memory(settings, state, memory, changed)
             restored.append(f"replay memory ({len(memory):,} steps)")
@@ -158,6 +158,7 @@ def _read_state(snapshot: Snapshot) -> Snapshot:
 
 
 def _restore_network(
+    settings: Settings,
     state: Snapshot,
     network: DeepQNetwork,
     restored: list[str],
@@ -176,7 +177,7 @@ def _restore_network(
         missing.append("the optimizer, since --optimizer changed; the new one begins afresh")
     else:
         restored.append("optimizer")
-    if not network.has_target_network:
+    if not settings.target_steps:
         return
     if any(name.startswith("target.") for name in arrays):
         restored.append("target network")
