@@ -605,7 +605,7 @@ def test_ctrl_c_leaves_everything_whole(
     line = refused(capsys, 130, "train", "pong", *TINY)
     assert line == (
         f"simple_dqn: interrupted; finished phases are in {csv_file}; scripts/resume.sh "
-        f"{root / 'snapshots' / 'pong_1.safetensors'} goes on with the run"
+        f"{root / 'snapshots' / 'pong_1.safetensors'} continues the run"
     )
     assert phases(csv_file) == [("0", "random"), ("1", "train"), ("1", "test")]
     assert csv_file.read_text().endswith("\n")
@@ -623,7 +623,7 @@ def test_ctrl_c_before_the_first_epoch_promises_no_snapshot(
 
     monkeypatch.setattr(Statistics, "on_step", on_step)
     line = refused(capsys, 130, "train", "pong", *TINY)
-    assert line == "simple_dqn: interrupted; there is no snapshot yet to go on from"
+    assert line == "simple_dqn: interrupted; there is no snapshot yet to resume from"
     assert not [name for name in files(root) if not name.endswith(".lock")]
 
 

@@ -189,7 +189,7 @@ def test_training_ends_with_its_terminal(
 def test_training_that_ignores_hangups_outlives_its_terminal(
     trained: Path, in_terminal: Callable[..., InTerminal], tmp_path: Path
 ) -> None:
-    """`nohup`: the progress bar and the log have no place any more, and the run goes on."""
+    """`nohup`: the progress bar and the log have no place any more, and the run continues."""
     command = in_terminal(*TRAIN, ignored=signal.SIGHUP)
     command.wait_for("random")
     assert command.go_away() == 0

@@ -50,7 +50,7 @@ class RunFiles(NamedTuple):
         existing = [path for path in existing if path.exists()]
         if existing:
             newest = existing[-1]
-            resume = f"scripts/resume.sh {newest} goes on with it, "
+            resume = f"scripts/resume.sh {newest} continues it, "
             raise UserError(
                 f"{existing[0]} is there from an earlier run: "
                 f"{resume if newest.suffix != '.csv' else ''}"
@@ -113,7 +113,7 @@ class RunFiles(NamedTuple):
 
     @contextlib.contextmanager
     def interrupts_explained(self) -> Iterator[None]:
-        """Let an interrupt of the run tell what the run leaves, and how to go on.
+        """Let an interrupt of the run say what the run leaves, and how to resume.
 
         Raises:
             KeyboardInterrupt: with this text, in place of one without.
@@ -124,9 +124,9 @@ class RunFiles(NamedTuple):
             left = f"finished phases are in {self.csv_file}" if self.csv_file.exists() else ""
             snapshots = list(run_snapshots(self.prefix).values())
             go_on = (
-                f"scripts/resume.sh {snapshots[-1]} goes on with the run"
+                f"scripts/resume.sh {snapshots[-1]} continues the run"
                 if snapshots
-                else "there is no snapshot yet to go on from"
+                else "there is no snapshot yet to resume from"
             )
             raise KeyboardInterrupt(*filter(None, [left, go_on])) from interrupt
 

@@ -32,8 +32,8 @@ def arguments_of(command: Command, given: Mapping[str, Any]) -> dict[str, Any]:
         given: on its command line, by name.
 
     Returns:
-        The command's own options; besides, if it takes the options of a run, `settings`. In place
-        of a snapshot's path stands the snapshot.
+        The command's own options; besides, if it takes the options of a run, `settings`. A snapshot
+        takes the place of its path.
 
     Raises:
         UserError: a snapshot or a preset cannot be read, or an option has a value that it cannot
@@ -77,7 +77,7 @@ def merge(
     Args:
         given: on the command line.
         preset: name or file of a preset.
-        snapshot: of the run that goes on, or whose network is used.
+        snapshot: of the run that is resumed, or whose network is used.
         not_from_snapshot: options whose values in the snapshot do not count.
         allow_import: whether a file may name a Python module, which is then imported.
 

@@ -2,7 +2,7 @@
 
     Run(Settings(game="pong", label="mine", epochs=2)).train()
 
-trains as `simple-dqn train pong mine --epochs 2` does. Each method of `Run` is a whole command.
+trains as `simple-dqn train pong mine --epochs 2` does. Each method of `Run` is one command.
 """
 
 import contextlib
@@ -438,11 +438,11 @@ class Run:
             made.agent.test(epoch, self.settings.test_steps)
 
     def _try_to_save(self, made: RunParts, saving: Saving, epoch: int) -> bool:
-        """Save the run; where this fails (the disk is full), warn, and let the run go on."""
+        """Save the run; where this fails (the disk is full), warn, and let the run continue."""
         try:
             self._save(made, saving, epoch)
         except UserError as error:
-            logger.warning("%s; the run goes on, and the next snapshot is tried", error)
+            logger.warning("%s; the run continues, and the next snapshot is tried", error)
             return False
         return True
 
