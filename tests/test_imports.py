@@ -46,7 +46,6 @@ HEAVY = {
         ("reports.curves", {"matplotlib", "pandas"}),
         ("deep_q_network", {"torch"}),
         ("commands.benchmark", {"torch", "ale_py", "gymnasium", "safetensors", "cv2"}),
-        ("watch.sound_file", set()),
     ],
 )
 def test_a_module_imports_no_more_than_it_needs(module: str, allowed: set[str]) -> None:
