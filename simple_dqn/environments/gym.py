@@ -137,6 +137,8 @@ class GymEnvironment(Environment):
     def _observations(self, seen: Any) -> Observations:
         """Turn what the environments show, or render, into observations."""
         if not self._rendered:
+            if not isinstance(seen, np.ndarray):  # a dictionary or a tuple of arrays
+                seen = list(gymnasium.vector.utils.iterate(self._games.observation_space, seen))
             return self._reading.read(seen)
         return self._reading.read(
             [render(self._environment_id, game, self._steps) for game in self._copies]

@@ -102,7 +102,7 @@ class GymConsole:
     def observation(self, frames: int) -> Observations:  # noqa: ARG002
         """Return what the network sees, (*observation_shape)."""
         seen = self._picture() if self._rendered else self._seen
-        observation: Observations = self._reading.read(np.asarray(seen)[None])[0]
+        observation: Observations = self._reading.read([seen])[0]
         return observation
 
     def picture(self) -> npt.NDArray[np.uint8]:
