@@ -22,7 +22,9 @@ from simple_dqn.options.schema import check_header
 from simple_dqn.options.settings import KEPT, OPTIONS, Settings
 from simple_dqn.statistics import COLUMNS
 
-NUMBERS = st.one_of(st.integers(), st.floats(), st.sampled_from([2**31, 2**63, 10**18, 1e308]))
+# Networks of other tests let the processor round subnormal numbers to 0.
+FLOATS = st.floats(allow_subnormal=False)
+NUMBERS = st.one_of(st.integers(), FLOATS, st.sampled_from([2**31, 2**63, 10**18, 1e308]))
 WORDS = st.one_of(
     st.text(max_size=20),
     st.sampled_from(["../x", "/etc/passwd", "gym", "module:Class", "1e999999999", "\x1b[2J"]),
@@ -129,7 +131,7 @@ def test_presets(tmp_path: Path, text: str) -> None:
 def test_command_lines(capsys: pytest.CaptureFixture[str], data: st.DataObject) -> None:
     """Status 2 and one line, or 0 for help."""
     command = COMMANDS[data.draw(st.sampled_from(sorted(COMMANDS)))]
-    names = [f"--{row.name}" for row in (*command.own, *command.options())]
+    names = [f"--{row.name}" for rows in (command.own, *command.options().values()) for row in rows]
     words = st.one_of(st.sampled_from([*names, "--", "--help", "-1e9"]), WORDS, NUMBERS.map(str))
     capsys.readouterr()
     status: object = None

@@ -110,11 +110,11 @@ def test_settings_are_checked_in_python_too(name: str, value: Any) -> None:
 def test_every_number_has_bounds() -> None:
     """The largest ones fit into 64 bits, also as sums over a run, or into a float32."""
     rows = [*OPTIONS, *(row for command in COMMANDS.values() for row in command.own)]
-    numbers = [row for row in rows if row.kind.metavar in {"N", "X", "N|all", "X|LOW,HIGH"}]
+    numbers = [row for row in rows if row.type.metavar in {"N", "X", "N|all", "X|LOW,HIGH"}]
     assert len(numbers) > 35
     for row in numbers:
         for value in ("1e39", "-1e39", "9223372036854775807", "inf", "-inf", "nan"):
-            if row.kind.metavar == "X" and value.startswith("9"):
+            if row.type.metavar == "X" and value.startswith("9"):
                 continue
             with pytest.raises(OptionError, match=row.name):
                 row.check(value)

@@ -63,8 +63,8 @@ REFUSED: list[tuple[object, str]] = [
         for name in ("../a_1.memory", "/a_1.memory", "victim.txt", "a_1.safetensors", "..", 3)
     ],
     (with_piece(sha256="x"), "sha256: "),
-    (with_piece(start=60), "has steps 60 to 60"),
-    (with_piece(stop=10**15), "but the replay memory holds 1 to"),
+    (with_piece(start=60), "does not hold 1 to 1000000 steps"),
+    (with_piece(stop=10**15), "does not hold 1 to 1000000 steps"),
 ]
 
 
