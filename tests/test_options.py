@@ -43,8 +43,8 @@ WRITTEN: list[tuple[str, object, object]] = [
     ("exploration_rate_end", [0.02, 0.1], (0.02, 0.1)),
     ("exploration_rate_end", (0, 1), (0.0, 1.0)),
     ("csv_file", "a/b.csv", Path("a/b.csv")),
-    ("load_experience", "one.npz", (Path("one.npz"),)),
-    ("load_experience", ["one.npz", Path("two.npz")], (Path("one.npz"), Path("two.npz"))),
+    ("load_experience", "one.x", (Path("one.x"),)),
+    ("load_experience", ["one.x", Path("two.x")], (Path("one.x"), Path("two.x"))),
     ("backend", "cpu", "cpu"),
     ("label", "a-b_c.1", "a-b_c.1"),
 ]
@@ -73,6 +73,15 @@ REFUSED: list[tuple[str, object]] = [
     ("exploration_rate_end", [0.1, 0.02]),
     ("exploration_rate_end", []),
     ("exploration_rate_end", [0, 0.1, 0.2]),
+    ("exploration_rate_end", "0.1,2"),
+    ("exploration_rate_test", 2),
+    ("pixel_mean", "automatic"),
+    ("environment_options", "{"),
+    ("environment_options", "[]"),
+    ("network", "64,"),
+    ("distributional", "iqn"),
+    ("screen_width", 35),
+    ("random_seed", 2**32),
     ("optimizer", "sgd"),
     ("backend", ["cpu"]),
     ("csv_file", 3),
@@ -201,16 +210,20 @@ def test_a_wrong_value_names_its_option_wherever_it_stands(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "line",
+    ("text", "told"),
     [
-        *("game = 'pong'", "nothing = 1", "[nothing]\nx = 1", "overwrite = true"),
-        *("csv_file = 'x'", "save_weights_prefix = 'x'", "load_weights = 'x'"),
+        *[(f"{name} = 'x'", "is not an option") for name in ("game", "nothing", "csv_file")],
+        ("[nothing]\nx = 1", "is not an option"),
+        ("overwrite = true", "is not an option"),
+        ("epochs = \n", "cannot read preset"),
+        (None, "give a TOML file or one of: cartpole, gpu, laptop, nature"),
     ],
 )
-def test_a_preset_has_options_only(tmp_path: Path, line: str) -> None:
+def test_a_preset_has_options_only(tmp_path: Path, text: str | None, told: str) -> None:
     preset = tmp_path / "preset.toml"
-    preset.write_text(line)
-    with pytest.raises(UserError, match="is not an option"):
+    if text is not None:
+        preset.write_text(text)
+    with pytest.raises(UserError, match=told):
         read_preset(str(preset))
 
 
@@ -281,5 +294,8 @@ def test_help_of_plot_lists_the_columns() -> None:
 
 
 def test_true_needs_no_word() -> None:
-    given = parse("train", ["pong", "--dueling", "--double_q", "--epochs", "3"])
-    assert given == {"game": "pong", "dueling": True, "double_q": True, "epochs": 3}
+    given = parse("train", ["pong", "--dueling", "--tensorboard", "--epochs", "3"])
+    assert given == {"game": "pong", "dueling": True, "tensorboard": True, "epochs": 3}
+    assert parse("play", ["--show_mind"]) == {"show_mind": True}
+    for row in OPTIONS:
+        assert (type(row.default) is bool) == row.type.metavar.startswith("BOOL")

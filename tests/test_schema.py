@@ -45,10 +45,6 @@ REFUSED: list[tuple[object, str]] = [
     *[({**WHOLE, "action_meanings": v}, "action_meanings") for v in ([], ["A"] * 257, [1], "UP")],
     ({**WHOLE, "versions": {"torch": ["x"]}}, "versions[...]: "),
     (with_options(num_games=0), "--num_games: 0 is out of range"),
-    (with_options(learning_rate=float("nan")), "--learning_rate: nan"),
-    (with_options(discount_rate=5), "--discount_rate: 5"),
-    (with_options(frame_skip="four"), "--frame_skip: 'four'"),
-    (with_options(history_length=[4]), "--history_length: "),
     (with_options(no_such_option=1), "no_such_option = 1 is not an option that a file may set"),
     *[
         (
@@ -134,29 +130,6 @@ def test_a_module_is_imported_when_the_user_says_so(
     assert "cannot make 'some_module:X-v0'" in capsys.readouterr().err
     assert canary.exists()
     assert merge({}, snapshot=read_snapshot(path), allow_import=True).game == "some_module:X-v0"
-
-
-@pytest.mark.usefixtures("root")
-@pytest.mark.parametrize(
-    ("command", "option"),
-    [("nvis", "visualization_file"), ("record", "video_file"), ("test", "csv_file")],
-)
-def test_a_snapshot_does_not_say_what_is_overwritten(
-    command: str, option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    victim = tmp_path / "victim.txt"
-    victim.write_text("precious\n")
-    path = tmp_path / "pong_1.safetensors"
-    options = {option: str(victim), "overwrite": True}
-    write_snapshot(path, {**HEADER, "options": options}, {})
-    assert main([command, str(path)]) == 1
-    assert "is not an option that a file may set" in capsys.readouterr().err
-    assert victim.read_text() == "precious\n"
-    preset = tmp_path / "preset.toml"
-    preset.write_text(f"csv_file = {str(victim)!r}\noverwrite = true\n")
-    assert main(["train", "pong", "--preset", str(preset)]) == 1
-    assert "is not an option that a file may set" in capsys.readouterr().err
-    assert victim.read_text() == "precious\n"
 
 
 def test_a_file_larger_than_the_free_memory_is_not_read(
