@@ -1,4 +1,4 @@
-"""Writing files so that a crash at any moment leaves the old one or the new one, whole."""
+"""Writing files so that a crash at any moment leaves the old one or the new one, complete."""
 
 import contextlib
 import os
@@ -60,7 +60,7 @@ def put_in_place(temporary: Path, path: Path) -> None:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a whole file; see `atomic_file`.
+    """Write a complete file; see `atomic_file`.
 
     Raises:
         UserError: the place cannot be written.
@@ -91,7 +91,7 @@ def remove_temporary_files(folder: Path, is_ours: Callable[[str], object]) -> No
 
     Args:
         folder: may be missing.
-        is_ours: takes a file's name and tells whether nobody else writes that file.
+        is_ours: takes a file's name and says whether nobody else writes that file.
     """
     for path in folder.glob(".*.tmp"):
         match = _TEMPORARY.fullmatch(path.name)

@@ -322,7 +322,7 @@ def test_a_resumed_run_without_target_network_keeps_its_weights(
         np.testing.assert_array_equal(second.arrays[name], array)
     resume = ["resume", str(second.path), "--epochs", "3", "--target_steps", "1000000", *never]
     assert main(resume) == 0
-    assert "not restored: the target network, which there was none" in capsys.readouterr().err
+    assert "not restored: the target network, since the run had none" in capsys.readouterr().err
     state = snapshot.read_snapshot(root / "snapshots" / "pong_3.training.safetensors").arrays
     for name, array in weights.items():
         np.testing.assert_array_equal(state[f"target.{name}"], array)
@@ -337,7 +337,7 @@ def test_resuming_with_another_optimizer(root: Path, capsys: pytest.CaptureFixtu
         assert main(["resume", path, "--epochs", str(epoch + 1), "--optimizer", now]) == 0
         errors = capsys.readouterr().err
         assert f"changed: optimizer {before} -> {now}" in errors
-        assert "not restored: the optimizer, which is another one now" in errors
+        assert "not restored: the optimizer, since --optimizer changed" in errors
 
 
 def test_the_pixel_mean_is_measured(
@@ -527,7 +527,7 @@ def test_ctrl_c_leaves_everything_whole(
     line = refused(capsys, 130, "train", "pong", *TINY)
     assert line == (
         f"simple_dqn: interrupted; finished phases are in {csv_file}; scripts/resume.sh "
-        f"{root / 'snapshots' / 'pong_1.safetensors'} goes on with the run"
+        f"{root / 'snapshots' / 'pong_1.safetensors'} continues the run"
     )
     assert phases(csv_file) == [("0", "random"), ("1", "train"), ("1", "test")]
     assert csv_file.read_text().endswith("\n")
@@ -545,7 +545,7 @@ def test_ctrl_c_before_the_first_epoch_promises_no_snapshot(
 
     monkeypatch.setattr(Statistics, "on_step", on_step)
     line = refused(capsys, 130, "train", "pong", *TINY)
-    assert line == "simple_dqn: interrupted; there is no snapshot yet to go on from"
+    assert line == "simple_dqn: interrupted; there is no snapshot yet to resume from"
     assert not [name for name in files(root) if not name.endswith(".lock")]
 
 

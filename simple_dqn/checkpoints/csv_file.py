@@ -22,7 +22,7 @@ class CsvWriter(Writer):
     """Adds rows to a CSV file.
 
     A row that cannot be written (the disk is full) is kept and written with the next one, so that
-    the run goes on.
+    the run continues.
     """
 
     def __init__(self, path: Path) -> None:
@@ -82,7 +82,7 @@ class CsvWriter(Writer):
 
 
 class CsvRow(NamedTuple):
-    """A whole row that stands in a CSV file."""
+    """A complete row of a CSV file."""
 
     epoch: int
     phase: str
@@ -107,7 +107,9 @@ def read_csv(csv_file: Path) -> list[CsvRow]:
         text = "unreadable"
     header, *lines = text.splitlines(keepends=True) or [_HEADER]
     if header != _HEADER:
-        raise UserError(f"{csv_file} is no CSV of this version; move it away or give --csv_file")
+        raise UserError(
+            f"{csv_file} is not a CSV file of this version; move it away or give --csv_file"
+        )
     if lines and not (lines[-1].endswith("\n") and lines[-1].count(",") == len(COLUMNS) - 1):
         del lines[-1]
     try:
@@ -125,7 +127,7 @@ def _parse(line: str) -> CsvRow:
 
 
 def keep_rows(csv_file: Path, rows: Sequence[CsvRow]) -> None:
-    """Leave only these rows in a file, to go on after them."""
+    """Leave only these rows in a file, to continue after them."""
     content = "".join([_HEADER, *(row.line for row in rows)]).encode()
     if csv_file.exists() and csv_file.read_bytes() not in (b"", content):
         logger.info("%s: left only the rows of what was finished", csv_file)

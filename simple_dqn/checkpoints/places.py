@@ -42,7 +42,7 @@ def choose_snapshot() -> Path:
     """Ask at the terminal which of the networks at hand is meant.
 
     Raises:
-        UserError: there is none, there is no terminal, or the answer is none of them.
+        UserError: there is none, there is no terminal, or the answer is not one of them.
     """
     found = snapshots_at_hand()
     if not found:
@@ -61,7 +61,7 @@ def choose_snapshot() -> Path:
     answer = sys.stdin.readline().strip()
     if answer.isdecimal() and 1 <= int(answer) <= len(found):
         return found[int(answer) - 1]
-    raise UserError(f"{answer!r} is no number from 1 to {len(found)}; call play again")
+    raise UserError(f"{answer!r} is not a number from 1 to {len(found)}; call play again")
 
 
 def snapshots_like(text: str) -> list[Path]:
@@ -79,7 +79,7 @@ def snapshots_like(text: str) -> list[Path]:
 
 
 def check_output(path: Path, option: str, endings: Sequence[str], *, overwrite: bool) -> None:
-    """See that a file can be written, that its name tells what it is, and that none is lost.
+    """See that a file can be written, that its name says what it is, and that none is lost.
 
     Args:
         path: of the file.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from simple_dqn.checkpoints.csv_file import CsvRow
-from simple_dqn.checkpoints.on_disk import Piece
+from simple_dqn.checkpoints.memory_pieces import Piece
 from simple_dqn.checkpoints.snapshot import Snapshot, run_snapshots
 from simple_dqn.errors import UserError
 from simple_dqn.files import check_writable, locked, remove_temporary_files
@@ -50,7 +50,7 @@ class RunFiles(NamedTuple):
         existing = [path for path in existing if path.exists()]
         if existing:
             newest = existing[-1]
-            resume = f"scripts/resume.sh {newest} goes on with it, "
+            resume = f"scripts/resume.sh {newest} continues it, "
             raise UserError(
                 f"{existing[0]} is there from an earlier run: "
                 f"{resume if newest.suffix != '.csv' else ''}"
@@ -113,7 +113,7 @@ class RunFiles(NamedTuple):
 
     @contextlib.contextmanager
     def interrupts_explained(self) -> Iterator[None]:
-        """Let an interrupt of the run tell what the run leaves, and how to go on.
+        """Let an interrupt of the run say what the run leaves, and how to resume.
 
         Raises:
             KeyboardInterrupt: with this text, in place of one without.
@@ -124,15 +124,11 @@ class RunFiles(NamedTuple):
             left = f"finished phases are in {self.csv_file}" if self.csv_file.exists() else ""
             snapshots = list(run_snapshots(self.prefix).values())
             go_on = (
-                f"scripts/resume.sh {snapshots[-1]} goes on with the run"
+                f"scripts/resume.sh {snapshots[-1]} continues the run"
                 if snapshots
-                else "there is no snapshot yet to go on from"
+                else "there is no snapshot yet to resume from"
             )
             raise KeyboardInterrupt(*filter(None, [left, go_on])) from interrupt
-
-    def memory_bytes(self) -> int:
-        """Bytes that the pieces of the replay memory take so far."""
-        return sum(path.stat().st_size for _, kind, path in self._of_epochs() if kind == "memory")
 
     def _of_epochs(self) -> list[tuple[int, str, Path]]:
         """Epoch, kind and path of each file of an epoch that is there."""

@@ -1,4 +1,4 @@
-"""Snapshot files: a trained network that explains itself, and what training needs to go on.
+"""Snapshot files: a trained network that explains itself, and what training needs to resume.
 
 `pong_10.safetensors` holds the network's weights and a JSON header with everything that testing
 or playing needs to know. `pong_10.training.safetensors` beside it holds what only `resume.sh`
@@ -93,7 +93,7 @@ def options_of_runs(csv_files: Iterable[Path]) -> dict[Path, dict[str, Any]]:
 
 
 def write_snapshot(path: Path, header: dict[str, Any], arrays: Arrays) -> None:
-    """Write a snapshot; the file appears whole or not at all.
+    """Write a snapshot; the file appears complete or not at all.
 
     Raises:
         UserError: the file cannot be written.
@@ -118,7 +118,7 @@ def snapshot_at_end(path: Path, header: dict[str, Any], arrays: Arrays) -> Itera
 
 
 def read_snapshot(path: Path) -> Snapshot:
-    """Read a snapshot, check that it is whole, and check its header by the schema.
+    """Read a snapshot, check that it is complete, and check its header by the schema.
 
     Raises:
         UserError: missing, not a snapshot, damaged, written by a newer version, larger than the

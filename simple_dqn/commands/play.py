@@ -76,7 +76,7 @@ def play(
     sample_rate = console.frames_per_second * console.samples_per_frame
     shown = _open(display, _title(game, snapshot), sample_rate, save)
     with contextlib.ExitStack() as stack:
-        # NB! Whatever happens, the seed is told, and not while a terminal shows the game.
+        # NB! Whatever happens, the seed is logged, and not while a terminal shows the game.
         stack.callback(logger.info, "%s, random seed %d", game.name, seed)
         stack.enter_context(contextlib.closing(shown))
         network, shape = None, console.observation_shape

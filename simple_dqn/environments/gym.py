@@ -28,7 +28,7 @@ gymnasium.register_envs(ale_py)
 gymnasium.register_envs(grid_world)
 
 _MOST_ACTIONS = 256  # the replay memory keeps an action in a byte
-# Names of actions that Gymnasium's own environments do not tell, by the beginning of an id.
+# Names of actions that Gymnasium's own environments do not give, by the beginning of an id.
 _ACTION_NAMES = {
     "CartPole": "LEFT RIGHT",
     "MountainCar": "LEFT NOOP RIGHT",
@@ -196,7 +196,7 @@ def action_names(environment_id: str, game: Any, number: int) -> tuple[str, ...]
     """
     tell = getattr(game.unwrapped, "get_action_meanings", None)
     if tell is not None:
-        # NB! Names stand in snapshots, as single words.
+        # NB! Names are in snapshots, as single words.
         told = tuple(re.sub(r"\W+", "_", str(name), flags=re.ASCII)[:40] for name in tell())
         if len(told) == number == len(set(told)) and all(told):
             return told

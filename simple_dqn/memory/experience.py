@@ -32,7 +32,7 @@ class Experience(NamedTuple):
         actions: uint8 (n,), pressed in most of a step's frames.
         rewards: float32 (n,), raw.
         terminals: bool (n,), a life was lost or the game ended.
-        cuts: bool (n,), what follows does not go on from here: another game, or the network
+        cuts: bool (n,), what follows does not continue it: another game, or the network
             played meanwhile.
     """
 
@@ -62,12 +62,12 @@ class Recorder:
             self._cuts.append(False)
 
     def cut(self) -> None:
-        """What is added next does not go on from the last step."""
+        """What is added next does not continue the last step."""
         if self._cuts:
             self._cuts[-1] = True
 
     def experience(self) -> Experience:
-        """All steps so far, at least one; what comes later does not go on from them."""
+        """All steps so far, at least one; what comes later does not continue them."""
         self.cut()
         return Experience(
             np.array([step.screen for step in self._steps]),
@@ -103,7 +103,7 @@ def _of_gym(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_experience(path: Path, experience: Experience, settings: dict[str, Any]) -> None:
-    """Write steps as a NumPy archive; the file appears whole or not at all.
+    """Write steps as a NumPy archive; the file appears complete or not at all.
 
     Args:
         path: of the file.
@@ -140,7 +140,7 @@ def read_experience(
             steps than the replay memory holds.
     """
     bad = (
-        f"{path} is no experience, or a damaged one; "
+        f"{path} is not a file of experience, or it is damaged; "
         "scripts/play.sh GAME --record_experience FILE makes such files"
     )
     try:

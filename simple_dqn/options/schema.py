@@ -3,7 +3,7 @@
 A snapshot, a training state or a preset may come from a stranger, and everybody can compute a
 checksum that fits. So each value is checked when the file is read. A file sets only options that a
 snapshot keeps: no file names, nothing that decides what is overwritten. Arrays are checked where
-their shapes are known: `networks/weights.py`, `checkpoints/on_disk.py`.
+their shapes are known, in `networks/weights.py` for example.
 """
 
 import re
@@ -21,7 +21,7 @@ _GONE = {"init_weights"}  # options that older versions kept in snapshots
 
 _Count = Annotated[int, Meta(ge=0, le=10**18)]
 _Word = Annotated[str, Meta(pattern=r"(?a)^\w{1,40}\Z")]
-_Label = Annotated[str, Meta(pattern=r"^[\w.+=-]{1,200}\Z")]
+_Label = Annotated[str, Meta(pattern=r"^[\w.+=-]+\Z")]
 _Version = Annotated[str, Meta(pattern=r"(?a)^[\w.+!-]{1,100}\Z")]
 
 

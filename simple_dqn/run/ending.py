@@ -1,4 +1,4 @@
-"""What a run tells at its end: how well its best network played, and what to do with it."""
+"""What a run reports at its end: how well its best network played, and what to do with it."""
 
 import math
 import shlex
@@ -21,7 +21,7 @@ class _Test(NamedTuple):
 
 
 def ending(game: str, files: RunFiles, rows: list[CsvRow]) -> str:
-    """Tell the best test and the commands that go on from there, a line for each command.
+    """Return the best test and the commands to try next, a line for each command.
 
     Args:
         game: the name of the game that was played.

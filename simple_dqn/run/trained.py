@@ -77,7 +77,7 @@ def load_network(
 def look_inside(
     settings: Settings, snapshot: Snapshot, observation_shape: tuple[int, ...]
 ) -> GuidedNetwork:
-    """Make a copy of the network that tells what in a state speaks for an action."""
+    """Make a copy of the network that shows what in a state speaks for an action."""
     device = parts.choose_threads(settings).device
     num_actions = len(snapshot.header["action_meanings"])
     return parts.make_guided_network(

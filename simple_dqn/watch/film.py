@@ -30,7 +30,7 @@ _AAC_RATE = 48_000  # samples per second; AAC allows only certain rates
 
 
 class Facts(NamedTuple):
-    """What the file of a film tells when it is opened: frames, seconds, seconds of sound or 0."""
+    """What the file of a film says when it is opened: frames, seconds, seconds of sound or 0."""
 
     frames: int
     seconds: float
@@ -38,9 +38,9 @@ class Facts(NamedTuple):
 
 
 class Film:
-    """Writes a film frame by frame; a context manager that leaves a whole file or none.
+    """Writes a film frame by frame; a context manager that leaves a complete file or none.
 
-    An interrupt (Ctrl-C) between two frames ends the film there; the file is then still whole.
+    An interrupt (Ctrl-C) between two frames ends the film there; the file is complete then, too.
     """
 
     def __init__(self, path: Path, *, frames_per_second: int, sample_rate: int) -> None:
@@ -60,7 +60,7 @@ class Film:
         self._rate, self._sample_rate = frames_per_second, sample_rate
         self._samples = 0
         self._chapters: list[Chapter] = []
-        self._video: Any = None  # made when the first picture tells its size
+        self._video: Any = None  # made when the first picture shows its size
         with errors_told(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._container = self._open(_address(self._part))
@@ -174,7 +174,7 @@ class Film:
             wrong = max(wrong, abs(facts.sound_seconds - self._seconds))
         if facts.frames != self.frames or wrong > 0.1:
             raise UserError(
-                f"{self.path} would not be whole ({facts}, but {self.frames} frames of "
+                f"{self.path} would not be complete ({facts}, but {self.frames} frames of "
                 f"{self._seconds:.1f} s were filmed); it is not kept"
             )
 
@@ -197,7 +197,7 @@ class Animation(Film):
         self._gif = path.suffix.lower() == ".gif"
         self._frames_of_a_picture = max(1, round(frames_per_second / _ANIMATION_RATE))
         self._time_base = Fraction(self._frames_of_a_picture, frames_per_second)
-        self._graph: Any = None  # made when the first picture tells its size
+        self._graph: Any = None  # made when the first picture shows its size
         super().__init__(path, frames_per_second=frames_per_second, sample_rate=0)
 
     def _open(self, address: str) -> av.container.OutputContainer:
@@ -245,7 +245,7 @@ class Animation(Film):
 
 
 def _palette_graph(picture: npt.NDArray[np.uint8], time_base: Fraction) -> av.filter.Graph:
-    """The way of RGB pictures to pictures of 256 colours, chosen for each picture anew."""
+    """The way of RGB pictures to pictures of 256 colours, chosen for each picture."""
     height, width, _ = picture.shape
     graph = av.filter.Graph()
     source = graph.add_buffer(
@@ -264,7 +264,7 @@ def _palette_graph(picture: npt.NDArray[np.uint8], time_base: Fraction) -> av.fi
 
 
 def make_film(path: Path, *, frames_per_second: int, sample_rate: int) -> Film:
-    """Begin a film of the format that the ending of its name tells; see `Film` and `Animation`.
+    """Begin a film of the format of the ending of its name; see `Film` and `Animation`.
 
     Raises:
         UserError: the file cannot be written.

@@ -15,16 +15,16 @@ logger = logging.getLogger(__name__)
 
 
 class SoundFile:
-    """Writes sound piece by piece; a context manager that leaves a whole file or none.
+    """Writes sound piece by piece; a context manager that leaves a complete file or none.
 
-    An interrupt (Ctrl-C) between two pieces ends the sound there; the file is then still whole.
+    An interrupt (Ctrl-C) between two pieces ends the sound there; the file is complete then, too.
     """
 
     def __init__(self, path: Path, *, sample_rate: int) -> None:
         """Begin a file.
 
         Args:
-            path: of the finished file; until then `<name>.part` stands beside it.
+            path: of the finished file; until then `<name>.part` is beside it.
             sample_rate: samples per second, 8 bits each, mono.
 
         Raises:
