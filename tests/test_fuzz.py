@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import HEADER, make_network
+from helpers import HEADER
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -150,22 +150,3 @@ def test_rows(tmp_path: Path, rows: list[list[str]]) -> None:
     path.write_bytes("\n".join(lines).encode(errors="replace"))
     with refused_at_most():
         read_csv(path)
-
-
-@MANY
-@given(st.data())
-def test_weights(data: st.DataObject) -> None:
-    """Weights and training states of other names, shapes, types or numbers."""
-    network = make_network(network="4", observation_shape=(3,))
-    arrays = network.get_weights() | network.get_training_state()
-    name = data.draw(st.sampled_from(sorted(arrays)))
-    shape = tuple(data.draw(st.lists(st.integers(0, 5), max_size=3)))
-    number = data.draw(st.sampled_from([0.0, -1.0, 1e30, np.nan, np.inf]))
-    of_type = data.draw(st.sampled_from(["f2", "f4", "f8", "i8", "u1", "?"]))
-    with np.errstate(invalid="ignore", over="ignore"):
-        arrays[name] = np.full(shape, number).astype(of_type)
-    weights = {k: v for k, v in arrays.items() if k in network.get_weights()}
-    with refused_at_most():
-        network.set_weights(weights)
-        network.set_training_state({k: v for k, v in arrays.items() if k not in weights})
-        network.predict(np.zeros((1, 1, 3), np.float32))
