@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import termios
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -136,16 +135,9 @@ class InTerminal:
             self.process.kill()
 
 
-@pytest.fixture
-def in_terminal(tmp_path: Path) -> Callable[..., InTerminal]:
-    return lambda arguments, **more: InTerminal(arguments, tmp_path, **more)
-
-
-def test_training_ends_with_its_terminal(
-    in_terminal: Callable[..., InTerminal], tmp_path: Path
-) -> None:
+def test_training_ends_with_its_terminal(tmp_path: Path) -> None:
     """As with Ctrl-C: what was finished is there, and resuming continues from it."""
-    command = in_terminal(f"{TRAIN} --epochs 2 --train_steps 3000")
+    command = InTerminal(f"{TRAIN} --epochs 2 --train_steps 3000", tmp_path)
     command.wait_for("_1.safetensors")  # 0 is written before any training
     assert command.go_away() == 130
     lines = (tmp_path / "results" / "pong.csv").read_text().splitlines()
@@ -153,22 +145,20 @@ def test_training_ends_with_its_terminal(
     assert call("", "resume snapshots/pong_1.safetensors", cwd=tmp_path).returncode == 0
 
 
-def test_training_that_ignores_hangups_outlives_its_terminal(
-    trained: Path, in_terminal: Callable[..., InTerminal], tmp_path: Path
-) -> None:
+def test_training_that_ignores_hangups_outlives_its_terminal(trained: Path, tmp_path: Path) -> None:
     """`nohup`: there is no place for the progress bar any more, and the run continues."""
-    command = in_terminal(TRAIN, ignored=signal.SIGHUP)
+    command = InTerminal(TRAIN, tmp_path, ignored=signal.SIGHUP)
     command.wait_for("random")
     assert command.go_away() == 0
     name = "snapshots/pong_1.safetensors"
     assert weights(tmp_path / name) == weights(trained / name)
 
 
-def test_a_game_ends_with_its_terminal(
-    in_terminal: Callable[..., InTerminal], tmp_path: Path
-) -> None:
+def test_a_game_ends_with_its_terminal(tmp_path: Path) -> None:
     """What the person played is kept."""
-    command = in_terminal("play pong --display terminal --record_experience mine.safetensors")
+    command = InTerminal(
+        "play pong --display terminal --record_experience mine.safetensors", tmp_path
+    )
     command.wait_for("You play   score 0", keys="p")
     command.wait_for("paused", keys="n-")  # one step
     command.wait_for("speed 0.5")
