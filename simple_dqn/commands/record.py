@@ -21,10 +21,9 @@ from simple_dqn.files import check_writable, interrupts_held
 from simple_dqn.options.settings import Settings
 from simple_dqn.run.environments import TEST_FRAMES
 from simple_dqn.run.trained import load_network, look_inside
-from simple_dqn.watch.film import FORMATS, Film, make_film, resize, write_picture
+from simple_dqn.watch.film import FORMATS, Film, SoundFile, make_film, resize, write_picture
 from simple_dqn.watch.games import make_console, make_watched_game
 from simple_dqn.watch.mind import Mind
-from simple_dqn.watch.sound_file import SoundFile
 from simple_dqn.watch.watched_game import Frame, WatchedGame
 
 logger = logging.getLogger(__name__)
