@@ -11,26 +11,19 @@ HEAVY = {
 }
 
 
+LIGHT = (
+    *("agent", "environment", "replay_memory", "state_buffer", "statistics", "main"),
+    *("options.settings", "options.command_line", "options.reference", "run.schedules"),
+    *("memory.prioritized", "memory.observations", "memory.experience", "checkpoints.csv_file"),
+    *("environments.roms", "reports.progress", "watch.sound_file"),
+)
+
+
 @pytest.mark.parametrize(
     ("module", "allowed"),
     [
-        ("agent", set()),
-        ("environment", set()),
-        ("replay_memory", set()),
-        ("state_buffer", set()),
-        ("statistics", set()),
-        ("reports.progress", set()),
-        ("environments.roms", set()),
-        ("options.settings", set()),
-        ("run.schedules", set()),
-        ("memory.prioritized", set()),
-        ("memory.observations", set()),
-        ("main", set()),
-        ("options.command_line", set()),
+        *[(name, set()) for name in LIGHT],
         ("commands.arguments", {"safetensors"}),
-        ("checkpoints.csv_file", set()),
-        ("options.reference", set()),
-        ("memory.experience", set()),
         ("watch.watched_game", {"ale_py", "cv2", "gymnasium"}),
         ("commands.plot", {"matplotlib", "pandas", "safetensors"}),
         ("commands.report", {"matplotlib", "pandas", "safetensors"}),
