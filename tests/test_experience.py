@@ -96,7 +96,7 @@ def test_what_is_no_experience_is_refused(tmp_path: Path) -> None:
     for content in [*bad, good.read_bytes().replace(b"PK\x03\x04", b"PK\x03\x05", 1)]:
         path = tmp_path / "bad.npz"
         path.write_bytes(content)
-        with pytest.raises(UserError, match="is no experience"):
+        with pytest.raises(UserError, match="is not a file of experience"):
             read_experience(path, SETTINGS, SHAPE, DTYPE, MOST)
     with pytest.raises(UserError, match="No such file"):
         read_experience(tmp_path / "missing.npz", SETTINGS, SHAPE, DTYPE, MOST)
@@ -124,7 +124,7 @@ def test_every_value_is_checked(tmp_path: Path) -> None:
     ]
     for changes in bad:
         write_experience(path, good._replace(**changes), SETTINGS)
-        with pytest.raises(UserError, match="is no experience"):
+        with pytest.raises(UserError, match="is not a file of experience"):
             read_experience(path, SETTINGS, SHAPE, DTYPE, MOST)
     write_experience(path, good, SETTINGS)
     with pytest.raises(UserError, match=r"holds 10 steps, the replay memory 9; .*--replay_size"):
@@ -135,7 +135,7 @@ def test_every_value_is_checked(tmp_path: Path) -> None:
 def test_settings_that_are_none_are_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "played.npz"
     np.savez(path, settings=np.array(text), **make_experience(3)._asdict())
-    with pytest.raises(UserError, match="is no experience"):
+    with pytest.raises(UserError, match="is not a file of experience"):
         read_experience(path, SETTINGS, SHAPE, DTYPE, MOST)
 
 
@@ -146,7 +146,7 @@ def test_no_more_is_allocated_than_the_memory_holds(tmp_path: Path) -> None:
     write_experience(path, make_experience(3)._replace(screens=screens), SETTINGS)
     del screens
     tracemalloc.start()
-    with pytest.raises(UserError, match="is no experience"):
+    with pytest.raises(UserError, match="is not a file of experience"):
         read_experience(path, SETTINGS, SHAPE, DTYPE, MOST)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
