@@ -90,7 +90,7 @@ def test_keep_rows_goes_back_to_an_epoch(tmp_path: Path) -> None:
 def test_foreign_files_are_not_continued(tmp_path: Path, content: bytes) -> None:
     csv_file = tmp_path / "foreign.csv"
     csv_file.write_bytes(content)
-    with pytest.raises(UserError, match="no CSV of this version"):
+    with pytest.raises(UserError, match="not a CSV file of this version"):
         read_csv(csv_file)
 
 

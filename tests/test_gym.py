@@ -45,8 +45,8 @@ class Dictionary(gymnasium.Env[Any, int]):
         self.render_mode = render_mode
         self.place = 0
 
-    def reset(self, *, seed: int | None = None, **_: Any) -> tuple[Any, dict[str, Any]]:
-        super().reset(seed=seed)
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed, options=options)
         self.place = 0
         return self.seen(), {}
 
