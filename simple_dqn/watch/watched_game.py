@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from simple_dqn.agent import Network, choose_actions
 from simple_dqn.environment import Observations
+from simple_dqn.memory.experience import Step
 from simple_dqn.state_buffer import StateBuffer
 
 
@@ -73,17 +74,6 @@ class VisibleGame(Protocol):
 
     def enlarge(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Enlarge a picture for people, with pixels as wide as high; both sides are even."""
-
-
-class Step(NamedTuple):
-    """What the replay memory keeps of a step, and who played it."""
-
-    first: bool  # the first step of its game
-    screen: Observations  # (*observation_shape), the latest one before the action
-    action: int  # the action of most of the step's frames
-    reward: float
-    terminal: bool  # a life was lost or the game ended
-    by_person: bool  # a person chose the action, which is none where most frames had none
 
 
 class Frame(NamedTuple):
