@@ -1,4 +1,4 @@
-"""Writing files so that a crash at any moment leaves the old one or the new one, complete."""
+"""Writing files so that a crash at any moment leaves either the old file or the new one."""
 
 import contextlib
 import os
@@ -21,10 +21,10 @@ _TEMPORARY = re.compile(r"\.(.+)\.\d+\.tmp")
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """Open a file beside its place; at the end, sync it to disk and rename it into place.
 
-    Whatever breaks meanwhile, the earlier file stays as it was.
+    Where this fails, the earlier file stays as it was.
 
     Raises:
-        UserError: the place cannot be written.
+        UserError: the file cannot be written.
     """
     temporary = _temporary(path)
     with errors_told(path):
@@ -40,11 +40,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def errors_told(path: Path) -> Iterator[None]:
-    """Tell in one line where a file cannot be written.
-
-    Raises:
-        UserError: in place of an OSError.
-    """
+    """Raise a UserError in place of an OSError while a file is written."""
     try:
         yield
     except OSError as error:
@@ -60,11 +56,7 @@ def put_in_place(temporary: Path, path: Path) -> None:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a complete file; see `atomic_file`.
-
-    Raises:
-        UserError: the place cannot be written.
-    """
+    """Write a file at once; see `atomic_file`."""
     with atomic_file(path) as file:
         file.write(content)
 
@@ -77,7 +69,7 @@ def sync(file: BinaryIO) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Sync a folder to disk, so that a file's new name outlives a power cut."""
-    if os.name == "nt":  # Windows opens no folders
+    if os.name == "nt":  # Windows cannot open folders
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -91,7 +83,7 @@ def remove_temporary_files(folder: Path, is_ours: Callable[[str], object]) -> No
 
     Args:
         folder: may be missing.
-        is_ours: takes a file's name and says whether nobody else writes that file.
+        is_ours: whether nobody else writes the file of a name.
     """
     for path in folder.glob(".*.tmp"):
         match = _TEMPORARY.fullmatch(path.name)
@@ -101,50 +93,35 @@ def remove_temporary_files(folder: Path, is_ours: Callable[[str], object]) -> No
 
 @contextlib.contextmanager
 def locked(path: Path, whose: Path) -> Iterator[None]:
-    """Hold a lock on a file that stands for another; the lock of a dead process counts as none.
-
-    Args:
-        path: of the lock file.
-        whose: file that the lock protects.
+    """Hold the lock file `path` of the file `whose`; a process that dies releases its locks.
 
     Raises:
         UserError: another process holds the lock, or the lock file cannot be made.
     """
-    try:
+    with errors_told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(path, timeout=0)
-        lock.acquire()
-    except filelock.Timeout as error:
-        raise UserError(
-            f"{whose} is being written by another run; wait for its end, or give this run another "
-            "label"
-        ) from error
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from error
-    try:
+        try:
+            lock = filelock.FileLock(path, timeout=0).acquire()
+        except filelock.Timeout as error:
+            raise UserError(
+                f"{whose} is being written by another run; wait until it ends, or give this run "
+                "another label"
+            ) from error
+    with lock:  # releases it
         yield
-    finally:
-        lock.release()
 
 
 def check_writable(path: Path, options: str = "--csv_file and --save_weights_prefix") -> None:
-    """Try, by use, that a file can be written: its folder, its name, and what is there already.
-
-    Args:
-        path: of the file; it stays as it is.
-        options: that choose another place.
+    """Check that a file can be written, and leave it as it is.
 
     Raises:
-        UserError: the file cannot be written.
+        UserError: it cannot; `options` choose another place.
     """
-    folder = f"cannot write {path}: it is a folder; name a file with {options}"
-    if not path.name:  # . or /
-        raise UserError(folder)
-    temporary = _temporary(path)
     try:
-        if path.is_dir():
-            raise UserError(folder)
+        if not path.name or path.is_dir():
+            raise UserError(f"cannot write {path}: it is a folder; name a file with {options}")
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _temporary(path)
         temporary.touch()
         temporary.unlink()
         if path.exists():
@@ -163,9 +140,9 @@ def _temporary(path: Path) -> Path:
 
 @contextlib.contextmanager
 def interrupts_held() -> Iterator[Callable[[], None]]:
-    """Hold requests to stop back; the function that is given raises what came.
+    """Hold back requests to stop; the function that is given raises KeyboardInterrupt for them.
 
-    Call that function where stopping is welcome, within the block or after it. Python delivers
+    Call that function where stopping does no harm, within the block or after it. Python delivers
     signals to the main thread alone, so in another thread there is nothing to hold back.
     """
     came: list[object] = []

@@ -300,9 +300,9 @@ def test_a_game_is_filmed_and_played(
     monkeypatch.setattr(
         "simple_dqn.watch.window.Window.poll", lambda _: (pressed.pop(0), {"RIGHT"})
     )
-    assert main(["play", snapshot, "--record_experience", str(root / "mine.npz")]) == 0
+    assert main(["play", snapshot, "--record_experience", str(root / "mine.safetensors")]) == 0
     again = ["train", "CartPole-v1", "taught", *options, "--load_experience"]
-    assert main([*again, str(root / "mine.npz")]) == 0
+    assert main([*again, str(root / "mine.safetensors")]) == 0
     assert "steps of a person's play" in capsys.readouterr().err
 
 

@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_watched_game import Script, make_console, make_game
 
+from simple_dqn.memory.experience import Step
 from simple_dqn.watch.play import Play, action_of
 from simple_dqn.watch.score_card import ScoreCard
-from simple_dqn.watch.watched_game import Step, WatchedGame
+from simple_dqn.watch.watched_game import WatchedGame
 
 PONG = ["NOOP", "FIRE", "RIGHT", "LEFT", "RIGHTFIRE", "LEFTFIRE"]
 BREAKOUT = ["NOOP", "FIRE", "RIGHT", "LEFT"]

@@ -50,7 +50,7 @@ def train(root: Path, monkeypatch: pytest.MonkeyPatch, variant: str = "defaults"
     monkeypatch.setenv("SIMPLE_DQN_ROOT", str(root))
     options = [*TINY.split(), *VARIANTS[variant].split()]
     if "{play}" in options:
-        options[options.index("{play}")] = str(write_play(root / "play.npz", "pong"))
+        options[options.index("{play}")] = str(write_play(root / "play.safetensors", "pong"))
     return main(["train", "pong", *options])
 
 

@@ -267,7 +267,7 @@ def left(process: subprocess.Popen[str]) -> None:
 
 def test_a_network_is_watched_and_relieved(desktop: Desktop, tmp_path: Path) -> None:
     """Its moves, ours, its again; the panel; pause; all with real keys."""
-    experience = tmp_path / "played.npz"
+    experience = tmp_path / "played.safetensors"
     process = play(
         desktop, str(SNAPSHOT), "--record_experience", str(experience), "--backend", "cpu"
     )
@@ -368,7 +368,7 @@ def test_a_person_plays_alone_and_leaves(desktop: Desktop, way: str) -> None:
 
 def test_what_a_person_played_outlives_the_display(desktop: Desktop, tmp_path: Path) -> None:
     """The X server dies in the middle of a game, and Xlib ends the process without a word to us."""
-    experience = tmp_path / "played.npz"
+    experience = tmp_path / "played.safetensors"
     process = play(desktop, "pong", "--record_experience", str(experience))
     seen = desktop.screenshot()[200:700].tobytes()
     wait_until(lambda: desktop.screenshot()[200:700].tobytes() != seen)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from simple_dqn.errors import UserError
+from simple_dqn.errors import UserError, refusing
 from simple_dqn.files import interrupts_held, sync_folder, write_atomically
 from simple_dqn.statistics import COLUMNS, Row, Writer
 
@@ -53,32 +53,29 @@ class CsvWriter(Writer):
             raise UserError(f"cannot write {self._path}: {error.strerror}") from error
 
     def _append(self) -> None:
-        """Add the rows that are left, all or none; none comes twice at a request to stop."""
+        """Add the rows that are left, all or none; a request to stop waits, so none comes twice."""
         if not self._rows:
             return
-        with interrupts_held() as raise_interrupts:
-            self._write_rows()
-        raise_interrupts()
-
-    def _write_rows(self) -> None:
         text = io.StringIO()
         writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        with self._path.open("ab", buffering=0) as file:
-            size = os.fstat(file.fileno()).st_size
+        with interrupts_held() as raise_interrupts:
+            with self._path.open("ab", buffering=0) as file:
+                size = os.fstat(file.fileno()).st_size
+                if size == 0:
+                    writer.writeheader()
+                writer.writerows(self._rows)
+                content = text.getvalue().encode()
+                try:
+                    if file.write(content) < len(content):
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                    os.fsync(file.fileno())
+                except OSError:
+                    os.ftruncate(file.fileno(), size)  # no half of a row
+                    raise
+            self._rows = []
             if size == 0:
-                writer.writeheader()
-            writer.writerows(self._rows)
-            content = text.getvalue().encode()
-            try:
-                if file.write(content) < len(content):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                os.fsync(file.fileno())
-            except OSError:
-                os.ftruncate(file.fileno(), size)  # no half of a row
-                raise
-        self._rows = []
-        if size == 0:
-            sync_folder(self._path.parent)
+                sync_folder(self._path.parent)
+        raise_interrupts()
 
 
 class CsvRow(NamedTuple):
@@ -93,41 +90,28 @@ class CsvRow(NamedTuple):
 def read_csv(csv_file: Path) -> list[CsvRow]:
     """Read the rows of a file to which rows can be added; a missing or empty file has none.
 
-    A last row that a power cut left half written is left out. Files that a spreadsheet saved (byte
-    order mark, other line ends, epoch 1.0) are read, too.
+    A last row of which a power cut left a part is left out.
 
     Raises:
         UserError: the file is something else.
     """
-    try:
-        text = csv_file.read_text("utf-8-sig") if csv_file.exists() else ""
-    except OSError as error:
-        raise UserError(f"cannot read {csv_file}: {error.strerror}") from error
-    except UnicodeError:
-        text = "unreadable"
-    header, *lines = text.splitlines(keepends=True) or [_HEADER]
-    if header != _HEADER:
-        raise UserError(
-            f"{csv_file} is not a CSV file of this version; move it away or give --csv_file"
-        )
-    if lines and not (lines[-1].endswith("\n") and lines[-1].count(",") == len(COLUMNS) - 1):
-        del lines[-1]
-    try:
-        return [_parse(line) for line in lines]
-    except (ValueError, OverflowError) as error:
-        raise UserError(
-            f"{csv_file} has a row that is none of ours ({error}); mend it, move it away or give "
-            "--csv_file"
-        ) from error
-
-
-def _parse(line: str) -> CsvRow:
-    cells = dict(zip(COLUMNS, line.rstrip("\n").split(","), strict=True))
-    return CsvRow(int(float(cells["epoch"])), cells["phase"], float(cells["total_time"]), line)
+    foreign = f"{csv_file} is not a CSV file of this version; move it away or give --csv_file"
+    with refusing(foreign):
+        text = csv_file.read_text("utf-8") if csv_file.exists() else ""
+        header, *lines = text.splitlines(keepends=True) or [_HEADER]
+        if header != _HEADER:
+            raise UserError(foreign)
+        if lines and not lines[-1].endswith("\n"):
+            del lines[-1]
+        rows = [dict(zip(COLUMNS, line.rstrip("\n").split(","), strict=True)) for line in lines]
+        return [
+            CsvRow(int(row["epoch"]), row["phase"], float(row["total_time"]), line)
+            for row, line in zip(rows, lines, strict=True)
+        ]
 
 
 def keep_rows(csv_file: Path, rows: Sequence[CsvRow]) -> None:
-    """Leave only these rows in a file, to continue after them."""
+    """Leave only these rows in a file, so that a run can continue after them."""
     content = "".join([_HEADER, *(row.line for row in rows)]).encode()
     if csv_file.exists() and csv_file.read_bytes() not in (b"", content):
         logger.info("%s: left only the rows of what was finished", csv_file)

@@ -18,8 +18,8 @@ def root() -> Path:
     return Path(os.environ.get("SIMPLE_DQN_ROOT", "."))
 
 
-def find_game(settings: Settings) -> Game:
-    """Find what `settings.game` means in the chosen kind of environment.
+def game_of(settings: Settings) -> Game:
+    """Return what `settings.game` means in the chosen kind of environment.
 
     Raises:
         UserError: there is no such Atari game.
@@ -29,22 +29,19 @@ def find_game(settings: Settings) -> Game:
     return Game(settings.game, Path(), "")
 
 
-def snapshots_at_hand() -> list[Path]:
-    """The networks in snapshots/, by name."""
-    return [
-        path
-        for path in sorted((root() / "snapshots").glob("*.safetensors"))
-        if not path.stem.endswith(".training")
-    ]
+def snapshots_in(folder: Path) -> list[Path]:
+    """The networks in a folder, by name."""
+    paths = sorted(folder.glob("*.safetensors"))
+    return [path for path in paths if not path.stem.endswith(".training")]
 
 
 def choose_snapshot() -> Path:
-    """Ask at the terminal which of the networks at hand is meant.
+    """Ask at the terminal which of the networks in snapshots/ is meant.
 
     Raises:
-        UserError: there is none, there is no terminal, or the answer is not one of them.
+        UserError: there is no network or no terminal, or the answer is not one of the numbers.
     """
-    found = snapshots_at_hand()
+    found = snapshots_in(root() / "snapshots")
     if not found:
         raise UserError(
             f"no SNAPSHOT or GAME was given, and there is no snapshot in {root() / 'snapshots'}; "
@@ -53,10 +50,8 @@ def choose_snapshot() -> Path:
     if not sys.stdin.isatty():
         names = ", ".join(map(str, found))
         raise UserError(f"no SNAPSHOT or GAME was given; give a game's name, or one of {names}")
-    sys.stderr.write("Which network?\n")
-    for number, path in enumerate(found, start=1):
-        sys.stderr.write(f"{number:3}  {path.stem}\n")
-    sys.stderr.write("number: ")
+    lines = [f"{number:3}  {path.stem}" for number, path in enumerate(found, start=1)]
+    sys.stderr.write("\n".join(["Which network?", *lines, "number: "]))
     sys.stderr.flush()
     answer = sys.stdin.readline().strip()
     if answer.isdecimal() and 1 <= int(answer) <= len(found):
@@ -65,21 +60,17 @@ def choose_snapshot() -> Path:
 
 
 def snapshots_like(text: str) -> list[Path]:
-    """The snapshots at hand whose names are like a text, the nearest first, at most three."""
+    """The snapshots whose names are like a text, the nearest first, at most three."""
     name = Path(text).name.removesuffix(".safetensors").lower()
-    found = {
-        path.stem: path
-        for folder in (root() / "snapshots", Path(text).parent)
-        for path in sorted(folder.glob("*.safetensors"))
-        if not path.stem.endswith(".training")
-    }
+    folders = (root() / "snapshots", Path(text).parent)
+    found = {path.stem: path for folder in folders for path in snapshots_in(folder)}
     near = difflib.get_close_matches(name, found, n=3, cutoff=0.7)
     near += [stem for stem in found if name and stem.startswith(name) and stem not in near]
     return [found[stem] for stem in near[:3]]
 
 
 def check_output(path: Path, option: str, endings: Sequence[str], *, overwrite: bool) -> None:
-    """See that a file can be written, that its name says what it is, and that none is lost.
+    """Check that a file can be written, that its name says what it is, and that none is lost.
 
     Args:
         path: of the file.
@@ -94,6 +85,5 @@ def check_output(path: Path, option: str, endings: Sequence[str], *, overwrite: 
     if path.exists() and not overwrite:
         raise UserError(f"{path} is there already; give {option} FILE, or --overwrite true")
     if path.suffix.lower() not in endings:
-        *others, last = endings
-        names = f"{', '.join(others)} or {last}" if others else last
-        raise UserError(f"cannot write {path}: give {option} a name that ends in {names}")
+        names = ", ".join(endings)
+        raise UserError(f"cannot write {path}: give {option} a name that ends in one of: {names}")

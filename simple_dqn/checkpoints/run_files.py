@@ -15,7 +15,6 @@ from simple_dqn.files import check_writable, locked, remove_temporary_files
 
 logger = logging.getLogger(__name__)
 
-
 _OF_AN_EPOCH = r"_(\d+)\.(safetensors|training\.safetensors|memory)"
 _LONGEST = "_1234567.training.safetensors"  # that follows on the prefix
 
@@ -27,7 +26,7 @@ class RunFiles(NamedTuple):
     prefix: Path  # of its snapshots
 
     def check(self) -> None:
-        """Try that files can be written there.
+        """Check that files can be written there.
 
         Raises:
             UserError: they cannot.
@@ -41,40 +40,37 @@ class RunFiles(NamedTuple):
         check_writable(self.prefix.with_name(self.prefix.name + _LONGEST))
 
     def refuse_to_overwrite(self, game: str) -> None:
-        """Stop if files of an earlier run are there.
+        """Check that there are no files of an earlier run.
 
         Raises:
-            UserError: so it is.
+            UserError: there are.
         """
-        existing = [self.csv_file, *run_snapshots(self.prefix).values()]
-        existing = [path for path in existing if path.exists()]
+        snapshots = list(run_snapshots(self.prefix).values())
+        existing = [path for path in (self.csv_file, *snapshots) if path.exists()]
         if existing:
-            newest = existing[-1]
-            resume = f"scripts/resume.sh {newest} continues it, "
+            resume = f"scripts/resume.sh {snapshots[-1]} continues it, " if snapshots else ""
             raise UserError(
-                f"{existing[0]} is there from an earlier run: "
-                f"{resume if newest.suffix != '.csv' else ''}"
-                f"scripts/train.sh {game} LABEL names this run differently, "
-                "--overwrite true replaces the earlier run"
+                f"{existing[0]} is there from an earlier run: {resume}scripts/train.sh {game} "
+                "LABEL names this run differently, --overwrite true replaces the earlier run"
             )
 
     def refuse_foreign(self, rows: Sequence[CsvRow], snapshot: Snapshot) -> None:
-        """Stop if the rows in the CSV file are of another run than a snapshot.
+        """Check that the rows in the CSV file are of the run that wrote a snapshot.
 
         Raises:
-            UserError: so it is.
+            UserError: they are of another one.
         """
         if rows and snapshot.header["total_time"] not in (0, *(row.total_time for row in rows)):
             raise UserError(
-                f"{self.csv_file} has no row of the run that wrote {snapshot.path}; say with "
-                "--csv_file where the rows of this run are, or are to be"
+                f"{self.csv_file} has no row of the run that wrote {snapshot.path}; give "
+                "--csv_file the file with the rows of this run, or a new one"
             )
 
     def refuse_to_drop(self, rows: Sequence[CsvRow], epoch: int) -> None:
-        """Stop if going on after an epoch would drop more than one training that is repeated.
+        """Check that resuming from an epoch drops no more than one training, which is repeated.
 
         Raises:
-            UserError: later epochs are there.
+            UserError: there are later epochs.
         """
         snapshots = run_snapshots(self.prefix)
         finished = [row.epoch for row in rows if row.phase == "test" or row.epoch > epoch + 1]
@@ -87,7 +83,7 @@ class RunFiles(NamedTuple):
             )
 
     def remove_after(self, epoch: int) -> None:
-        """Remove the files of later epochs, and what a run that was killed left half done."""
+        """Remove the files of later epochs, and what a run that was killed left half written."""
         for number, kind, path in self._of_epochs():
             if number > epoch:
                 if kind == "safetensors":
@@ -95,11 +91,10 @@ class RunFiles(NamedTuple):
                 path.unlink(missing_ok=True)
         # NB! Not those of `pong_s10`, which may be writing, where this run is `pong_s1`.
         remove_temporary_files(self.csv_file.parent, self.csv_file.name.__eq__)
-        of_an_epoch = re.compile(re.escape(self.prefix.name) + _OF_AN_EPOCH)
-        remove_temporary_files(self.prefix.parent, of_an_epoch.fullmatch)
+        remove_temporary_files(self.prefix.parent, self._pattern().fullmatch)
 
     def keep_only(self, epoch: int, pieces: Iterable[Piece]) -> None:
-        """Remove what only resuming from earlier epochs needs.
+        """Remove what only resuming from other epochs needs.
 
         Args:
             epoch: from whose end the run can be resumed.
@@ -113,7 +108,7 @@ class RunFiles(NamedTuple):
 
     @contextlib.contextmanager
     def interrupts_explained(self) -> Iterator[None]:
-        """Let an interrupt of the run say what the run leaves, and how to resume.
+        """Let an interrupt of the run say what the run leaves, and how to continue.
 
         Raises:
             KeyboardInterrupt: with this text, in place of one without.
@@ -121,20 +116,12 @@ class RunFiles(NamedTuple):
         try:
             yield
         except KeyboardInterrupt as interrupt:
-            left = f"finished phases are in {self.csv_file}" if self.csv_file.exists() else ""
+            left = [f"finished phases are in {self.csv_file}"] if self.csv_file.exists() else []
             snapshots = list(run_snapshots(self.prefix).values())
-            go_on = (
-                f"scripts/resume.sh {snapshots[-1]} continues the run"
-                if snapshots
-                else "there is no snapshot yet to resume from"
-            )
-            raise KeyboardInterrupt(*filter(None, [left, go_on])) from interrupt
-
-    def _of_epochs(self) -> list[tuple[int, str, Path]]:
-        """Epoch, kind and path of each file of an epoch that is there."""
-        pattern = re.compile(re.escape(self.prefix.name) + _OF_AN_EPOCH)
-        found = [(pattern.fullmatch(path.name), path) for path in self.prefix.parent.iterdir()]
-        return [(int(match[1]), match[2], path) for match, path in found if match]
+            resume = "there is no snapshot yet from which the run can be resumed"
+            if snapshots:
+                resume = f"scripts/resume.sh {snapshots[-1]} continues the run"
+            raise KeyboardInterrupt(*left, resume) from interrupt
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -145,6 +132,16 @@ class RunFiles(NamedTuple):
         """
         with contextlib.ExitStack() as stack:
             for path in self:
-                lock = path.with_name(f".{path.name}.lock")
-                stack.enter_context(locked(lock, path))
+                stack.enter_context(locked(path.with_name(f".{path.name}.lock"), path))
             yield
+
+    def _of_epochs(self) -> list[tuple[int, str, Path]]:
+        """Epoch, kind and path of each file of an epoch that is there."""
+        found = [
+            (self._pattern().fullmatch(path.name), path) for path in self.prefix.parent.iterdir()
+        ]
+        return [(int(match[1]), match[2], path) for match, path in found if match]
+
+    def _pattern(self) -> re.Pattern[str]:
+        """What the names of this run's files of an epoch are like."""
+        return re.compile(re.escape(self.prefix.name) + _OF_AN_EPOCH)

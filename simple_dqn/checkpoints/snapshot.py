@@ -1,37 +1,27 @@
-"""Snapshot files: a trained network that explains itself, and what training needs to resume.
+"""Snapshot files: a trained network that explains itself, and what training needs to continue.
 
 `pong_10.safetensors` holds the network's weights and a JSON header with everything that testing
 or playing needs to know. `pong_10.training.safetensors` beside it holds what only `resume.sh`
-needs: target network, optimizer, priorities, and what the pieces of the replay memory are. Both
-are safetensors files: reading one never runs code from it. A SHA-256 over header and arrays stands
-in the file, since the format itself has no checksum. The checksum finds damage; what a header may
-say, `schema.py` checks.
+needs: target network, optimizer, priorities, and which pieces the replay memory consists of.
+`array_file.py` has the format; `schema.py` checks what a header says.
 """
 
 import contextlib
-import hashlib
-import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-import psutil
-import safetensors
-import safetensors.numpy
-
+from simple_dqn.array_file import Arrays, arrays_at_end, read_arrays
 from simple_dqn.checkpoints.places import snapshots_like
 from simple_dqn.environments.roms import Game
-from simple_dqn.errors import UserError, refusing
-from simple_dqn.files import atomic_file, sync
+from simple_dqn.errors import UserError
 from simple_dqn.options.schema import FORMAT_VERSION, check_header
 
-_TYPES = {"F16", "F32", "F64", "I64"}  # of arrays, in the language of safetensors
-# Options in which runs may differ that are seeds of one setting.
+_KIND = "simple_dqn"
+_TYPES = {"float16", "float32", "float64", "int64"}
+# Runs of one setting may differ in these options.
 _OF_A_SEED = {"random_seed", "epochs", "save_memory", "test_steps", "test_games"}
-Arrays = dict[str, npt.NDArray[np.generic]]
 
 
 class Snapshot(NamedTuple):
@@ -60,16 +50,12 @@ def run_prefix(snapshot: Path) -> Path:
 def run_snapshots(prefix: Path) -> dict[int, Path]:
     """The snapshots of a run by epoch: those named like `snapshot_path(prefix, epoch)`."""
     pattern = re.compile(re.escape(prefix.name) + r"_(\d+)\.safetensors")
-    found = {}
-    if prefix.parent.is_dir():
-        for path in prefix.parent.iterdir():
-            if match := pattern.fullmatch(path.name):
-                found[int(match[1])] = path
-    return dict(sorted(found.items()))
+    matches = [(pattern.fullmatch(path.name), path) for path in prefix.parent.glob("*")]
+    return dict(sorted((int(match[1]), path) for match, path in matches if match))
 
 
 def options_of_runs(csv_files: Iterable[Path]) -> dict[Path, dict[str, Any]]:
-    """The game and the options of runs but for what may differ among the seeds of one setting.
+    """Game and options of runs, without the options in which runs of one setting may differ.
 
     Args:
         csv_files: of the runs, in `results/` or in a folder of it.
@@ -102,76 +88,37 @@ def write_snapshot(path: Path, header: dict[str, Any], arrays: Arrays) -> None:
         pass
 
 
-@contextlib.contextmanager
-def snapshot_at_end(path: Path, header: dict[str, Any], arrays: Arrays) -> Iterator[None]:
-    """Write a snapshot to the disk, beside its place; it takes its place at the end of the block.
-
-    Raises:
-        UserError: the file cannot be written.
-    """
-    text = json.dumps({"format_version": FORMAT_VERSION, **header})
-    metadata = {"simple_dqn": text, "sha256": _digest(text, arrays)}
-    with atomic_file(path) as file:
-        file.write(safetensors.numpy.save(arrays, metadata))
-        sync(file)
-        yield
+def snapshot_at_end(
+    path: Path, header: dict[str, Any], arrays: Arrays
+) -> contextlib.AbstractContextManager[None]:
+    """Write a snapshot beside its place; see `arrays_at_end`."""
+    return arrays_at_end(path, _KIND, {"format_version": FORMAT_VERSION, **header}, arrays)
 
 
 def read_snapshot(path: Path) -> Snapshot:
-    """Read a snapshot, check that it is complete, and check its header by the schema.
+    """Read a snapshot or a training state, and check its header by the schema.
 
     Raises:
-        UserError: missing, not a snapshot, damaged, written by a newer version, larger than the
-            free memory, or with a header that no snapshot has.
+        UserError: the file is missing, not a snapshot, damaged, written by a newer version, or
+            has a header that no snapshot has.
     """
-    try:
-        with path.open("rb") as file:
-            start = file.read(9)
-        size = path.stat().st_size
-    except OSError as error:
-        hint = " or ".join(map(str, snapshots_like(str(path))))
-        raise UserError(
-            f"cannot read snapshot {path}: {error.strerror}"
-            + (f"; did you mean {hint}?" if hint else "")
-        ) from error
-    # NB! A safetensors file begins with the length of its header, whose first byte may be a
-    # pickle's 0x80 too; the header itself begins with a brace.
-    if path.suffix == ".pkl" or (start[:1] == b"\x80" and start[8:] != b"{"):
+    if not path.is_file():
+        near = " or ".join(map(str, snapshots_like(str(path))))
+        hint = f"; did you mean {near}?" if near else ""
+        raise UserError(f"cannot read snapshot {path}: there is no such file{hint}")
+    if path.suffix == ".pkl":
         raise UserError(
             f"{path} is a pickle file, which could run any code; simple_dqn reads only its own "
             ".safetensors snapshots: train the network again with scripts/train.sh"
         )
-    free = psutil.virtual_memory().available
-    if size > free:
-        raise UserError(f"{path} takes {size / 1e9:.2f} GB, but {free / 1e9:.2f} GB are free")
-    damaged = f"{path} is damaged (truncated or altered); use another epoch's snapshot or a backup"
-    with refusing(damaged), safetensors.safe_open(path, framework="numpy") as file:
-        metadata = file.metadata() or {}
-        if "simple_dqn" not in metadata:
-            raise UserError(f"{path} is a safetensors file, but no snapshot of simple_dqn")
-        names = list(file.keys())
-        if any(file.get_slice(name).get_dtype() not in _TYPES for name in names):
-            raise UserError(f"{path} has arrays of types that no snapshot of simple_dqn has")
-        arrays = {name: file.get_tensor(name) for name in names}
-    text = metadata["simple_dqn"]
-    if metadata.get("sha256") != _digest(text, arrays):
-        raise UserError(damaged)
-    with refusing(f"{path} has a header that cannot be read; use a snapshot from another source"):
-        header = json.loads(text)
-    return Snapshot(_checked(header, path), arrays, path)
-
-
-def _checked(header: object, path: Path) -> dict[str, Any]:
-    """Check a header.
-
-    Raises:
-        UserError: it is not one that this version writes.
-    """
+    header, arrays = read_arrays(path, _KIND, "a snapshot of simple_dqn")
+    if any(array.dtype.name not in _TYPES for array in arrays.values()):
+        raise UserError(f"{path} has arrays of types that no snapshot of simple_dqn has")
     version = header.get("format_version") if isinstance(header, dict) else None
     if isinstance(version, int) and version > FORMAT_VERSION:
         raise UserError(f"{path} was written by a newer simple_dqn; update this one to read it")
     try:
-        return check_header(header)
+        return Snapshot(check_header(header), arrays, path)
     except UserError as error:
         raise UserError(
             f"{path} was altered, or another program wrote it: {error}; use another snapshot"
@@ -179,7 +126,7 @@ def _checked(header: object, path: Path) -> dict[str, Any]:
 
 
 def check_game(snapshot: Snapshot, game: Game) -> None:
-    """See that a snapshot is of a game.
+    """Check that a snapshot is of a game.
 
     Raises:
         UserError: it is of another one.
@@ -191,8 +138,8 @@ def check_game(snapshot: Snapshot, game: Game) -> None:
         )
 
 
-def check_actions(snapshot: Snapshot, action_meanings: Sequence[str]) -> None:
-    """See that a snapshot's network chooses among the actions of a game.
+def check_same_actions(snapshot: Snapshot, action_meanings: Sequence[str]) -> None:
+    """Check that a snapshot's network chooses among the actions of a game.
 
     Raises:
         UserError: it does not.
@@ -203,12 +150,3 @@ def check_actions(snapshot: Snapshot, action_meanings: Sequence[str]) -> None:
             f"the network of {snapshot.path} chooses among the actions {' '.join(theirs)}, but the "
             f"game has {' '.join(action_meanings)}; give --minimal_action_set as it was trained"
         )
-
-
-def _digest(text: str, arrays: Arrays) -> str:
-    sha256 = hashlib.sha256(text.encode())
-    for name in sorted(arrays):
-        array = arrays[name]
-        sha256.update(f"{name} {array.dtype} {array.shape}".encode())
-        sha256.update(np.ascontiguousarray(array).tobytes())
-    return sha256.hexdigest()

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from simple_dqn.checkpoints.places import (
     check_output,
-    find_game,
+    game_of,
     root,
-    snapshots_at_hand,
+    snapshots_in,
     snapshots_like,
 )
-from simple_dqn.checkpoints.snapshot import Snapshot, check_actions, check_game, run_prefix
+from simple_dqn.checkpoints.snapshot import Snapshot, check_game, check_same_actions, run_prefix
 from simple_dqn.environments.roms import Game
 from simple_dqn.errors import UserError
 from simple_dqn.files import interrupts_held
@@ -61,7 +61,7 @@ def play(
     recorder = Recorder() if record_experience is not None else None
     if record_experience is not None:
         check_output(
-            record_experience, "--record_experience", [".npz"], overwrite=settings.overwrite
+            record_experience, "--record_experience", [".safetensors"], overwrite=settings.overwrite
         )
     score_card = ScoreCard(_mean_of_tests(snapshot))
     console = make_console(settings, game, random_seed=seed)
@@ -85,7 +85,7 @@ def play(
         watched = make_watched_game(settings, console, network, random_seed=seed)
         mind = None
         if network is not None and snapshot is not None:
-            check_actions(snapshot, watched.action_meanings)
+            check_same_actions(snapshot, watched.action_meanings)
             mind = Mind(watched, network, look_inside(settings, snapshot, shape))
         session = Play(
             watched,
@@ -145,7 +145,7 @@ def _find_game(settings: Settings, snapshot: Snapshot | None) -> Game:
         UserError: there is no such game; a snapshot was named without its folder and ending.
     """
     try:
-        game = find_game(settings)
+        game = game_of(settings)
     except UserError as error:
         hint = " or ".join(map(str, snapshots_like(settings.game)))
         if snapshot is not None or not hint:
@@ -154,7 +154,7 @@ def _find_game(settings: Settings, snapshot: Snapshot | None) -> Game:
     if snapshot is not None:
         check_game(snapshot, game)
         return game
-    for path in snapshots_at_hand():
+    for path in snapshots_in(root() / "snapshots"):
         if path.stem.startswith(f"{game.name}_"):
             logger.info("you play alone; to watch a network play %s, call play %s", game.name, path)
     return game

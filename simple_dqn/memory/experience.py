@@ -1,27 +1,33 @@
 """A person's play, kept in a file and given to the replay memory."""
 
-import io
-import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from simple_dqn.array_file import arrays_at_end, read_arrays
 from simple_dqn.environment import Observations
 from simple_dqn.environments.roms import Game
-from simple_dqn.errors import UserError, refusing
-from simple_dqn.files import write_atomically
+from simple_dqn.errors import UserError
 from simple_dqn.replay_memory import ReplayMemory
 
-if TYPE_CHECKING:
-    from simple_dqn.watch.watched_game import Step
-
-FORMAT_VERSION = 1
-_LONGEST_SETTINGS = 10_000  # letters
+FORMAT_VERSION = 2  # 1 was a NumPy archive
+_KIND = "simple_dqn_experience"
 _OPTIONS_OF_STEPS = ("frame_skip", "screen_width", "screen_height", "color_averaging")
+_OPTIONS_OF_OTHER_GAMES = ("environment", "observations", "environment_options")
+
+
+class Step(NamedTuple):
+    """What the replay memory keeps of a step, and who played it."""
+
+    first: bool  # the first step of its game
+    screen: Observations  # (*observation_shape), the latest one before the action
+    action: int  # the action of most of the step's frames
+    reward: float
+    terminal: bool  # a life was lost or the game ended
+    by_person: bool  # a person chose the action, which is none where most frames had none
 
 
 class Experience(NamedTuple):
@@ -32,8 +38,8 @@ class Experience(NamedTuple):
         actions: uint8 (n,), pressed in most of a step's frames.
         rewards: float32 (n,), raw.
         terminals: bool (n,), a life was lost or the game ended.
-        cuts: bool (n,), what follows does not continue it: another game, or the network
-            played meanwhile.
+        cuts: bool (n,), the next step does not follow on this one: it is of another game, or the
+            network played meanwhile.
     """
 
     screens: Observations
@@ -53,70 +59,47 @@ class Recorder:
     def __len__(self) -> int:
         return len(self._steps)
 
-    def add(self, step: "Step") -> None:
+    def add(self, step: Step) -> None:
         """Keep a step if a person played it."""
-        if step.first or not step.by_person:
-            self.cut()
+        if self._cuts and (step.first or not step.by_person):
+            self._cuts[-1] = True
         if step.by_person:
             self._steps.append(step)
             self._cuts.append(False)
 
-    def cut(self) -> None:
-        """What is added next does not continue the last step."""
-        if self._cuts:
-            self._cuts[-1] = True
-
     def experience(self) -> Experience:
-        """All steps so far, at least one; what comes later does not continue them."""
-        self.cut()
+        """All steps so far, at least one."""
         return Experience(
             np.array([step.screen for step in self._steps]),
             np.array([step.action for step in self._steps], np.uint8),
             np.array([step.reward for step in self._steps], np.float32),
             np.array([step.terminal for step in self._steps], np.bool_),
-            np.array(self._cuts, np.bool_),
+            np.array([*self._cuts[:-1], True], np.bool_),
         )
 
 
 def experience_settings(
     options: Mapping[str, Any], game: Game, action_meanings: Sequence[str]
 ) -> dict[str, Any]:
-    """Return what steps depend on, so that no run learns from steps that mean something else.
-
-    Args:
-        options: of the run or the game, by name.
-        game: that is played.
-        action_meanings: name of each action.
-    """
+    """Return what steps depend on, so that no run learns from steps that mean something else."""
+    others = () if options["environment"] == "ale" else _OPTIONS_OF_OTHER_GAMES
     return {
         "game": game.name,
         "rom_md5": game.rom_md5,
         "actions": " ".join(action_meanings),
-        **{name: options[name] for name in _OPTIONS_OF_STEPS},
-        **({} if options["environment"] == "ale" else _of_gym(options)),
+        **{name: options[name] for name in (*_OPTIONS_OF_STEPS, *others)},
     }
 
 
-def _of_gym(options: Mapping[str, Any]) -> dict[str, Any]:
-    """What the steps of other than Atari's games depend on besides."""
-    return {name: options[name] for name in ("environment", "observations", "environment_options")}
-
-
 def write_experience(path: Path, experience: Experience, settings: dict[str, Any]) -> None:
-    """Write steps as a NumPy archive; the file appears complete or not at all.
-
-    Args:
-        path: of the file.
-        experience: the steps.
-        settings: what they depend on, by name; `read_experience` compares it.
+    """Write steps and the settings that they depend on; the file appears complete or not at all.
 
     Raises:
         UserError: the file cannot be written.
     """
-    text = json.dumps({"format_version": FORMAT_VERSION, **settings})
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, settings=np.array(text), **experience._asdict())
-    write_atomically(path, buffer.getvalue())
+    header = {"format_version": FORMAT_VERSION, **settings}
+    with arrays_at_end(path, _KIND, header, experience._asdict()):
+        pass
 
 
 def read_experience(
@@ -126,7 +109,7 @@ def read_experience(
     observation_dtype: np.dtype[Any],
     most: int,
 ) -> Experience:
-    """Read steps; nothing in the file is ever executed, and every value is checked.
+    """Read steps, and check every value.
 
     Args:
         path: written by `write_experience`.
@@ -136,70 +119,39 @@ def read_experience(
         most: number of steps that the run's replay memory holds.
 
     Raises:
-        UserError: no such file, not one of ours, damaged, played with other settings, or more
-            steps than the replay memory holds.
+        UserError: the file is missing, damaged or something else, was played with other settings,
+            or holds more steps than the replay memory.
     """
-    bad = (
-        f"{path} is not a file of experience, or it is damaged; "
-        "scripts/play.sh GAME --record_experience FILE makes such files"
-    )
-    try:
-        with path.open("rb") as file, refusing(bad), zipfile.ZipFile(file) as archive:
-            theirs = json.loads(str(_read(archive, "settings", (), np.dtype(np.str_))))
-            _check_settings(path, theirs, settings)
-            (number,) = _header(archive, "actions")[0]
-            if number > most:
-                raise UserError(
-                    f"{path} holds {number:,} steps, the replay memory {most:,}; "
-                    "give a larger --replay_size"
-                )
-            experience = Experience(
-                screens=_read(archive, "screens", (number, *observation_shape), observation_dtype),
-                actions=_read(archive, "actions", (number,), np.dtype(np.uint8)),
-                rewards=_read(archive, "rewards", (number,), np.dtype(np.float32)),
-                terminals=_read(archive, "terminals", (number,), np.dtype(np.bool_)),
-                cuts=_read(archive, "cuts", (number,), np.dtype(np.bool_)),
-            )
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-    are_actions = experience.actions.max(initial=0) < len(settings["actions"].split())
-    numbers = (experience.rewards, experience.screens)
-    if not (are_actions and all(np.isfinite(column).all() for column in numbers)):
-        raise UserError(bad)
-    return experience
-
-
-def _check_settings(path: Path, theirs: dict[str, Any], settings: dict[str, Any]) -> None:
+    if path.suffix == ".npz":
+        raise UserError(
+            f"{path} has the format of an older version, which is not read any more; "
+            "play again with scripts/play.sh GAME --record_experience FILE.safetensors"
+        )
+    header, arrays = read_arrays(path, _KIND, "a recording of scripts/play.sh --record_experience")
     for name, value in {"format_version": FORMAT_VERSION, **settings}.items():
-        if theirs.get(name) != value:
+        theirs = header.get(name) if isinstance(header, dict) else None
+        if theirs != value:
             raise UserError(
-                f"{path} was played with {name} = {theirs.get(name)}, this run has {value}; "
+                f"{path} was played with {name} = {theirs}, this run has {value}; "
                 "give this run the same options, or leave the file out"
             )
-
-
-def _header(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Return shape and type of an array in a NumPy archive, without reading the array."""
-    with archive.open(f"{name}.npy") as file:
-        if np.lib.format.read_magic(file) != (1, 0):
-            raise ValueError("no format that np.savez writes")
-        shape, column_major, dtype = np.lib.format.read_array_header_1_0(file)
-        if column_major:
-            raise ValueError("not the order that we write")
-        return shape, dtype
-
-
-def _read(
-    archive: zipfile.ZipFile, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]
-) -> npt.NDArray[Any]:
-    """Read an array of the given shape and type; nothing is allocated for any other."""
-    there = _header(archive, name)
-    text = dtype.kind == there[1].kind == "U" and there[1].itemsize <= 4 * _LONGEST_SETTINGS
-    if there[0] != shape or not (text or there[1] == dtype):
-        raise ValueError(f"{name} is an array of {there}")
-    with archive.open(f"{name}.npy") as file:
-        array: npt.NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
-        return array
+    dtypes = (observation_dtype, np.uint8, np.float32, np.bool_, np.bool_)
+    number = len(arrays["actions"]) if "actions" in arrays and arrays["actions"].ndim else 0
+    if number > most:
+        raise UserError(
+            f"{path} holds {number:,} steps, the replay memory {most:,}; "
+            "give a larger --replay_size"
+        )
+    shapes: dict[str, tuple[int, ...]] = {name: (number,) for name in Experience._fields}
+    shapes["screens"] = (number, *observation_shape)
+    there = {name: (array.shape, array.dtype) for name, array in arrays.items()}
+    if there == dict(zip(shapes, zip(shapes.values(), dtypes, strict=True), strict=True)):
+        experience = Experience(**arrays)  # type: ignore[arg-type]
+        are_actions = experience.actions.max(initial=0) < len(settings["actions"].split())
+        numbers = (experience.rewards, experience.screens)
+        if are_actions and all(np.isfinite(column).all() for column in numbers):
+            return experience
+    raise UserError(f"{path} holds steps that the game of this run does not have; leave it out")
 
 
 def fill_memory(memory: ReplayMemory, experience: Experience, num_games: int) -> int:

@@ -18,12 +18,12 @@ from typing import Any, NamedTuple
 from simple_dqn.agent import Agent, Callback
 from simple_dqn.checkpoints.csv_file import CsvRow, CsvWriter, keep_rows, read_csv
 from simple_dqn.checkpoints.memory_pieces import check_space
-from simple_dqn.checkpoints.places import find_game, root
+from simple_dqn.checkpoints.places import game_of, root
 from simple_dqn.checkpoints.run_files import RunFiles
 from simple_dqn.checkpoints.snapshot import (
     Snapshot,
-    check_actions,
     check_game,
+    check_same_actions,
     read_snapshot,
     run_prefix,
 )
@@ -112,7 +112,7 @@ def make_parts(
         environment = test_environment = make(training=False)
         shape = environment.observation_shape
         if snapshot is not None:
-            check_actions(snapshot, environment.action_meanings)
+            check_same_actions(snapshot, environment.action_meanings)
             check_weights(settings, snapshot, shape)
         history = parts.history_length(settings, shape)
         size = settings.batch_size + settings.num_games * (history + settings.n_step)
@@ -227,7 +227,7 @@ class Run:
             option: name_of(maker) for option, maker in own.items() if maker is not None
         }
         self.settings = dataclasses.replace(settings, random_seed=self.random_seed, **names)
-        self.game = find_game(settings)
+        self.game = game_of(settings)
         self.snapshot = snapshot
         self._callbacks, self._writers = callbacks, writers
         if snapshot is not None:
@@ -281,7 +281,7 @@ class Run:
         """Begin with the weights of a snapshot, and with its pixel mean where ours is `auto`."""
         loaded = read_snapshot(path)
         check_game(loaded, self.game)
-        check_actions(loaded, made.environment.action_meanings)
+        check_same_actions(loaded, made.environment.action_meanings)
         if self.settings.pixel_mean == "auto":
             pixel_mean = loaded.header["options"].get("pixel_mean", 0.0)
             self.settings = dataclasses.replace(self.settings, pixel_mean=pixel_mean)

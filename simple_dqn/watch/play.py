@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from simple_dqn.errors import UserError
+from simple_dqn.memory.experience import Step
 from simple_dqn.watch.film import Film, write_picture
 from simple_dqn.watch.score_card import NETWORK, YOU, ScoreCard
-from simple_dqn.watch.watched_game import Frame, Moment, Step, WatchedGame
+from simple_dqn.watch.watched_game import Frame, Moment, WatchedGame
 
 _POLLS_PER_SECOND = 60
 SPEEDS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
