@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simple_dqn.environments.roms import published_scores
-from simple_dqn.reports.curves import read_runs
 from simple_dqn.reports.evaluation import (
     RESAMPLES,
     GameResult,
@@ -24,6 +23,7 @@ from simple_dqn.reports.evaluation import (
     result_of,
     stratified_resamples,
 )
+from simple_dqn.reports.run_tables import group_runs, read_run
 
 Array = npt.NDArray[np.float64]
 OF_GAMES = st.lists(
@@ -146,8 +146,9 @@ def test_games_without_a_scale_have_no_aggregates() -> None:
 
 
 def result(*paths: Path) -> GameResult | None:
-    runs = read_runs(paths, ["average_reward", "total_train_steps"])
-    return result_of("pong", "pong", runs)
+    fields = ["average_reward", "total_train_steps"]
+    (group,) = group_runs({path: read_run(path, fields) for path in paths}, {}).values()
+    return result_of("pong", group)
 
 
 def test_the_last_test_of_each_seed_counts(tmp_path: Path) -> None:
@@ -183,7 +184,7 @@ def test_a_test_without_a_finished_game_has_no_score(tmp_path: Path) -> None:
     assert result(first) is None
     assert result(write_run(tmp_path / "pong_s3.csv", [])) is None
     without_steps = tmp_path / "pong_s4.csv"
-    without_steps.write_text("epoch,phase,average_reward,total_train_steps\n1,test,20,\n")
+    without_steps.write_text("epoch,phase,average_reward,total_train_steps\n1,test,20,nan\n")
     assert result(without_steps) is None
     found = result(first, second)
     assert found is not None
