@@ -48,11 +48,11 @@ class TensorBoardWriter(Writer):
         except OSError as error:
             hint = "choose another folder with --tensorboard"
             raise UserError(f"cannot write into {folder}: {error.strerror}; {hint}") from error
-        start = SessionLog(status=SessionLog.START)  # replaces what older files have from this step
+        start = SessionLog(status=SessionLog.START)  # from its step on, older files do not count
         self._write(session_log=start, step=steps + 1 if run.resumed else 0)
         options = vars(run.settings).items()
         rows = "".join(f"| {k} | {'' if v is None else as_text(v)} |\n" for k, v in options)
-        table = f"| option | value |\n|---|---|\n{rows}"
+        table = "| option | value |\n|---|---|\n" + rows
         self._write(summary=text("hyperparameters", table), step=steps)
 
     def on_phase_start(self, phase: str, epoch: int, total: int, unit: str) -> None:  # noqa: ARG002
