@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import write_run
+from matplotlib.container import BarContainer
 
 from simple_dqn.main import main
-from simple_dqn.reports.curves import game_of, read_runs
 from simple_dqn.reports.evaluation import result_of
 from simple_dqn.reports.report_figures import draw_curves, draw_scores
+from simple_dqn.reports.run_tables import Groups, group_runs, read_run
 
 
 @pytest.fixture
@@ -24,6 +25,11 @@ def suite(tmp_path: Path) -> Path:
     write_run(folder / "breakout_s2.csv", [2, 32, 44], epoch_steps=50_000)
     write_run(folder / "CartPole-v1_s1.csv", [100, 500, 490], epoch_steps=50_000)
     return folder
+
+
+def groups_of(folder: Path) -> Groups:
+    fields = ["average_reward", "total_train_steps"]
+    return group_runs({path: read_run(path, fields) for path in sorted(folder.glob("*.csv"))}, {})
 
 
 def report(folder: Path, capsys: pytest.CaptureFixture[str], *options: str) -> list[str]:
@@ -56,43 +62,30 @@ def test_table_and_pictures(suite: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert median[:2] == ["median", "124.8%"]
     assert "| games at human level | 2 |  |  |" in lines
     written = [Path(line) for line in lines if line.startswith(str(suite))]
-    assert [path.name for path in written] == [
-        "report.md",
-        "report.csv",
-        "report_curves.png",
-        "report_scores.png",
-    ]
+    names = "report.md", "report.csv", "report_curves.png", "report_scores.png"
+    assert tuple(path.name for path in written) == names
     assert (suite / "report.md").read_text() == "\n".join(lines[: -len(written) - 1]) + "\n"
     for path in written[2:]:
         assert path.read_bytes().startswith(b"\x89PNG")
+    before = {path.name: path.read_bytes() for path in suite.iterdir()}
+    assert report(suite, capsys) == lines  # again: none of its own files is read as a run
+    assert before == {path.name: path.read_bytes() for path in suite.iterdir()}
 
 
 def test_csv_has_every_figure(suite: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report(suite, capsys)
     with (suite / "report.csv").open(newline="") as file:
         rows = {row["run"]: row for row in csv.DictReader(file)}
-    assert list(rows) == [
-        "CartPole-v1_s1",
-        "breakout",
-        "pong",
-        *("median", "mean", "interquartile mean", "optimality gap"),
-    ]
+    settings = ["CartPole-v1_s1", "breakout", "pong"]
+    assert list(rows) == [*settings, "median", "mean", "interquartile mean", "optimality gap"]
     assert rows["CartPole-v1_s1"]["human_normalized"] == rows["CartPole-v1_s1"]["std"] == ""
     assert rows["pong"]["game"] == "pong"
+    assert rows["pong"]["steps_to_human"] == "150000"
     assert float(rows["pong"]["std"]) == pytest.approx(8**0.5)
     normalized = [100 * 40.3 / 28.8, 100 * 38.7 / 35.3]
     assert float(rows["mean"]["human_normalized"]) == pytest.approx(np.mean(normalized))
     low, high = float(rows["mean"]["low"]), float(rows["mean"]["high"])
     assert low < float(rows["mean"]["human_normalized"]) < high
-
-
-def test_again_it_replaces_its_own_files_and_reads_none_of_them(
-    suite: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    first = report(suite, capsys)
-    before = {path.name: path.read_bytes() for path in suite.iterdir()}
-    assert report(suite, capsys) == first
-    assert before == {path.name: path.read_bytes() for path in suite.iterdir()}
 
 
 @pytest.mark.parametrize("name", ["report.md", "report.csv"])
@@ -102,7 +95,7 @@ def test_a_persons_own_file_stays(
     (suite / name).write_text("mine\n")
     assert main(["report", str(suite)]) == 1
     error = capsys.readouterr().err
-    assert f"{suite / name} is there and is no earlier report; give --output FILE" in error
+    assert f"{suite / name} is not an earlier report; choose another name with --output" in error
     assert (suite / name).read_text() == "mine\n"
     assert not list(suite.glob("report_*"))
 
@@ -112,15 +105,12 @@ def test_output_names_all_files(suite: Path, capsys: pytest.CaptureFixture[str])
     output = suite.parent / "elsewhere" / "table.svg"
     report(suite, capsys, "--output", str(output))
     assert sorted(suite.iterdir()) == before
-    assert sorted(path.name for path in output.parent.iterdir()) == [
-        "table.csv",
-        "table.md",
-        "table_curves.svg",
-        "table_scores.svg",
-    ]
+    names = sorted(path.name for path in output.parent.iterdir())
+    assert names == ["table.csv", "table.md", "table_curves.svg", "table_scores.svg"]
     assert (output.parent / "table_scores.svg").read_bytes().startswith(b"<?xml")
-    assert main(["report", str(suite), "--output", "a.gif"]) == 1
-    assert "ends in .png, .pdf or .svg" in capsys.readouterr().err
+    assert main(["report", str(suite), "--output", str(suite / "a.xyz")]) == 1
+    assert "name a .png, .pdf or .svg file" in capsys.readouterr().err
+    assert sorted(suite.iterdir()) == before
 
 
 def test_games_without_a_humans_score_have_no_such_columns(
@@ -153,7 +143,7 @@ def test_two_settings_of_a_game_are_told_and_make_no_figures_over_games(
     lines, (error,) = report_with_errors(tmp_path, capsys)
     assert sum(line.startswith("| pong_") for line in lines) == 2
     assert not [line for line in lines if "median" in line]
-    assert "pong: several settings of the same game" in error
+    assert "no figures over all games: there are several settings of pong" in error
 
 
 def test_other_files_and_untested_runs_are_told(
@@ -176,7 +166,7 @@ def test_a_folder_without_results_is_refused(
     assert main(["report", str(tmp_path / name)]) == 1
     (line,) = capsys.readouterr().err.splitlines()[-1:]
     assert line.startswith("simple_dqn: ")
-    assert ("has been tested yet" if name == "" else "is no folder") in line
+    assert ("has been tested; give" if name == "" else "is not a folder") in line
     assert [path.name for path in tmp_path.iterdir()] == ["pong_s1.csv"]
 
 
@@ -184,9 +174,7 @@ def test_a_folder_without_results_is_refused(
 
 
 def test_curves_have_a_panel_for_each_game(suite: Path) -> None:
-    runs = read_runs(sorted(suite.glob("*.csv")), ["average_reward", "total_train_steps"])
-    groups = {str(name): rows for name, rows in runs.groupby(level="group", sort=False)}
-    figure = draw_curves(groups)
+    figure = draw_curves(groups_of(suite))
     figure.draw_without_rendering()
     titles = [axes.get_title() for axes in figure.axes]
     assert titles == ["CartPole-v1_s1, 1 seed", "breakout, 2 seeds", "pong, 2 seeds"]
@@ -204,16 +192,12 @@ def test_curves_have_a_panel_for_each_game(suite: Path) -> None:
 
 
 def test_bars_are_sorted_and_human_normalized(suite: Path) -> None:
-    runs = read_runs(sorted(suite.glob("*.csv")), ["average_reward", "total_train_steps"])
-    found = [
-        result_of(str(name), game_of(str(name)), rows)
-        for name, rows in runs.groupby(level="group", sort=False)
-    ]
+    found = [result_of(name, rows) for name, rows in groups_of(suite).items()]
     figure = draw_scores([result for result in found if result is not None])
     figure.draw_without_rendering()
     (axes,) = figure.axes
     assert [text.get_text() for text in axes.get_yticklabels()] == ["pong", "breakout"]
-    ours, nature = axes.containers[1], axes.containers[2]
+    ours, nature = (bars for bars in axes.containers if isinstance(bars, BarContainer))
     widths = [bar.get_width() for bar in (*ours, *nature)]
     expected = [38.7 / 35.3, 40.3 / 28.8, 39.6 / 35.3, 399.5 / 28.8]
     np.testing.assert_allclose(widths, 100 * np.array(expected))

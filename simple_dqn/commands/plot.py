@@ -12,18 +12,10 @@ from simple_dqn.reports.run_tables import group_runs, read_run
 def plot(
     csv_file: list[Path], fields: str, output: Path | None, dpi: int, x_axis: str, smooth: int
 ) -> None:
-    """Draw a picture and write its name to standard output.
+    """Draw a picture, 9 or 11 inches wide, and write its name to standard output.
 
-    Args:
-        csv_file: statistics of runs, drawn over one another.
-        fields: columns, separated by commas, a panel each.
-        output: the picture; None: the first file's name with .png.
-        dpi: pixels per inch; the picture is 9 or 11 inches wide.
-        x_axis: one of `curves.X_AXES`.
-        smooth: number of epochs whose mean a point of a curve is.
-
-    Raises:
-        UserError: a CSV file, a field or the output cannot be used.
+    Without `output` the picture has the first CSV file's name with .png. `fields` are columns,
+    separated by commas, `x_axis` is one of `curves.X_AXES`.
     """
     output = output or csv_file[0].parent / f"{csv_file[0].stem}.png"
     columns = [field.strip() for field in fields.split(",") if field.strip()]

@@ -48,10 +48,7 @@ is better. The intervals are those of 95% of 10,000 stratified bootstrap resampl
 def report(results_folder: Path, output: Path | None) -> None:
     """Write the table as Markdown and CSV and draw two pictures; print the table and all names.
 
-    Args:
-        results_folder: folder with the CSV files of runs.
-        output: name of the pictures, and without its ending of the tables; None: `report.png` in
-            the folder.
+    The names of all files come from `output`, by default `report.png` in the folder.
 
     Raises:
         UserError: no run in the folder has been tested, or a file cannot be written or is not

@@ -5,7 +5,9 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.summary import scalar, text
 
 from simple_dqn.environment import TimeStep
 from simple_dqn.errors import UserError
@@ -20,13 +22,14 @@ class TensorBoardWriter(Writer):
     """Adds points to an event file, some 25 times in an epoch, every 1,000 to 10,000 steps.
 
     A resumed run adds a file, whose points replace those of later steps in the older files. The
-    folder is that of all runs; None: `tensorboard` beside the CSV file.
+    folder is that of all runs; None: `tensorboard` beside the CSV file. Points are on disk at once:
+    tensorboardX's own SummaryWriter keeps them for up to two minutes, which a kill would lose.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
         self._run: Any = None
-        self._events: SummaryWriter | None = None
+        self._events: EventsWriter | None = None
         self._rewards: deque[float] = deque(maxlen=100)  # of the latest games, over the epochs
         self._phase, self._interval, self._exploration_rate = "", 0, 0.0
         self._steps, self._since = 0, 0.0  # of the next point
@@ -39,16 +42,18 @@ class TensorBoardWriter(Writer):
             return
         folder = (self._folder or run.csv_file.parent / "tensorboard") / run.csv_file.stem
         steps = run.agent.total_train_steps
-        first = steps + 1 if run.resumed else 0
         try:
-            self._events = SummaryWriter(str(folder), purge_step=first)
+            folder.mkdir(parents=True, exist_ok=True)
+            self._events = EventsWriter(str(folder / "events"), filename_suffix=f".{steps}")
         except OSError as error:
             hint = "choose another folder with --tensorboard"
             raise UserError(f"cannot write into {folder}: {error.strerror}; {hint}") from error
+        start = SessionLog(status=SessionLog.START)  # from its step on, older files do not count
+        self._write(session_log=start, step=steps + 1 if run.resumed else 0)
         options = vars(run.settings).items()
         rows = "".join(f"| {k} | {'' if v is None else as_text(v)} |\n" for k, v in options)
-        self._events.add_text("hyperparameters", f"| option | value |\n|---|---|\n{rows}", steps)
-        self._events.flush()
+        table = "| option | value |\n|---|---|\n" + rows
+        self._write(summary=text("hyperparameters", table), step=steps)
 
     def on_phase_start(self, phase: str, epoch: int, total: int, unit: str) -> None:  # noqa: ARG002
         """Begin to count."""
@@ -110,7 +115,10 @@ class TensorBoardWriter(Writer):
         self._add(points, self._run.statistics.total_train_steps)
 
     def _add(self, points: dict[str, float], step: int) -> None:
+        for tag, value in points.items():
+            self._write(summary=scalar(tag, value), step=step)
+
+    def _write(self, **event: Any) -> None:
         if self._events is not None:
-            for tag, value in points.items():
-                self._events.add_scalar(tag, value, step)
+            self._events.write_event(Event(wall_time=time.time(), **event))
             self._events.flush()
