@@ -1,8 +1,5 @@
-"""`tabular ENVIRONMENT`: solve an environment that is known whole, and learn it in two ways."""
+"""`tabular ENVIRONMENT`: solve a small environment, and learn it with a table and a network."""
 
-import csv
-import io
-import logging
 import re
 import secrets
 from itertools import islice
@@ -16,22 +13,19 @@ from simple_dqn.checkpoints.places import check_output, root
 from simple_dqn.files import write_atomically
 from simple_dqn.options.settings import Settings
 from simple_dqn.run import parts
-from simple_dqn.tabular.comparison import Known, Progress, known, learn, progress, returns
-from simple_dqn.tabular.picture import draw_known
-from simple_dqn.tabular.q_table import (
-    Array,
-    QTable,
+from simple_dqn.tabular.comparison import Comparison, compare, learn, read_environment
+from simple_dqn.tabular.picture import draw_picture
+from simple_dqn.tabular.q_table import QTable
+from simple_dqn.tabular.value_iteration import (
     best_actions,
-    check_ends,
+    greedy_policy,
     limit,
     policy_evaluation,
     value_iteration,
 )
 
-logger = logging.getLogger(__name__)
-
 _PIECES = 40  # points of a curve
-# Value iteration is drawn up to so many iterations, or to the one whose bound is so small.
+# Value iteration is drawn for at most so many iterations, or until its bound is this small.
 _MOST_ITERATIONS, _SMALLEST_ERROR = 400, 1e-6
 
 
@@ -47,29 +41,18 @@ def tabular(
     csv_file: Path | None,
     overwrite: bool,
 ) -> None:
-    """Write a table to standard output, a picture and a CSV file.
-
-    Args:
-        environment: id of the environment.
-        environment_options: its keyword arguments, as JSON.
-        discount_rate: gamma.
-        train_steps: steps from which the table and the network learn, each.
-        network: the layers of the network.
-        random_seed: of all that is random; None: it is drawn.
-        output: the picture; None: results/<environment>_tabular.png.
-        csv_file: errors over the steps; None: results/<environment>_tabular.csv.
-        overwrite: whether files may be replaced.
-    """
+    """Write a table to standard output, a picture and a CSV file (in results/ by default)."""
     name = re.sub(r"[^\w.+=-]", "_", environment)
     output = output or root() / "results" / f"{name}_tabular.png"
     csv_file = csv_file or root() / "results" / f"{name}_tabular.csv"
     check_output(output, "--output", [".png"], overwrite=overwrite)
     check_output(csv_file, "--csv_file", [".csv"], overwrite=overwrite)
+    seed = secrets.randbits(32) if random_seed is None else random_seed
     settings = Settings(
         game=environment,
         environment="gym",
         environment_options=environment_options,
-        random_seed=secrets.randbits(32) if random_seed is None else random_seed,
+        random_seed=seed,
         discount_rate=discount_rate,
         train_steps=train_steps,
         network=network,
@@ -84,88 +67,53 @@ def tabular(
         clip_error=0,
         target_steps=100,
     )
-    seed = settings.random_seed or 0
-    game = known(settings)
+    game = read_environment(settings)
     num_states, num_actions = game.process.rewards.shape
-    logger.info("%s: %d states, %d actions", environment, num_states, num_actions)
-    if discount_rate == 1:
-        check_ends(game.process.transitions)
     random_policy = np.full((num_states, num_actions), 1 / num_actions)
     random_values = limit(policy_evaluation(*game.process, discount_rate, random_policy))
     optimal = limit(value_iteration(*game.process, discount_rate))
-    iterations = islice(value_iteration(*game.process, discount_rate), _MOST_ITERATIONS)
     errors = []
-    for number, values in enumerate(iterations):
+    for values in islice(value_iteration(*game.process, discount_rate), _MOST_ITERATIONS):
         errors.append(float(np.abs(values - optimal).max()))
-        if errors[0] * discount_rate**number < _SMALLEST_ERROR:
+        if errors[0] * discount_rate ** (len(errors) - 1) < _SMALLEST_ERROR:
             break
-
     table = QTable(num_states, num_actions, decay=0.6 if game.is_random else 0.0)
     threads = parts.choose_threads(settings)
     deep = parts.make_network(settings, num_actions, (num_states,), threads, seed)
-    learned: dict[str, list[Progress]] = {}
-    policies = {"random policy": random_policy, "optimal policy": _greedy(optimal)}
-    networks: dict[str, tuple[Network, int, int]] = {
+    learners: dict[str, tuple[Network, int, int]] = {
         "Q-table": (table, 1, 2),
         "DQN": (deep, 32, 50_000),
     }
-    for title, (learner, batch_size, replay_size) in networks.items():
-        told = learn(
+    learned: dict[str, list[Comparison]] = {}
+    policies = {"random policy": random_policy, "optimal policy": greedy_policy(optimal)}
+    ends = {
+        "random policy": compare(random_values, optimal, game.reachable, 0),
+        "optimal policy": compare(optimal, optimal, game.reachable, 0),
+    }
+    for title, (learner, batch_size, replay_size) in learners.items():
+        learned[title] = []
+        for steps, values in learn(
             settings, learner, batch_size=batch_size, replay_size=replay_size, pieces=_PIECES
-        )
-        rows = []
-        for steps, values in told:
-            rows.append(progress(values, optimal, game.reachable, steps))
-            logger.info("%s: %s steps, largest error %.4g", title, f"{steps:,}", rows[-1][1])
-        learned[title], policies[title] = rows, _greedy(values)
-    write_atomically(csv_file, _csv(learned).encode())
-    picture = draw_known(game, random_values, optimal, errors, discount_rate, learned)
+        ):
+            learned[title].append(compare(values, optimal, game.reachable, steps))
+        ends[title], policies[title] = learned[title][-1], greedy_policy(values)
+    lines = [",".join(["learner", *Comparison._fields])]
+    lines += [",".join([title, *map(str, row)]) for title in learned for row in learned[title]]
+    write_atomically(csv_file, ("\n".join(lines) + "\n").encode())
+    picture = draw_picture(game, random_values, optimal, errors, discount_rate, learned)
     write_atomically(output, picture)
     best = best_actions(optimal[game.reachable])
+    lines = [f"{'':16}{'steps':>9}{'largest |Q - Q*|':>18}{'optimal in':>12}{'V(start)':>12}"]
+    for title, end in ends.items():
+        share = "" if title == "random policy" else f"{end.optimal_share:.1%}"
+        value = game.value_of(policies[title], discount_rate)
+        lines.append(
+            f"{title:16}{end.steps:>9,}{end.largest_error:>18.4g}{share:>12}{value:>12.4g}"
+        )
     streams.write(
         f"{environment}: {num_states} states, {game.reachable.sum()} of them reachable, "
         f"{num_actions} actions; discount rate {discount_rate:g}\n"
         f"{(best.sum(axis=1) > 1).sum()} reachable states have several optimal actions\n\n"
-        + _report(game, policies, learned, random_values, optimal, seed)
-        + f"\n{csv_file}\n{output}\n"
+        + "\n".join(lines)
+        + f"\n\n{csv_file}\n{output}\n"
     )
-
-
-def _greedy(values: Array) -> Array:
-    """The policy that takes one of the best actions, each with the same probability."""
-    best = best_actions(values)
-    policy: Array = best / best.sum(axis=1, keepdims=True)
-    return policy
-
-
-def _report(
-    game: Known,
-    policies: dict[str, Array],
-    learned: dict[str, list[Progress]],
-    random_values: Array,
-    optimal: Array,
-    seed: int,
-) -> str:
-    """A row for each policy."""
-    ends = {name: rows[-1] for name, rows in learned.items()}
-    ends["optimal policy"] = progress(optimal, optimal, game.reachable, 0)
-    ends["random policy"] = progress(random_values, optimal, game.reachable, 0)
-    lines = [f"{'':16}{'steps':>9}{'largest |Q - Q*|':>18}{'optimal in':>12}{'return':>20}"]
-    for name, policy in policies.items():
-        scores = returns(game, policy, seed)
-        end = ends[name]
-        share = "" if name == "random policy" else f"{end.optimal_share:.1%}"
-        lines.append(
-            f"{name:16}{end.steps:>9,}{end.largest_error:>18.4g}{share:>12}"
-            f"{scores.mean():>12.2f} +- {scores.std():.2f}"
-        )
-    return "\n".join(lines) + "\n"
-
-
-def _csv(learned: dict[str, list[Progress]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["learner", *Progress._fields])
-    for name, rows in learned.items():
-        writer.writerows([name, *row] for row in rows)
-    return text.getvalue()

@@ -1,4 +1,4 @@
-"""One picture of an environment that is known whole: its policies, and how learning went."""
+"""One picture of a tabular environment: the maps of two policies, and two curves of errors."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -9,48 +9,42 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from simple_dqn.tabular.comparison import Known, Progress
-from simple_dqn.tabular.q_table import Array, best_actions
+from simple_dqn.tabular.comparison import Comparison, TabularEnvironment
+from simple_dqn.tabular.value_iteration import Array, best_actions
 
 # Columns and rows of a step; rows count downwards.
 _ARROWS = {"LEFT": (-1, 0), "DOWN": (0, 1), "RIGHT": (1, 0), "UP": (0, -1)}
 _BLUE, _RED, _GREEN = "#0072B2", "#D55E00", "#009E73"
 
 
-def draw_known(
-    known: Known,
+def draw_picture(
+    game: TabularEnvironment,
     random_values: Array,
     optimal_values: Array,
     iteration_errors: Sequence[float],
     discount_rate: float,
-    learned: Mapping[str, Sequence[Progress]],
+    learned: Mapping[str, Sequence[Comparison]],
 ) -> bytes:
     """Draw the maps of both policies (if there is a map) and the errors; return a PNG.
 
     Args:
-        known: the environment.
+        game: the environment.
         random_values: Q of the random policy, (S, A).
         optimal_values: Q*, (S, A).
         iteration_errors: largest |Q_i - Q*| for i = 0, 1, ...
         discount_rate: gamma.
-        learned: the errors of what learned, by name.
+        learned: the learners' errors, by name.
     """
-    has_map = known.cells is not None and set(known.action_meanings) <= set(_ARROWS)
+    has_map = game.map is not None and set(game.action_meanings) <= set(_ARROWS)
     figure = Figure(figsize=(13, 11 if has_map else 5.5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(2 if has_map else 1, 2, squeeze=False)
     if has_map:
-        everywhere = np.ones(random_values.shape, np.bool_)
-        _draw_map(
-            axes[0, 0],
-            known,
-            random_values.mean(axis=1),
-            everywhere,
-            "Random policy: V and actions",
-        )
-        best = best_actions(optimal_values)
-        title = "Optimal policy: V* and all its actions"
-        _draw_map(axes[0, 1], known, optimal_values.max(axis=1), best, title)
+        everywhere, best = np.ones(random_values.shape, np.bool_), best_actions(optimal_values)
+        axes[0, 0].set_title("Random policy: V and actions")
+        _draw_map(axes[0, 0], game, random_values.mean(axis=1), everywhere)
+        axes[0, 1].set_title("Optimal policy: V* and all its actions")
+        _draw_map(axes[0, 1], game, optimal_values.max(axis=1), best)
     left, right = axes[-1]
     numbers = np.arange(len(iteration_errors))
     bound = iteration_errors[0] * discount_rate**numbers
@@ -67,36 +61,35 @@ def draw_known(
         panel.set_ylim(bottom=0)
         panel.grid(alpha=0.3)
         panel.legend()
-    figure.suptitle(f"{known.name}, discount rate {discount_rate:g}")
+    figure.suptitle(f"{game.name}, discount rate {discount_rate:g}")
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=90)
     return file.getvalue()
 
 
 def _draw_map(
-    axes: Axes, known: Known, values: Array, actions: npt.NDArray[np.bool_], title: str
+    axes: Axes, game: TabularEnvironment, values: Array, actions: npt.NDArray[np.bool_]
 ) -> None:
-    """Draw a map with a value and arrows in each cell in which the game can be and goes on."""
-    assert known.cells is not None
-    rows, columns = known.cells.shape
-    shown = np.where(known.reachable, values, np.nan).reshape(rows, columns)
+    """Draw a value and arrows in each reachable cell, and the map's letter in the others."""
+    assert game.map is not None
+    rows, columns = game.map.shape
+    shown = np.where(game.reachable, values, np.nan).reshape(rows, columns)
     axes.imshow(shown, cmap="viridis", alpha=0.55)
     size = max(5.0, min(11.0, 70 / max(rows, columns)))
-    for state, letter in enumerate(known.cells.ravel()):
+    for state, letter in enumerate(game.map.ravel()):
         row, column = divmod(state, columns)
-        if not known.reachable[state]:
+        if not game.reachable[state]:
             axes.text(column, row, letter, ha="center", va="center", fontsize=size + 4)
             continue
         axes.text(column, row, f"{values[state]:.3g}", ha="center", va="center", fontsize=size)
         for action in np.flatnonzero(actions[state]):
-            x, y = _ARROWS[known.action_meanings[action]]
+            x, y = _ARROWS[game.action_meanings[action]]
             axes.annotate(
                 "",
                 (column + 0.45 * x, row + 0.45 * y),
                 (column + 0.24 * x, row + 0.24 * y),
                 arrowprops={"arrowstyle": "->", "color": "black", "lw": 1.2},
             )
-    axes.set_title(title)
     axes.set_xticks(np.arange(-0.5, columns), labels=[])
     axes.set_yticks(np.arange(-0.5, rows), labels=[])
     axes.grid(color="white", lw=1.5)
