@@ -247,12 +247,17 @@ def resize(picture: npt.NDArray[np.uint8], width: int) -> npt.NDArray[np.uint8]:
     return cv2.resize(picture, (wide, high), interpolation=way)  # type: ignore[return-value]
 
 
+def encode_png(picture: npt.NDArray[np.uint8]) -> bytes:
+    """Encode a picture, uint8 (height, width, 3), RGB, as a PNG."""
+    coded, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    assert coded
+    return data.tobytes()
+
+
 def write_picture(path: Path, picture: npt.NDArray[np.uint8]) -> None:
     """Write a picture, uint8 (height, width, 3), RGB, as a PNG.
 
     Raises:
         UserError: the file cannot be written.
     """
-    coded, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    assert coded
-    write_atomically(path, data.tobytes())
+    write_atomically(path, encode_png(picture))
