@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from simple_dqn.errors import UserError
-from simple_dqn.watch.film import Film, make_film, resize, write_picture
+from simple_dqn.watch.film import Film, resize, write_picture
 
 RATE, SAMPLES = 60, 512
 
@@ -28,7 +28,7 @@ def picture(frame: int) -> npt.NDArray[np.uint8]:
 
 
 def make(path: Path, frames: int = 90, error: BaseException | None = None) -> None:
-    with make_film(path, frames_per_second=RATE, sample_rate=RATE * SAMPLES) as film:
+    with Film(path, frames_per_second=RATE, sample_rate=RATE * SAMPLES) as film:
         for frame in range(frames):
             film.add(picture(frame), tone(frame))
         if error is not None:
@@ -160,7 +160,7 @@ def test_an_animation_has_the_colours_of_every_third_picture(tmp_path: Path, end
     colours = rng.integers(256, size=(60, 200, 3), dtype=np.uint8)
     pictures = colours[np.arange(60)[:, None, None], rng.integers(200, size=(60, 32, 48))]
     path = tmp_path / f"film{ending}"
-    with make_film(path, frames_per_second=RATE, sample_rate=RATE * SAMPLES) as film:
+    with Film(path, frames_per_second=RATE, sample_rate=RATE * SAMPLES) as film:
         for frame, shown in enumerate(pictures):
             film.add(shown, tone(frame))
     assert [path.name for path in tmp_path.iterdir()] == [f"film{ending}"]

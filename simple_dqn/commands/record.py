@@ -21,7 +21,7 @@ from simple_dqn.files import check_writable, interrupts_held
 from simple_dqn.options.settings import Settings
 from simple_dqn.run.environments import TEST_FRAMES
 from simple_dqn.run.trained import load_network, look_inside
-from simple_dqn.watch.film import FORMATS, Film, SoundFile, make_film, resize, write_picture
+from simple_dqn.watch.film import FORMATS, Film, SoundFile, resize, write_picture
 from simple_dqn.watch.games import make_console, make_watched_game
 from simple_dqn.watch.mind import Mind
 from simple_dqn.watch.watched_game import Frame, WatchedGame
@@ -88,7 +88,7 @@ def record(
     draw = _sized(draw, width, scale)
     with contextlib.ExitStack() as stack:
         check_interrupt = stack.enter_context(interrupts_held())
-        film = stack.enter_context(make_film(path, frames_per_second=rate, sample_rate=sample_rate))
+        film = stack.enter_context(Film(path, frames_per_second=rate, sample_rate=sample_rate))
         sound = None
         if record_sound_filename is not None:
             sound = stack.enter_context(SoundFile(record_sound_filename, sample_rate=sample_rate))
@@ -162,7 +162,7 @@ def _pictures(folder: Path, name: str) -> list[Path]:
 def _check_outputs(
     settings: Settings, film: Path, screens: Path | None, sound: Path | None, name: str
 ) -> None:
-    check_output(film, "--video_file", FORMATS, overwrite=settings.overwrite)
+    check_output(film, "--video_file", tuple(FORMATS), overwrite=settings.overwrite)
     if sound is not None:
         check_output(sound, "--record_sound_filename", [".wav"], overwrite=settings.overwrite)
     if screens is not None:

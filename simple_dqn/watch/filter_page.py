@@ -3,15 +3,15 @@
 import base64
 import html
 from collections.abc import Iterator, Sequence
-from importlib import resources
+from pathlib import Path
 from string import Template
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from simple_dqn.networks.guided_backpropagation import GuidedNetwork, ReceptiveField
+from simple_dqn.watch.film import encode_png
 
 _EXCITATIONS = 3  # of each filter
 _STEPS_APART = 15  # a second of an Atari game
@@ -41,10 +41,10 @@ class FilterView(NamedTuple):
     Attributes:
         layer: number of the convolution, from 0.
         filter: number of the filter within the layer, from 0.
-        weights: float32 (history, size, size) of a filter of the first convolution; None: of
-            another one, whose inputs are not pixels.
-        excitations: at least one, the strongest first; the only one of a filter that never was
-            active has the activation 0.
+        weights: float32 (history, size, size) of a filter of the first convolution; None for the
+            other convolutions, whose inputs are not pixels.
+        excitations: at least one, the strongest first; a filter that was never active has one with
+            the activation 0.
     """
 
     layer: int
@@ -67,36 +67,34 @@ def view_filters(
         actions: names of the n actions that were chosen in them.
         filters_per_layer: number of filters of each layer; None: all.
     """
-    found = network.strongest(states, number=_EXCITATIONS, apart=_STEPS_APART)
-    for layer, ranks in enumerate(found):
+    for layer, ranks in enumerate(
+        network.strongest(states, number=_EXCITATIONS, apart=_STEPS_APART)
+    ):
         projections = [network.project_filters(states, layer, strongest) for strongest in ranks]
         order = np.argsort(-ranks[0].activations, kind="stable")[:filters_per_layer]
-        for index in order:
-            yield FilterView(
-                layer,
-                int(index),
-                network.first_weights()[index] if layer == 0 else None,
-                [
-                    Excitation(
-                        float(strongest.activations[index]),
-                        network.receptive_field(
-                            layer, int(strongest.rows[index]), int(strongest.columns[index])
-                        ),
-                        states[strongest.states[index]],
-                        projection[index],
-                        actions[strongest.states[index]],
-                    )
-                    for strongest, projection in zip(ranks, projections, strict=True)
-                    if strongest.activations[index] > 0 or strongest is ranks[0]
-                ],
-            )
+        for index in map(int, order):
+            excitations = [
+                Excitation(
+                    float(found.activations[index]),
+                    network.receptive_field(
+                        layer, int(found.rows[index]), int(found.columns[index])
+                    ),
+                    states[found.states[index]],
+                    projection[index],
+                    actions[found.states[index]],
+                )
+                for found, projection in zip(ranks, projections, strict=True)
+                if found.activations[index] > 0 or found is ranks[0]
+            ]
+            weights = network.first_weights()[index] if layer == 0 else None
+            yield FilterView(layer, index, weights, excitations)
 
 
 def time_colours(screens: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """The last three screens as red (oldest), green and blue; what did not move is grey.
+    """Show the last three screens as red (oldest), green and blue; what did not move is grey.
 
     Args:
-        screens: uint8 (history, height, width); of fewer than three screens the first is repeated.
+        screens: uint8 (history, height, width); if fewer than three, the first is repeated.
 
     Returns:
         uint8 (height, width, 3), RGB.
@@ -108,9 +106,7 @@ def time_colours(screens: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 def gradient_picture(projection: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     """Show a gradient in time colours: 0 is grey, the largest values are black or full colour."""
-    largest = np.abs(projection).max()
-    scaled = projection / largest if largest > 0 else projection
-    return time_colours((127.5 + 127.5 * scaled).round().astype(np.uint8))
+    return time_colours(_around_grey(projection))
 
 
 def weights_pictures(weights: npt.NDArray[np.float32]) -> list[npt.NDArray[np.uint8]]:
@@ -119,14 +115,16 @@ def weights_pictures(weights: npt.NDArray[np.float32]) -> list[npt.NDArray[np.ui
     Returns:
         For each screen of a state uint8 (size, size, 3), RGB.
     """
-    largest = np.abs(weights).max()
-    scaled = weights / largest if largest > 0 else weights
-    grey = (127.5 + 127.5 * scaled).round().astype(np.uint8)
-    return [np.repeat(screen[..., None], 3, axis=2) for screen in grey]
+    return [np.repeat(screen[..., None], 3, axis=2) for screen in _around_grey(weights)]
+
+
+def _around_grey(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    largest = max(float(np.abs(values).max()), 1e-30)
+    return (127.5 + 127.5 * (values / largest)).round().astype(np.uint8)
 
 
 def write_page(title: str, subtitle: str, views: list[FilterView]) -> str:
-    """Fill `filter_page.html`: one HTML text that holds all pictures."""
+    """Make the page: one HTML text that holds all pictures."""
     sections = []
     for layer in sorted({view.layer for view in views}):
         figures = "\n".join(_figure(view) for view in views if view.layer == layer)
@@ -134,7 +132,7 @@ def write_page(title: str, subtitle: str, views: list[FilterView]) -> str:
             f'<section><h2>Convolution {layer + 1}</h2>\n<div class="filters">{figures}</div>'
             "</section>"
         )
-    page = (resources.files("simple_dqn.watch") / "filter_page.html").read_text("utf-8")
+    page = Path(__file__).with_name("filter_page.html").read_text("utf-8")
     return Template(page).substitute(
         title=html.escape(title),
         subtitle=html.escape(subtitle),
@@ -149,11 +147,8 @@ def _figure(view: FilterView) -> str:
     dead = "" if strongest > 0 else " · never active"
     weights = ""
     if view.weights is not None:
-        pictures = "".join(
-            f'<img src="{_data_uri(picture)}" alt="weights of {name}">'
-            for picture in weights_pictures(view.weights)
-        )
-        weights = f'<div class="weights">{pictures}</div>'
+        images = [_image(p, f"weights of {name}") for p in weights_pictures(view.weights)]
+        weights = f'<div class="weights">{"".join(images)}</div>'
     rows = "".join(_row(excitation, name) for excitation in view.excitations)
     return (
         f"<figure><figcaption>{name} · activation {strongest:.2f}{dead}</figcaption>"
@@ -164,34 +159,27 @@ def _figure(view: FilterView) -> str:
 def _row(excitation: Excitation, name: str) -> str:
     """The pictures of a state, and its field cut out of them."""
     height, width = excitation.state.shape[1:]
-    field = excitation.field
+    top, left, bottom, right = excitation.field
     box = (
-        f'<i class="field" style="left:{100 * field.left / width:.3f}%;'
-        f"top:{100 * field.top / height:.3f}%;"
-        f"width:{100 * (field.right - field.left) / width:.3f}%;"
-        f'height:{100 * (field.bottom - field.top) / height:.3f}%"></i>'
+        f'<i class="field" style="left:{100 * left / width:.3f}%;top:{100 * top / height:.3f}%;'
+        f"width:{100 * (right - left) / width:.3f}%;"
+        f'height:{100 * (bottom - top) / height:.3f}%"></i>'
     )
-    pictures = {
-        "guided gradient": gradient_picture(excitation.projection),
-        "state": time_colours(excitation.state),
-    }
-    whole = "".join(
-        f'<div class="frame"><div class="moved"><img src="{_data_uri(picture)}" '
-        f'alt="{kind} of {name}" draggable="false">{box}</div></div>'
-        for kind, picture in pictures.items()
-    )
-    cut = "".join(
-        f'<img src="{_data_uri(picture[field.top : field.bottom, field.left : field.right])}" '
-        f'alt="field of the {kind} of {name}">'
-        for kind, picture in pictures.items()
-    )
+    frames, cuts = "", ""
+    for kind, picture in (
+        ("guided gradient", gradient_picture(excitation.projection)),
+        ("state", time_colours(excitation.state)),
+    ):
+        image = _image(picture, f"{kind} of {name}")
+        frames += f'<div class="frame"><div class="moved">{image}{box}</div></div>'
+        cuts += _image(picture[top:bottom, left:right], f"field of the {kind} of {name}")
     return (
-        f'<div class="pair" data-zoom="1">{whole}</div><div class="fields">{cut}</div>'
+        f'<div class="pair" data-zoom="1">{frames}</div><div class="fields">{cuts}</div>'
         f"<p>{excitation.activation:.2f} · {html.escape(excitation.action)}</p>"
     )
 
 
-def _data_uri(picture: npt.NDArray[np.uint8]) -> str:
-    coded, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    assert coded
-    return "data:image/png;base64," + base64.b64encode(data.tobytes()).decode()
+def _image(picture: npt.NDArray[np.uint8], text: str) -> str:
+    """An image element that holds a picture, uint8 (height, width, 3), RGB, as a PNG."""
+    data = base64.b64encode(encode_png(picture)).decode()
+    return f'<img src="data:image/png;base64,{data}" alt="{text}" draggable="false">'

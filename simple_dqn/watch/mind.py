@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Picture = npt.NDArray[np.uint8]
 Saliency = npt.NDArray[np.float32]
+Colour = tuple[int, int, int]  # red, green, blue
 
 WIDTH, HEIGHT = 360, 420  # pixels of the panel; no game is lower
 _SECONDS = 8  # length of the curve
@@ -32,19 +33,8 @@ _HEAT = np.array([0, 220, 255], np.float32)
 class Mind:
     """Follows the decisions of a game's network and draws them."""
 
-    def __init__(
-        self,
-        game: WatchedGame,
-        network: "DeepQNetwork",
-        guided: "GuidedNetwork",
-    ) -> None:
-        """Prepare to look into a network.
-
-        Args:
-            game: the game that the network plays, or would play if no person did.
-            network: the network that gives the Q-values.
-            guided: the same network, prepared for guided backpropagation.
-        """
+    def __init__(self, game: WatchedGame, network: "DeepQNetwork", guided: "GuidedNetwork") -> None:
+        """Prepare to look into a network; `guided` is a copy of it for guided backpropagation."""
         self._game, self._network, self._guided = game, network, guided
         steps_per_second = game.console.frames_per_second / game.frame_skip
         self._panel = MindPanel(game.action_meanings, steps_per_second)
@@ -55,11 +45,10 @@ class Mind:
         """Lay the pixels that speak for the action over the game, and put the panel at its right.
 
         Args:
-            picture: uint8 (height, width, 3), the picture of the game.
+            picture: uint8 (height, width, 3), RGB, the picture of the game.
 
         Returns:
-            uint8 (height, width + 360, 3) for the height and width of the enlarged picture; 420 to
-            500 high and 1000 wide for an Atari game.
+            uint8 (height, width + 360, 3) for the height and width of the enlarged picture.
         """
         self._follow()
         shown = self._lay_over(picture)
@@ -68,19 +57,12 @@ class Mind:
         return np.concatenate([shown, panel], axis=1)
 
     def in_text(self, picture: Picture) -> tuple[Picture, list[str]]:
-        """Do the same for a terminal: the picture without the panel, and lines that stand for it.
-
-        Args:
-            picture: as for `beside`.
-
-        Returns:
-            uint8 (height, width, 3), enlarged, and lines of up to 30 characters.
-        """
+        """Return the enlarged picture without the panel, and its lines of up to 30 characters."""
         self._follow()
         return self._lay_over(picture), self._panel.lines()
 
     def _follow(self) -> None:
-        """Look into the network, if the game's current step is a new one."""
+        """Look into the network once per step of the game."""
         game = self._game
         if game.decisions == self._decision:
             return
@@ -90,13 +72,13 @@ class Mind:
         action = int(values.argmax()) if game.person_plays else game.action
         self._saliency = np.abs(self._guided.project_action(game.seen, action))
         self._saliency /= max(float(self._saliency.max()), 1e-12)
-        told = self._network.predict_distribution(game.seen[None])
+        distribution = self._network.predict_distribution(game.seen[None])
         self._panel.update(
             values,
             action,
             game.seen,
             self._saliency,
-            distribution=(told[0], told[1][0, action]) if told is not None else None,
+            distribution=distribution and (distribution[0], distribution[1][0, action]),
             person_plays=game.person_plays,
         )
 
@@ -109,8 +91,9 @@ class Mind:
 class MindPanel:
     """Shows what is beside a game, as a picture or as text; one `update` per step of the network.
 
-    The best action's bar is the longest that there is. Another bar is shorter by what its action is
-    worse: it is gone at the difference of best and worst that is average in the last seconds.
+    The best action's bar has full length. The bar of another action is shorter in proportion to how
+    much worse the action is; it vanishes at the average, over the last seconds, of the difference
+    between best and worst.
     """
 
     def __init__(self, action_meanings: Sequence[str], steps_per_second: float) -> None:
@@ -119,9 +102,8 @@ class MindPanel:
         room = int(_SECONDS * steps_per_second)
         self._past: deque[float] = deque(maxlen=room)  # highest Q-values
         self._differences: deque[float] = deque(maxlen=room)  # best minus worst
-        # Of each number of an observation that is not a screen.
+        # The largest amount so far of each number of an observation that is not a screen.
         self._largest: npt.NDArray[np.float64] = np.array(1e-12)
-        self._values: npt.NDArray[np.float32] = np.zeros(len(action_meanings), np.float32)
 
     def update(
         self,
@@ -142,8 +124,8 @@ class MindPanel:
             saliency: float32 (history, *observation_shape), 0 to 1: how much each pixel or number
                 speaks for the chosen action.
             distribution: returns, (num_atoms,), and their probabilities after the chosen action;
-                None: the network has none.
-            person_plays: whether the network only would choose the action.
+                None if the network predicts no distribution.
+            person_plays: whether a person chooses the actions instead.
         """
         self._past.append(float(values.max()))
         self._differences.append(float(np.ptp(values)))
@@ -179,11 +161,11 @@ class MindPanel:
             self._draw_screens(self._state, self._saliency, top=324)
         else:
             numbers, saliency = self._state[-1].ravel(), self._saliency[-1].ravel()
-            self._draw_numbers(numbers, saliency, top=328, bottom=HEIGHT - 8)
+            self._draw_numbers(numbers, saliency, middle=370, most=42)
         return self.picture
 
     def lines(self) -> list[str]:
-        """Tell the latest decision in lines of text."""
+        """Write the latest decision as lines of text."""
         longest = max(map(len, self._names))
         lines = [f"Q-values  {self._why}"]
         for index, (value, share) in enumerate(zip(self._values, self._shares(), strict=True)):
@@ -231,20 +213,23 @@ class MindPanel:
     ) -> None:
         """Draw the probabilities of the returns after the chosen action, the likeliest highest."""
         name = self._names[self._action]
-        self._head(
-            f"return after {name}, {returns[0]:g} to {returns[-1]:g}, and its chance", top - 4
-        )
-        left, right = 8, WIDTH - 8
-        edges = np.linspace(left, right, len(returns) + 1).astype(int)
-        heights = (probabilities / probabilities.max() * (bottom - top)).astype(int)
-        for start, end, height in zip(edges[:-1], edges[1:], heights, strict=True):
-            corner = (int(start), bottom - int(height))
-            cv2.rectangle(
-                self.picture, corner, (max(int(start), int(end) - 2), bottom), _CHOSEN, -1
-            )
-        middle = (left + right) // 2
-        cv2.line(self.picture, (left, bottom), (right, bottom), _GRID, 1)
-        cv2.line(self.picture, (middle, top), (middle, bottom), _GRID, 1)  # a return of 0
+        span = f"{returns[0]:g} to {returns[-1]:g}"
+        self._head(f"return after {name}, {span}, and its chance", top - 4)
+        heights = probabilities / probabilities.max() * (bottom - top)
+        self._draw_bars(heights.astype(int), [_CHOSEN] * len(heights), bottom, gap=2)
+        cv2.line(self.picture, (8, bottom), (WIDTH - 8, bottom), _GRID, 1)
+        cv2.line(self.picture, (WIDTH // 2, top), (WIDTH // 2, bottom), _GRID, 1)  # a return of 0
+
+    def _draw_bars(
+        self, heights: npt.NDArray[np.int64], colours: Sequence[Colour], bottom: int, gap: int
+    ) -> None:
+        """Draw bars from left to right that begin at a row; a negative one hangs down from it."""
+        edges = np.linspace(8, WIDTH - 8, len(heights) + 1).astype(int).tolist()
+        for start, end, height, colour in zip(
+            edges[:-1], edges[1:], heights.tolist(), colours, strict=True
+        ):
+            corner, other = (start, bottom - height), (max(start, end - gap), bottom)
+            cv2.rectangle(self.picture, corner, other, colour, -1)
 
     def _draw_past(self, top: int, bottom: int) -> None:
         """Draw the highest Q-value over the last seconds, the newest at the right."""
@@ -261,41 +246,30 @@ class MindPanel:
 
     def _draw_screens(self, state: Picture, saliency: Saliency, top: int) -> None:
         """Draw the screens of the state, the oldest at the left, each with its saliency."""
-        number = len(state)
-        side = min(84, (WIDTH - 16) // number - 4)
-        for index in range(number):
-            grey = cv2.cvtColor(state[index], cv2.COLOR_GRAY2RGB)
-            screen = cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA)
+        side = min(84, (WIDTH - 16) // len(state) - 4)
+        for index, screen in enumerate(state):
+            grey = cv2.cvtColor(screen, cv2.COLOR_GRAY2RGB)
+            small = cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA)
             x = 8 + index * (side + 4)
-            self.picture[top : top + side, x : x + side] = lay_over(screen, saliency[index])
+            self.picture[top : top + side, x : x + side] = lay_over(small, saliency[index])
 
     def _draw_numbers(
-        self, numbers: npt.NDArray[np.generic], saliency: Saliency, top: int, bottom: int
+        self, numbers: npt.NDArray[np.generic], saliency: Saliency, middle: int, most: int
     ) -> None:
         """Draw the numbers that the network sees as bars around 0, the salient ones in light blue.
 
-        The largest amount of each number so far is the full height.
+        The largest amount of each number so far is the full height, `most` pixels.
         """
-        values = numbers.astype(np.float64)
-        left, right, middle = 8, WIDTH - 8, (top + bottom) // 2
-        edges = np.linspace(left, right, len(values) + 1).astype(int)
-        heights = (values / self._largest * (bottom - top) / 2).round().astype(int)
-        cv2.line(self.picture, (left, middle), (right, middle), _GRID, 1)
-        for start, end, height, share in zip(
-            edges[:-1], edges[1:], heights, saliency.clip(0, 1), strict=True
-        ):
-            colour = tuple((np.array(_BAR) * (1 - share) + _HEAT * share).tolist())
-            last = max(int(start), int(end) - 3)
-            cv2.rectangle(
-                self.picture, (int(start), middle - int(height)), (last, middle), colour, -1
-            )
+        heights = (numbers.astype(np.float64) / self._largest * most).round().astype(int)
+        shares = saliency.clip(0, 1)[:, None]
+        colours = (np.array(_BAR) * (1 - shares) + _HEAT * shares).tolist()
+        cv2.line(self.picture, (8, middle), (WIDTH - 8, middle), _GRID, 1)
+        self._draw_bars(heights, colours, middle, gap=3)
 
     def _head(self, text: str, y: int) -> None:
         self._write(text, 8, y, 0.38, _HEADING)
 
-    def _write(
-        self, text: str, x: int, y: int, size: float, colour: tuple[int, int, int] = _TEXT
-    ) -> None:
+    def _write(self, text: str, x: int, y: int, size: float, colour: Colour = _TEXT) -> None:
         font, where = cv2.FONT_HERSHEY_SIMPLEX, (x, y)
         cv2.putText(self.picture, text, where, font, size, colour, 1, cv2.LINE_AA)
 
