@@ -52,7 +52,7 @@ class Callback:
     """Watches a run; a subclass overrides what it needs."""
 
     def on_run_start(self, run: Any) -> None:
-        """Look at the parts of a run, `run.run.RunParts`, before anything is played."""
+        """Look at the parts of a run, a `RunParts`, before anything is played."""
 
     def on_phase_start(self, phase: str, epoch: int, total: int, unit: str) -> None:
         """Begin a phase of `total` units (`steps` or `games`)."""
@@ -112,8 +112,7 @@ class Agent:
             memory: replay memory, filled and sampled in training.
             network: Q-network that chooses actions and learns.
             history_length: observations in a state.
-            exploration: makes, anew for each phase, what chooses the actions in steps that are
-                remembered; in tests `choose_actions` does.
+            exploration: makes, for each phase, what chooses actions in play that is remembered.
             exploration_rate: exploration rate in training, by training step.
             exploration_rate_test: exploration rate in tests.
             train_frequency: steps from one training of the network to the next.
@@ -163,8 +162,8 @@ class Agent:
     def test_games(self, epoch: int, games: int) -> None:
         """Play a number of whole games without learning.
 
-        How many games each copy of the environment plays is settled beforehand, and each copy
-        plays its share to the end. Counting the games that end first would favour short games.
+        Each copy of the environment plays its share of the games to the end. Counting the games
+        that end first would favour short games.
         """
         environment, rate = self._test_environment, self._exploration_rate_test
         shares = np.bincount(np.arange(games) % environment.num_games)
@@ -178,13 +177,13 @@ class Agent:
             )
             shares -= counted.game_overs
             self._report(counted, int(playing.sum()), rate)
-        self._end_phase()
+        for callback in self.callbacks:
+            callback.on_phase_end()
 
     def held_out_states(self, number: int, steps_apart: int = 20) -> States:
         """Return states of random test games, (number, history, *observation_shape).
 
-        These states are never learned from. They depend on the random seed and the games alone, so
-        that every command on a run can gather the same states again.
+        These states are never learned from. They depend on the random seed and the games alone.
         """
         environment = self._test_environment
         self._seed_phase(environment, "held_out", 0)
@@ -198,7 +197,7 @@ class Agent:
     def _play(
         self, phase: str, epoch: int, steps: int, exploration_rate: Callable[[], Rate]
     ) -> None:
-        """Play a phase of so many steps of all games together, rounded up to whole rounds."""
+        """Play a phase of so many steps of all games together, rounded up to complete rounds."""
         testing, learn = phase == "test", phase == "train"
         environment = self._test_environment if testing else self._environment
         rounds = -(-steps // environment.num_games)
@@ -209,7 +208,8 @@ class Agent:
             self._report(time_step, environment.num_games, rate)
         if not testing:
             self._memory.cut()
-        self._end_phase()
+        for callback in self.callbacks:
+            callback.on_phase_end()
 
     def _step(
         self,
@@ -288,10 +288,6 @@ class Agent:
         mean = float(np.mean(exploration_rate))
         for callback in self.callbacks:
             callback.on_step(time_step, steps, mean)
-
-    def _end_phase(self) -> None:
-        for callback in self.callbacks:
-            callback.on_phase_end()
 
 
 def choose_actions(

@@ -85,25 +85,22 @@ class DeepQNetwork:
             states: (n, history, *observation_shape).
         """
         with torch.inference_mode():
-            self._network.eval()
-            outputs = self._network(torch.as_tensor(states, device=self._device))
-            return self._head.values(self._head.predictions(outputs)).float().cpu().numpy()
+            return self._head.values(self._predictions(states)).float().cpu().numpy()
 
     def predict_distribution(
         self, states: npt.NDArray[Any]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None:
-        """Return returns, (num_atoms,), and their probabilities, (n, num_actions, num_atoms).
-
-        None: the network predicts Q-values alone. See `predict` for the states.
-        """
+        """Return returns (num_atoms,), probabilities (n, num_actions, num_atoms); see `Head`."""
         with torch.inference_mode():
-            self._network.eval()
-            outputs = self._network(torch.as_tensor(states, device=self._device))
-            told = self._head.distribution(self._head.predictions(outputs))
-            if told is None:
+            found = self._head.distribution(self._predictions(states))
+            if found is None:
                 return None
-            returns, probabilities = told
-            return returns.float().cpu().numpy(), probabilities.float().cpu().numpy()
+            returns, probabilities = (each.float().cpu().numpy() for each in found)
+            return returns, probabilities
+
+    def _predictions(self, states: npt.NDArray[Any]) -> Tensor:
+        self._network.eval()
+        return self._head.predictions(self._network(torch.as_tensor(states, device=self._device)))
 
     def train(self, minibatch: Minibatch) -> None:
         """Take one gradient step on a minibatch: bring it to the device, see `_gradient_step`."""

@@ -37,7 +37,7 @@ class Environment(ABC):
     """Several copies of a game, all given an action at a time.
 
     Use: `observations = restart(seed)`, then `act(actions)` and `observe()` in turns. A game that
-    ends starts anew by itself.
+    ends starts again by itself.
 
     Attributes:
         num_games: copies of the game, played in step.

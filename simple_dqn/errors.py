@@ -18,7 +18,7 @@ class UserError(Exception):
     def __str__(self) -> str:
         """One line of printable letters, also where a name or a value in it comes from a file."""
         text = super().__str__()
-        if len(text) > _LONGEST:  # what to do stands at the end
+        if len(text) > _LONGEST:  # the end says what to do
             text = f"{text[: _LONGEST // 2]}...{text[-_LONGEST // 2 :]}"
         return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
@@ -37,7 +37,7 @@ def refusing(message: str) -> Iterator[None]:
     calls of readers belong into this context, since mistakes of ours would hide in it.
 
     Raises:
-        UserError: a reader failed; the message tells of which file.
+        UserError: a reader failed; the message names the file.
     """
     try:
         yield

@@ -15,36 +15,36 @@ from simple_dqn.options.commands import COMMANDS
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    with streams.lasting():
-        try:
-            return _main(arguments)
-        except UserError as error:
-            sys.stderr.write(f"simple_dqn: {error}\n")
-            return error.status
-        except KeyboardInterrupt as interrupt:
-            words = ["simple_dqn: interrupted", *map(str, interrupt.args)]  # what a run leaves
-            # Below the progress bar.
-            sys.stderr.write(("\n" if sys.stderr.isatty() else "") + "; ".join(words) + "\n")
-            return 130
-        except OSError as error:  # a disk or a folder that fails where no message foresaw it
-            sys.stderr.write(f"simple_dqn: {error}\n")
-            return 1
-        except (MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
-                raise
-            sys.stderr.write(
-                "simple_dqn: there is too little free memory; give a smaller --replay_size, "
-                "--batch_size, --num_games or --screen_width and --screen_height\n"
-            )
-            return 1
+    streams.accept_odd_letters()
+    status, message = 0, ""
+    try:
+        status, message = _main(list(sys.argv[1:] if argv is None else argv))
+    except UserError as error:
+        status, message = error.status, f"simple_dqn: {error}\n"
+    except KeyboardInterrupt as interrupt:
+        words = ["simple_dqn: interrupted", *map(str, interrupt.args)]  # what a run leaves
+        below_the_bar = "\n" if sys.stderr.isatty() else ""
+        status, message = 130, below_the_bar + "; ".join(words) + "\n"
+    except OSError as error:  # a disk or a folder that fails where no message foresaw it
+        status, message = 1, f"simple_dqn: {error}\n"
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        status = 1
+        message = (
+            "simple_dqn: there is too little free memory; give a smaller --replay_size, "
+            "--batch_size, --num_games or --screen_width and --screen_height\n"
+        )
+    finally:
+        streams.complain(message)
+    return status
 
 
-def _main(arguments: Sequence[str]) -> int:
-    """Find the command and run it."""
+def _main(arguments: Sequence[str]) -> tuple[int, str]:
+    """Find the command and run it; return the exit status and a message for stderr."""
     if arguments[:1] == ["--version"]:
         streams.write(f"simple_dqn {__version__}\n")
-        return 0
+        return 0, ""
     if not arguments or arguments[0] not in COMMANDS:
         return _usage(arguments)
     found = {}
@@ -57,7 +57,7 @@ def _main(arguments: Sequence[str]) -> int:
     finally:
         for number, handler in found.items():
             signal.signal(number, handler)
-    return 0
+    return 0, ""
 
 
 def _run(name: str, arguments: Sequence[str]) -> None:
@@ -87,8 +87,8 @@ def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or gpu or "can't allocate memory" in str(error)
 
 
-def _usage(arguments: Sequence[str]) -> int:
-    """Print which commands there are, or that there is no such command."""
+def _usage(arguments: Sequence[str]) -> tuple[int, str]:
+    """Say which commands there are, or that there is no such command."""
     text = (
         f"usage: simple-dqn {{{','.join(COMMANDS)}}} ...\n"
         "       simple-dqn COMMAND --help shows a command's options\n"
@@ -97,13 +97,12 @@ def _usage(arguments: Sequence[str]) -> int:
         text += f"  {command.usage:28}{command.summary}\n"
     if arguments in (["--help"], ["-h"]):
         streams.write(text)
-        return 0
+        return 0, ""
     if arguments:
         hint = near_names(arguments[0].lower(), (*COMMANDS, "--help", "--version"))
         end = " " if hint else "; "
         text = f"simple-dqn: there is no command {arguments[0]}{hint}{end}--help lists them\n"
-    sys.stderr.write(text)
-    return 2
+    return 2, text
 
 
 def _interrupt(*_: object) -> NoReturn:

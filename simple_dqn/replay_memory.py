@@ -46,21 +46,13 @@ class Minibatch(NamedTuple):
 
 
 class ObservationStore(Protocol):
-    """Where the replay memory keeps its observations: in RAM or on a GPU, see `memory/`.
+    """Where the replay memory keeps its observations: in RAM or on a GPU, see `memory/`."""
 
-    Attributes:
-        num_games: number of lanes.
-        lane_size: steps in a lane.
-        shape: of one observation.
-        dtype: of the observations.
-        nbytes: bytes that all observations take.
-    """
-
-    num_games: int
-    lane_size: int
-    shape: tuple[int, ...]
+    num_games: int  # lanes
+    lane_size: int  # steps in a lane
+    shape: tuple[int, ...]  # of one observation
     dtype: np.dtype[Any]
-    nbytes: int
+    nbytes: int  # of all observations
 
     def write(self, position: int, observations: Observations) -> None:
         """Store one observation of every game, (num_games, *observation_shape), at a position."""
@@ -96,6 +88,8 @@ class ReplayMemory:
         observation_shape: shape of one observation.
         observation_dtype: dtype of the observations.
         total: steps that were ever added to each lane.
+        observations: store of the observations. Entries of the lanes, (num_games, lane_size), are
+            `actions`, uint8; `rewards`, float32, unclipped; `endings`, uint8.
     """
 
     def __init__(
@@ -130,10 +124,10 @@ class ReplayMemory:
             )
         self.total = 0
         self._num_cuts = 0  # entries marked CUT
-        self._observations = observations
-        self._actions = np.zeros(shape, np.uint8)
-        self._rewards = np.zeros(shape, np.float32)  # unclipped
-        self._endings = np.zeros(shape, np.uint8)
+        self.observations = observations
+        self.actions = np.zeros(shape, np.uint8)
+        self.rewards = np.zeros(shape, np.float32)
+        self.endings = np.zeros(shape, np.uint8)
         self._history_length = history_length
         self._batch_size = batch_size
         self._n_step = n_step
@@ -152,12 +146,12 @@ class ReplayMemory:
 
     def __len__(self) -> int:
         """Steps stored, of all games together."""
-        return self.count * len(self._actions)
+        return self.count * len(self.actions)
 
     @property
     def nbytes(self) -> int:
         """Bytes of all steps, those to come included."""
-        arrays = (self._observations, self._actions, self._rewards, self._endings)
+        arrays = (self.observations, self.actions, self.rewards, self.endings)
         return sum(array.nbytes for array in arrays)
 
     def add(
@@ -180,25 +174,29 @@ class ReplayMemory:
         position = self._position
         endings = np.where(terminals, TERMINAL, np.where(game_overs, CUT, CONTINUES))
         self._num_cuts += int(np.count_nonzero(endings == CUT))
-        self._num_cuts -= int(np.count_nonzero(self._endings[:, position] == CUT))
-        self._observations.write(position, observations)
-        self._actions[:, position] = actions
-        self._rewards[:, position] = rewards
-        self._endings[:, position] = endings
+        self._num_cuts -= int(np.count_nonzero(self.endings[:, position] == CUT))
+        self.observations.write(position, observations)
+        self.actions[:, position] = actions
+        self.rewards[:, position] = rewards
+        self.endings[:, position] = endings
         self.total += 1
+
+    def count_cuts(self) -> None:
+        """Count the entries that are marked CUT, after entries were restored from disk."""
+        self._num_cuts = int(np.count_nonzero(self.endings == CUT))
 
     def cut(self) -> None:
         """Break off the games where they are: what is added next does not follow on them."""
         if not self.count:
             return
-        last = self._endings[:, self._position - 1]
+        last = self.endings[:, self._position - 1]
         self._num_cuts += int(np.count_nonzero(last == CONTINUES))
         last[last == CONTINUES] = CUT
 
     def can_sample(self) -> bool:
         """Whether a minibatch can be drawn: whether surely some transition is legal."""
         _, number = self._first_and_number()
-        return number * len(self._actions) > self._num_cuts * self._n_step
+        return number * len(self.actions) > self._num_cuts * self._n_step
 
     def get_minibatch(self, rng: np.random.Generator, step: int) -> Minibatch:  # noqa: ARG002
         """Draw transitions uniformly from all legal ones, with replacement.
@@ -213,21 +211,14 @@ class ReplayMemory:
     def update_priorities(
         self, minibatch: Minibatch, errors: Callable[[], npt.NDArray[np.float32]]
     ) -> None:
-        """Learn the errors of a minibatch that was just trained on; here, do nothing with them."""
+        """Learn the errors of a minibatch that was just trained on; here, do nothing."""
 
     def priorities(self) -> dict[str, npt.NDArray[np.generic]]:
         """Return what a memory remembers of priorities, by name; here, nothing."""
         return {}
 
-    def set_priorities(
-        self, priorities: dict[str, npt.NDArray[np.generic]], forgotten: int = 0
-    ) -> None:
-        """Take over what `priorities` gave for the same steps; here, nothing.
-
-        Args:
-            priorities: by name.
-            forgotten: so many steps of each lane, from the very first one on, are gone since.
-        """
+    def set_priorities(self, priorities: dict[str, npt.NDArray[np.generic]]) -> None:
+        """Take over what `priorities` gave for the same steps; here, nothing."""
 
     def _first_and_number(self) -> tuple[int, int]:
         """The oldest legal position of a lane, and how many positions from there on are legal.
@@ -245,7 +236,7 @@ class ReplayMemory:
     def _sample_indexes(self, rng: np.random.Generator) -> npt.NDArray[np.int64]:
         """Draw the starts of a minibatch, int64 (batch,), again where a game was cut."""
         first, number = self._first_and_number()
-        num_draws = len(self._actions) * number
+        num_draws = len(self.actions) * number
         draws = rng.integers(num_draws, size=self._batch_size)
         while True:
             games, offsets = np.divmod(draws, number)
@@ -262,7 +253,7 @@ class ReplayMemory:
     ) -> npt.NDArray[np.bool_]:
         """Whether games were cut between the given steps and their successors, (size,)."""
         steps = (positions[:, None] + np.arange(self._n_step)) % self.lane_size
-        endings = self._endings[games[:, None], steps]  # (size, n_step)
+        endings = self.endings[games[:, None], steps]  # (size, n_step)
         first = (endings != CONTINUES).argmax(axis=1)
         cut: npt.NDArray[np.bool_] = endings[np.arange(len(endings)), first] == CUT
         return cut
@@ -288,7 +279,7 @@ class ReplayMemory:
         history, n_step = self._history_length, self._n_step
         games, positions = (part[:, None] for part in np.divmod(indexes, self.lane_size))
         window = (positions + np.arange(1 - history, n_step + 1)) % self.lane_size
-        endings = self._endings[games, window]  # (batch, history + n_step)
+        endings = self.endings[games, window]  # (batch, history + n_step)
         steps = slice(history - 1, history - 1 + n_step)  # entries from prestate to poststate
         ended = np.logical_or.accumulate(endings[:, steps] == TERMINAL, axis=1)  # (batch, n_step)
 
@@ -299,12 +290,12 @@ class ReplayMemory:
         blank = np.logical_or.accumulate(blank[:, ::-1], axis=1)[:, ::-1]
         blank[:, history:] = ended
         # (batch, history + n_step, *observation_shape): pre- and poststates overlap in it.
-        observations = self._observations.read(np.broadcast_to(games, window.shape), window, blank)
+        observations = self.observations.read(np.broadcast_to(games, window.shape), window, blank)
 
-        returns, discounts = self._n_step_return(self._rewards[games, window[:, steps]], ended)
+        returns, discounts = self._n_step_return(self.rewards[games, window[:, steps]], ended)
         return Minibatch(
             prestates=observations[:, :history],
-            actions=self._actions[games, positions][:, 0].astype(np.int64),
+            actions=self.actions[games, positions][:, 0].astype(np.int64),
             returns=returns,
             discounts=discounts,
             poststates=observations[:, n_step:],

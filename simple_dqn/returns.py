@@ -20,7 +20,7 @@ class NStepReturn(NamedTuple):
         min_reward: lower bound to which rewards are clipped.
         max_reward: upper bound to which rewards are clipped.
         terminal_reward: reward of a step that ends the game (or life), whatever the game gave for
-            it; None: the game's own. A game that a time limit cuts is no such end.
+            it; None: the game's own. A game that a time limit cuts is not such an end.
     """
 
     n_step: int

@@ -134,24 +134,16 @@ def convolve(inputs: Array, weight: Array, bias: Array, stride: int) -> Array:
 def write_play(path: Path, game: str = "breakout", **changes: object) -> Path:
     """Write a person's play of screens of 36x36: a hundred steps in which nothing is done."""
     found = find_game(game, Path("roms"))
-    environment = parts.make_environment(
-        make_settings(screen_width=36, screen_height=36),
-        found,
-        parts.Threads("cpu", 1, 1),
-        training=True,
-    )
+    settings = make_settings(screen_width=36, screen_height=36)
+    threads = parts.Threads("cpu", 1, 1)
+    environment = parts.make_environment(settings, found, threads, training=True)
     with contextlib.closing(environment):
         meanings = environment.action_meanings
-    settings = make_settings(screen_width=36, screen_height=36).kept()
-    nothing = np.zeros(100, np.bool_)
-    experience = Experience(
-        np.zeros((100, 36, 36), np.uint8),
-        np.zeros(100, np.uint8),
-        np.zeros(100, np.float32),
-        nothing,
-        nothing,
-    )
-    write_experience(path, experience, experience_settings(settings, found, meanings) | changes)
+    screens, actions = np.zeros((100, 36, 36), np.uint8), np.zeros(100, np.uint8)
+    rewards, nothing = np.zeros(100, np.float32), np.zeros(100, np.bool_)
+    experience = Experience(screens, actions, rewards, nothing, nothing)
+    kept = experience_settings(settings.kept(), found, meanings)
+    write_experience(path, experience, kept | changes)
     return path
 
 
@@ -165,12 +157,8 @@ def run_in_terminal(
 ) -> tuple[int, str]:
     """Run a command in a terminal of 24 lines; its exit status and all that it wrote.
 
-    Args:
-        command: with its arguments.
-        folder: where it is called.
-        keys: patterns with the keys that are pressed once they are on the screen, in turn.
-        columns: width of the terminal.
-        environment: variables that the command gets beside the test's own.
+    Keys are pressed once their pattern is on the screen, in turn; the command gets the variables
+    beside the test's own.
     """
     controller, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
@@ -178,9 +166,7 @@ def run_in_terminal(
         command,
         cwd=folder,
         env={**os.environ, "TERM": "xterm"} | environment,
-        stdin=terminal,
-        stdout=terminal,
-        stderr=terminal,
+        **dict.fromkeys(("stdin", "stdout", "stderr"), terminal),
     )
     os.close(terminal)
     output, to_come = "", list(keys)

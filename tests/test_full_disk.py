@@ -60,7 +60,7 @@ def full(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, 
         ("pong.gif", ["record", PONG, *SHORT, "--video_file"]),
         ("pong.webp", ["record", PONG, *SHORT, "--video_file"]),
         ("pong.wav", ["record", PONG, "--overwrite", "true", "--record_sound_filename"]),
-        ("pong.npz", []),
+        ("pong.safetensors", []),
     ],
 )
 def test_the_file_that_is_there_stays(

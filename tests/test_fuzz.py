@@ -6,23 +6,21 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from helpers import HEADER, make_network
+from helpers import HEADER
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from simple_dqn.checkpoints.csv_file import read_csv
-from simple_dqn.checkpoints.snapshot import read_snapshot, write_snapshot
 from simple_dqn.commands.arguments import merge, read_preset
 from simple_dqn.errors import UserError
 from simple_dqn.options.command_line import parse
 from simple_dqn.options.commands import COMMANDS
 from simple_dqn.options.schema import check_header
 from simple_dqn.options.settings import KEPT, OPTIONS, Settings
-from simple_dqn.statistics import COLUMNS
 
-NUMBERS = st.one_of(st.integers(), st.floats(), st.sampled_from([2**31, 2**63, 10**18, 1e308]))
+# Networks of other tests let the processor round subnormal numbers to 0.
+FLOATS = st.floats(allow_subnormal=False)
+NUMBERS = st.one_of(st.integers(), FLOATS, st.sampled_from([2**31, 2**63, 10**18, 1e308]))
 WORDS = st.one_of(
     st.text(max_size=20),
     st.sampled_from(["../x", "/etc/passwd", "gym", "module:Class", "1e999999999", "\x1b[2J"]),
@@ -41,7 +39,6 @@ WHOLE: dict[str, Any] = {
     },
     "options": {row.name: row.default for row in KEPT},
 }
-WEIGHTS = {"0.weight": np.ones((2, 3), np.float32), "0.bias": np.zeros(2, np.float32)}
 MANY = settings(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -92,23 +89,6 @@ def test_headers(data: st.DataObject) -> None:
 
 
 @MANY
-@given(st.data())
-def test_snapshots(tmp_path: Path, data: st.DataObject) -> None:
-    """Bytes changed anywhere; only a checksum that fits lets a file pass."""
-    path = tmp_path / "pong_3.safetensors"
-    if not path.exists():
-        write_snapshot(path, HEADER, WEIGHTS)
-    content = path.read_bytes()
-    start, length = data.draw(st.integers(0, len(content) - 1)), data.draw(st.integers(0, 8))
-    mutated = content[:start] + data.draw(st.binary(max_size=8)) + content[start + length :]
-    other = tmp_path / "other_3.safetensors"
-    other.write_bytes(mutated)
-    with refused_at_most():
-        read = read_snapshot(other)
-        assert all(np.array_equal(read.arrays[name], array) for name, array in WEIGHTS.items())
-
-
-@MANY
 @given(st.dictionaries(st.sampled_from([row.name for row in OPTIONS]), HOSTILE, max_size=3))
 def test_options(values: dict[str, Any]) -> None:
     with refused_at_most():
@@ -129,7 +109,7 @@ def test_presets(tmp_path: Path, text: str) -> None:
 def test_command_lines(capsys: pytest.CaptureFixture[str], data: st.DataObject) -> None:
     """Status 2 and one line, or 0 for help."""
     command = COMMANDS[data.draw(st.sampled_from(sorted(COMMANDS)))]
-    names = [f"--{row.name}" for row in (*command.own, *command.options())]
+    names = [f"--{row.name}" for rows in (command.own, *command.options().values()) for row in rows]
     words = st.one_of(st.sampled_from([*names, "--", "--help", "-1e9"]), WORDS, NUMBERS.map(str))
     capsys.readouterr()
     status: object = None
@@ -138,32 +118,3 @@ def test_command_lines(capsys: pytest.CaptureFixture[str], data: st.DataObject) 
     except SystemExit as ended:
         status = ended.code
     assert (status, capsys.readouterr().err.count("\n")) in {(None, 0), (0, 0), (2, 1)}
-
-
-@MANY
-@given(st.lists(st.lists(st.one_of(NUMBERS.map(str), WORDS), max_size=18), max_size=3))
-def test_rows(tmp_path: Path, rows: list[list[str]]) -> None:
-    path = tmp_path / "run.csv"
-    lines = [",".join(COLUMNS), *(",".join(row) for row in rows)]
-    path.write_bytes("\n".join(lines).encode(errors="replace"))
-    with refused_at_most():
-        read_csv(path)
-
-
-@MANY
-@given(st.data())
-def test_weights(data: st.DataObject) -> None:
-    """Weights and training states of other names, shapes, types or numbers."""
-    network = make_network(network="4", observation_shape=(3,))
-    arrays = network.get_weights() | network.get_training_state()
-    name = data.draw(st.sampled_from(sorted(arrays)))
-    shape = tuple(data.draw(st.lists(st.integers(0, 5), max_size=3)))
-    number = data.draw(st.sampled_from([0.0, -1.0, 1e30, np.nan, np.inf]))
-    of_type = data.draw(st.sampled_from(["f2", "f4", "f8", "i8", "u1", "?"]))
-    with np.errstate(invalid="ignore", over="ignore"):
-        arrays[name] = np.full(shape, number).astype(of_type)
-    weights = {k: v for k, v in arrays.items() if k in network.get_weights()}
-    with refused_at_most():
-        network.set_weights(weights)
-        network.set_training_state({k: v for k, v in arrays.items() if k not in weights})
-        network.predict(np.zeros((1, 1, 3), np.float32))

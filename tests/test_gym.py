@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import av
 import gymnasium
@@ -33,10 +33,36 @@ pytestmark = pytest.mark.usefixtures("root")
 
 
 class Dictionary(gymnasium.Env[Any, int]):
-    """Observations are dictionaries."""
+    """Observations are dictionaries; a game has three steps, and action 1 is rewarded."""
 
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"]}
     action_space = spaces.Discrete(2)
-    observation_space = spaces.Dict({"place": spaces.Discrete(3)})
+    observation_space = spaces.Dict(
+        {"place": spaces.Discrete(3), "pair": spaces.Tuple([spaces.Box(0, 9, (2,))])}
+    )
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        self.render_mode = render_mode
+        self.place = 0
+
+    def reset(self, *, seed: int | None = None, **_: Any) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.place = 0
+        return self.seen(), {}
+
+    def step(self, action: int) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        over = self.place == 2
+        self.place = min(self.place + 1, 2)
+        return self.seen(), float(action), over, False, {}
+
+    def seen(self) -> dict[str, Any]:
+        return {"place": self.place, "pair": (np.array([self.place, 7], np.float32),)}
+
+
+class Text(Dictionary):
+    """Observations of no fixed size."""
+
+    observation_space = spaces.Sequence(spaces.Discrete(3))
 
 
 class OwnCatch(VectorCatch):
@@ -49,6 +75,7 @@ class OwnCatch(VectorCatch):
 
 
 gymnasium.register("Dictionary-v0", entry_point=Dictionary)
+gymnasium.register("Text-v0", entry_point=Text)
 
 
 def make(environment_id: str, num_games: int = 1, **changes: Any) -> GymEnvironment:
@@ -164,18 +191,30 @@ def test_options_reach_the_environment() -> None:
     assert (time_step.rewards, time_step.terminals) == (1, True)
 
 
+def test_dictionaries_and_tuples_are_flattened() -> None:
+    """In Gymnasium's order of the keys: the pair, then the place as one of three."""
+    environment = make("Dictionary-v0", num_games=2)
+    assert environment.observation_shape == (5,)
+    assert environment.restart(0).tolist() == [[0, 7, 1, 0, 0]] * 2
+    environment.act(np.array([0, 1]))
+    time_step = environment.observe()
+    assert time_step.observations.tolist() == [[1, 7, 0, 1, 0]] * 2
+    assert time_step.observations.dtype == np.float32
+    assert main(["train", "Dictionary-v0", *SMALL]) == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "what_is_wrong"),
     [
-        (["Dictionary-v0"], "observations of Dict cannot be learned from"),
+        (["Text-v0"], "observations of Sequence cannot be learned from"),
         (["NoSuch-v0"], "Gymnasium cannot make 'NoSuch-v0'"),
         (["no_such_package:Game-v0"], "no_such_package"),
         (["CartPole-v1", "--environment_options", '{"wheels": 4}'], "wheels"),
         (["CartPole-v1", "--network", "nature"], "give --network mlp, or --network 64,64"),
         (["CartPole-v1", "--environment", "torcs"], "unknown environment 'torcs'"),
-        (["CartPole-v1", "--environment", "no_module:Game"], "cannot import environment"),
-        (["CartPole-v1", "--environment", "test_gym:Nobody"], "cannot import environment"),
-        (["CartPole-v1", "--environment", "pathlib:Path"], "no subclass"),
+        (["CartPole-v1", "--environment", "no_module:Game"], "cannot import --environment"),
+        (["CartPole-v1", "--environment", "test_gym:Nobody"], "cannot import --environment"),
+        (["CartPole-v1", "--environment", "pathlib:Path"], "not a subclass"),
         (["catching", "--environment", "catch:Catch"], "cannot make environment"),
     ],
 )
@@ -261,9 +300,9 @@ def test_a_game_is_filmed_and_played(
     monkeypatch.setattr(
         "simple_dqn.watch.window.Window.poll", lambda _: (pressed.pop(0), {"RIGHT"})
     )
-    assert main(["play", snapshot, "--record_experience", str(root / "mine.npz")]) == 0
+    assert main(["play", snapshot, "--record_experience", str(root / "mine.safetensors")]) == 0
     again = ["train", "CartPole-v1", "taught", *options, "--load_experience"]
-    assert main([*again, str(root / "mine.npz")]) == 0
+    assert main([*again, str(root / "mine.safetensors")]) == 0
     assert "steps of a person's play" in capsys.readouterr().err
 
 

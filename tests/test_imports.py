@@ -11,32 +11,26 @@ HEAVY = {
 }
 
 
+LIGHT = (
+    *("agent", "environment", "replay_memory", "state_buffer", "statistics", "main"),
+    *("options.settings", "options.command_line", "options.reference", "run.schedules"),
+    *("memory.prioritized", "memory.observations", "checkpoints.csv_file"),
+    *("environments.roms", "reports.progress", "watch.sound_file"),
+)
+
+
 @pytest.mark.parametrize(
     ("module", "allowed"),
     [
-        ("agent", set()),
-        ("environment", set()),
-        ("replay_memory", set()),
-        ("state_buffer", set()),
-        ("statistics", set()),
-        ("reports.progress", set()),
-        ("environments.roms", set()),
-        ("options.settings", set()),
-        ("run.schedules", set()),
-        ("memory.prioritized", set()),
-        ("memory.observations", set()),
-        ("main", set()),
-        ("options.command_line", set()),
+        *[(name, set()) for name in LIGHT],
         ("commands.arguments", {"safetensors"}),
-        ("checkpoints.csv_file", set()),
-        ("options.reference", set()),
-        ("memory.experience", set()),
-        ("watch.watched_game", {"ale_py", "cv2", "gymnasium"}),
+        ("memory.experience", {"safetensors"}),
+        ("watch.watched_game", {"ale_py", "cv2", "gymnasium", "safetensors"}),
         ("commands.plot", {"matplotlib", "pandas", "safetensors"}),
         ("commands.report", {"matplotlib", "pandas", "safetensors"}),
         ("reports.evaluation", {"pandas"}),
         ("reports.tensorboard", {"torch", "tensorboardX"}),
-        ("watch.window", {"ale_py", "cv2", "gymnasium", "pygame"}),
+        ("watch.window", {"ale_py", "cv2", "gymnasium", "pygame", "safetensors"}),
         ("watch.terminal", {"cv2"}),
         ("watch.film", {"av", "cv2"}),
         ("networks.guided_backpropagation", {"torch"}),
@@ -46,7 +40,6 @@ HEAVY = {
         ("reports.curves", {"matplotlib", "pandas"}),
         ("deep_q_network", {"torch"}),
         ("commands.benchmark", {"torch", "ale_py", "gymnasium", "safetensors", "cv2"}),
-        ("watch.sound_file", set()),
     ],
 )
 def test_a_module_imports_no_more_than_it_needs(module: str, allowed: set[str]) -> None:

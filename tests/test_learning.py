@@ -28,11 +28,11 @@ def run(
     random_seed: int = 0,
     num_games: int = 1,
     game: type[Catch] = Catch,
-    network_name: str = "nature",
+    network_name: str = "nips",
     optimizer: str = "rmsprop",
     distributional: str = "none",
-    learning_rate: float = 0.002,
-    epochs: int = 2,
+    learning_rate: float = 0.004,
+    epochs: int = 1,
     train_steps: int = 1000,
     test_games: int = 100,
 ) -> Result:
@@ -95,7 +95,10 @@ def equal(
     [
         {},
         {"num_games": 4, "optimizer": "adam", "learning_rate": 0.001},
-        {"num_games": 4, "optimizer": "adam", "learning_rate": 0.001, "distributional": "qr"},
+        {
+            **{"num_games": 4, "optimizer": "adam", "distributional": "qr"},
+            **{"learning_rate": 0.002, "train_steps": 1200},
+        },
     ],
     ids=str,
 )
@@ -125,7 +128,7 @@ def test_catch_is_learned_from_numbers_too() -> None:
 
 def test_without_a_learning_rate_nothing_is_learned() -> None:
     """What learns is the network, not its surroundings."""
-    result = run(learning_rate=0.0, epochs=1)
+    result = run(learning_rate=0.0)
     assert result.rows[-1]["weight_updates"] == 500
     assert equal(result.weights, result.first_weights)
     assert float(result.rows[-1]["average_reward"]) < 0

@@ -1,23 +1,17 @@
 """The CPU's kernels against torch in float64, by autograd; and what happens without a compiler."""
 
-import hashlib
 import logging
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from helpers import make_network
 from torch import Tensor
 from torch.nn import functional
 
-from simple_dqn.errors import UserError
-from simple_dqn.networks import native
 from simple_dqn.networks.layers import ARCHITECTURES, Convolution
 from simple_dqn.networks.native import Kernels, NativeRMSProp, compile_kernels
 from simple_dqn.networks.optimizers import GravesRMSProp
@@ -81,52 +75,40 @@ def make_states(number: int, history: int, shape: tuple[int, int]) -> Tensor:
         (NIPS, 2, (47, 53), 3),
     ],
 )
-@pytest.mark.parametrize("threads", [1, 3])
 def test_features_and_gradients_are_torchs(
-    convolutions: Sequence[Convolution],
-    history: int,
-    shape: tuple[int, int],
-    number: int,
-    threads: int,
+    convolutions: Sequence[Convolution], history: int, shape: tuple[int, int], number: int
 ) -> None:
-    kernels = make_kernels(convolutions, history, shape, threads)
+    """In float64, by autograd; and however many threads there are, to the bit the same."""
     exact = [p.requires_grad_() for p in make_parameters(convolutions, history)]
-    ours = place(kernels, exact)
     states = make_states(number, history, shape)
-
     layer = states.double() / 255
     for index, (_, _, stride) in enumerate(convolutions):
         layer = functional.conv2d(layer, exact[2 * index], exact[2 * index + 1], stride).relu()
     expected = layer.flatten(1)
-    features = kernels.features(states, ours)
-    assert features.shape == (number, kernels.num_features)
-    # Sums of up to 576 products of float32s.
-    np.testing.assert_allclose(features.detach(), expected.detach(), rtol=0, atol=2e-6)
-    with torch.no_grad():
-        torch.testing.assert_close(kernels.features(states, ours), features, rtol=0, atol=0)
-
     slopes = torch.randn(expected.shape, generator=torch.Generator().manual_seed(2))
-    features.backward(slopes)  # type: ignore[no-untyped-call]
     expected.backward(slopes.double())  # type: ignore[no-untyped-call]
-    for our, their in zip(ours, exact, strict=True):
-        assert our.grad is not None
-        assert their.grad is not None
-        assert our.grad.stride() == our.stride()
-        # A ReLU whose input rounds to the other side of zero moves a sum a little.
-        size = their.grad.abs().max().item()
-        np.testing.assert_allclose(our.grad, their.grad, rtol=0, atol=3e-5 * size)
 
-
-def test_gradients_do_not_depend_on_the_threads() -> None:
-    gradients = []
-    for threads in (1, 2, 5):
-        kernels = make_kernels(NATURE, 4, (84, 84), threads)
-        parameters = place(kernels, make_parameters(NATURE, 4))
-        kernels.features(make_states(30, 4, (84, 84)), parameters).square().sum().backward()  # type: ignore[no-untyped-call]
-        gradients.append([parameter.grad for parameter in parameters])
-    for others in gradients[1:]:
-        for ours, theirs in zip(gradients[0], others, strict=True):
-            torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+    results: list[list[Tensor]] = []
+    for threads in (1, 3):
+        kernels = make_kernels(convolutions, history, shape, threads)
+        ours = place(kernels, exact)
+        features = kernels.features(states, ours)
+        assert features.shape == (number, kernels.num_features)
+        # Sums of up to 576 products of float32s.
+        np.testing.assert_allclose(features.detach(), expected.detach(), rtol=0, atol=2e-6)
+        with torch.no_grad():
+            assert torch.equal(kernels.features(states, ours), features)
+        features.backward(slopes)  # type: ignore[no-untyped-call]
+        results.append([features])
+        for our, their in zip(ours, exact, strict=True):
+            assert our.grad is not None
+            assert their.grad is not None
+            assert our.grad.stride() == our.stride()
+            # A ReLU whose input rounds to the other side of zero moves a sum a little.
+            size = their.grad.abs().max().item()
+            np.testing.assert_allclose(our.grad, their.grad, rtol=0, atol=3e-5 * size)
+            results[-1].append(our.grad)
+    assert all(map(torch.equal, *results))
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -138,7 +120,7 @@ def test_rmsprop_is_the_papers(threads: int) -> None:
     arrays += [[np.zeros(shape) for shape in shapes] for _ in range(2)]
     w, dw, g, n = ([torch.from_numpy(a).float() for a in group] for group in arrays)
     for _ in range(3):
-        kernels.rmsprop(w, dw, g, n, 0.95, 0.00025, 0.01)
+        kernels.rmsprop((w, dw, g, n), (0.95, 0.00025, 0.01))
     for index, (weight, slope) in enumerate(zip(arrays[0], arrays[1], strict=True)):
         mean = square = 0.0
         for _ in range(3):
@@ -150,7 +132,7 @@ def test_rmsprop_is_the_papers(threads: int) -> None:
         np.testing.assert_allclose(n[index], square, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("size", [1.0, 100.0, 3000.0, 1e6])
+@pytest.mark.parametrize("size", [1.0, 3000.0, 1e6])
 def test_rmsprop_of_large_gradients_that_hardly_change_is_torchs(size: float) -> None:
     """n - g^2 is rounded to below 0 here and there; torch's is checked against float64."""
     kernels = make_kernels(NIPS, 4, (84, 84), 1)
@@ -161,205 +143,113 @@ def test_rmsprop_of_large_gradients_that_hardly_change_is_torchs(size: float) ->
         NativeRMSProp([weights[1]], kernels=kernels, **settings),
     ]
     rng = np.random.default_rng(0)
-    for _ in range(1000):
+    for _ in range(400):
         dw = torch.from_numpy(size * (1 + 1e-6 * rng.normal(size=50))).float()
         for weight, optimizer in zip(weights, optimizers, strict=True):
             weight.grad = dw.clone()
             optimizer.step()
     assert torch.isfinite(weights[1]).all()
     # Where the variance is rounding alone, a step is at most 0.00025 dw / 0.1 and may be less.
-    assert torch.all(weights[1].abs() <= 1000 * 0.0025 * size * 1.001)
+    assert torch.all(weights[1].abs() <= 400 * 0.0025 * size * 1.001)
     if size == 1:
         torch.testing.assert_close(weights[1], weights[0], rtol=1e-3, atol=0)
 
 
-def test_what_was_compiled_is_used_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    make_kernels(NIPS, 2, (40, 40), 1)
-    (library,) = (tmp_path / "simple_dqn").iterdir()
-    written = library.stat().st_mtime_ns
-    make_kernels(NIPS, 2, (40, 40), 2)
-    assert library.stat().st_mtime_ns == written
-    make_kernels(NIPS, 2, (40, 44), 1)
-    assert len(list((tmp_path / "simple_dqn").iterdir())) == 2
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A new folder for what is compiled."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "simple_dqn"
 
 
-def test_a_damaged_library_is_compiled_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def add_compiler(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """Put a compiler before the machine's own."""
+    (folder / "cc").write_text(script)
+    (folder / "cc").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+
+
+def test_what_was_compiled_is_used_again_until_others_can_write_it(
+    cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    whole, damaged = tmp_path / "1", tmp_path / "2"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(whole))
-    make_kernels(NIPS, 2, (40, 48), 1)
-    (library,) = (whole / "simple_dqn").iterdir()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(damaged))
-    copy = damaged / "simple_dqn" / library.name
-    copy.parent.mkdir(parents=True)
-    copy.write_bytes(b"no library")
-    make_kernels(NIPS, 2, (40, 48), 1)
-    (again,) = copy.parent.iterdir()
-    assert again.stat().st_size == library.stat().st_size
+    make_kernels(NIPS, 2, (40, 40), 1)
+    (library,) = cache.iterdir()
+    assert cache.stat().st_mode & 0o777 == 0o700
+    written = library.stat().st_mtime_ns
+    assert make_kernels(NIPS, 2, (40, 40), 2)._library._name == str(library)
+    make_kernels(NIPS, 2, (40, 44), 1)
+    assert len(list(cache.iterdir())) == 2
+    assert library.stat().st_mtime_ns == written
+    assert not caplog.records
+    for mode in (0o777, 0o775):
+        cache.chmod(mode)
+        assert make_kernels(NIPS, 2, (40, 40), 1)._library._name != str(library)
+        assert library.stat().st_mtime_ns == written
+        assert f"chmod 700 {cache}" in caplog.text
+        caplog.clear()
+
+
+@pytest.mark.parametrize("why", ["a file", "no home"])
+def test_without_a_folder_kernels_are_compiled_at_each_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, why: str
+) -> None:
+    """No home: as with `docker run --user 12345`, no HOME and no entry in /etc/passwd."""
+
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file") if why == "a file" else "")
+    monkeypatch.setattr(Path, "home", no_home)
+    make_kernels(NIPS, 2, (40, 40), 1)
+    (record,) = caplog.records
+    assert "XDG_CACHE_HOME" in record.getMessage()
 
 
 def test_without_a_compiler_torch_does_the_work(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PATH", str(cache))
     with caplog.at_level(logging.INFO):
-        assert compile_kernels(NIPS, 2, (40, 52), 1) is None
+        assert compile_kernels(NIPS, 2, (40, 40), 1) is None
     assert "install gcc" in caplog.text
 
 
 @pytest.mark.parametrize("script", ["#!/bin/sh\necho no such flag >&2\nexit 1\n", "no program"])
 def test_with_a_broken_compiler_torch_does_the_work(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, script: str
+    tmp_path: Path,
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    script: str,
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    (tmp_path / "cc").write_text(script)
-    (tmp_path / "cc").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    assert compile_kernels(NIPS, 2, (40, 56), 1) is None
+    add_compiler(tmp_path, monkeypatch, script)
+    assert compile_kernels(NIPS, 2, (40, 40), 1) is None
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert "\n" not in record.getMessage()
-    assert not list((tmp_path / "cache" / "simple_dqn").iterdir())
+    assert not list(cache.iterdir())
 
 
 def test_a_compiler_without_openmp_will_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The kernels then use one thread, whatever they are told."""
-    shape = (40, 64)
+    """The kernels then use one thread, however many they may use."""
+    shape = (40, 40)
     parameters, states = make_parameters(NIPS, 2), make_states(5, 2, shape)
     kernels = make_kernels(NIPS, 2, shape, 3)
     expected = kernels.features(states, place(kernels, parameters))
-    (tmp_path / "cc").write_text(
-        f'#!/bin/sh\ncase " $* " in *" -fopenmp "*) exit 1; esac\nexec {shutil.which("cc")} "$@"\n'
+    shutil.rmtree(cache)
+    compiler = shutil.which("cc")
+    add_compiler(
+        tmp_path,
+        monkeypatch,
+        f'#!/bin/sh\ncase " $* " in *" -fopenmp "*) exit 1; esac\nexec {compiler} "$@"\n',
     )
-    (tmp_path / "cc").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with caplog.at_level(logging.INFO):
         kernels = make_kernels(NIPS, 2, shape, 3)
     assert "no OpenMP" in caplog.text
-    features = kernels.features(states, place(kernels, parameters))
-    torch.testing.assert_close(features, expected, rtol=0, atol=0)
-
-
-def test_a_cache_that_cannot_be_written_is_no_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    make_kernels(NIPS, 2, (40, 60), 1)
-    assert len(caplog.records) == 1
-
-
-def write_spy(library: Path, seen: Path) -> bytes:
-    """Compile a library that makes a file when it is loaded; returns its content."""
-    source = library.with_suffix(".c")
-    source.write_text(
-        "#include <stdio.h>\n"
-        f'__attribute__((constructor)) static void spy(void) {{ fopen("{seen}", "w"); }}\n'
-    )
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)
-    return library.read_bytes()
-
-
-@pytest.fixture
-def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache with the kernels of `NIPS, 2, (40, 68)`."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    make_kernels(NIPS, 2, (40, 68), 1)
-    (library,) = (tmp_path / "cache" / "simple_dqn").iterdir()
-    return library
-
-
-@pytest.mark.parametrize("harm", ["cut", "changed", "named", "link", "of others", "pipe"])
-def test_a_library_that_is_not_ours_is_not_loaded(tmp_path: Path, cached: Path, harm: str) -> None:
-    """It is compiled anew. In a child: a library cut short ends the process that loads it."""
-    content, seen = cached.read_bytes(), tmp_path / "seen"
-    spy = write_spy(tmp_path / "spy.so", seen)
-    named = cached.with_name(
-        f"{cached.stem.partition('-')[0]}-{hashlib.sha256(spy).hexdigest()[:32]}.so"
-    )
-    if harm == "cut":
-        cached.write_bytes(content[: len(content) // 2])
-    elif harm == "changed":
-        cached.write_bytes(spy)
-    else:
-        cached.unlink()
-    if harm == "named":
-        named.write_bytes(spy)
-        named.chmod(0o666)
-    elif harm == "link":
-        named.symlink_to(tmp_path / "spy.so")
-    elif harm == "of others":
-        if os.geteuid():
-            pytest.skip("only root can give a file away")
-        named.write_bytes(spy)
-        os.chown(named, 12345, 12345)
-    elif harm == "pipe":
-        os.mkfifo(named)
-    program = (
-        "from simple_dqn.networks.layers import ARCHITECTURES\n"
-        "from simple_dqn.networks.native import compile_kernels\n"
-        "nips = ARCHITECTURES['nips'].convolutions\n"
-        "assert compile_kernels(nips, 2, (40, 68), 1)\n"
-    )
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-    assert not seen.exists()
-    (library,) = cached.parent.iterdir()
-    digest = hashlib.sha256(library.read_bytes()).hexdigest()
-    assert library.stem.endswith(f"-{digest[:32]}")
-    assert not library.is_symlink()
-    assert library.stat().st_mode & 0o777 == 0o600
-
-
-@pytest.mark.parametrize("mode", [0o777, 0o775])
-def test_a_cache_that_others_can_write_is_not_used(
-    cached: Path, caplog: pytest.LogCaptureFixture, mode: int
-) -> None:
-    """Nor is it written; one line says so, and the kernels are there."""
-    for folder in (cached.parent, cached.parent.parent):
-        caplog.clear()
-        folder.chmod(mode)
-        before = cached.stat().st_atime_ns, cached.stat().st_mtime_ns
-        make_kernels(NIPS, 2, (40, 68), 1)
-        (record,) = caplog.records
-        assert f"chmod go-w {folder}" in record.getMessage()
-        assert "\n" not in record.getMessage()
-        assert before == (cached.stat().st_atime_ns, cached.stat().st_mtime_ns)
-        folder.chmod(0o700)
-
-
-def test_without_a_home_kernels_are_compiled_at_each_start(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """As with `docker run --user 12345`: no HOME and no entry in /etc/passwd."""
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-
-    def no_home() -> Path:
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.setattr(Path, "home", no_home)
-    make_kernels(NIPS, 2, (40, 72), 1)
-    (record,) = caplog.records
-    assert "XDG_CACHE_HOME" in record.getMessage()
-
-
-def test_a_compiler_that_hangs_is_not_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(native, "_SECONDS_TO_COMPILE", 0.2)
-    (tmp_path / "cc").write_text("#!/bin/sh\nexec sleep 1000\n")
-    (tmp_path / "cc").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    assert compile_kernels(NIPS, 2, (40, 76), 1) is None
-    (record,) = caplog.records
-    assert "did not end within 0.2 seconds" in record.getMessage()
+    assert torch.equal(kernels.features(states, place(kernels, parameters)), expected)
 
 
 def test_c_gets_no_tensor_that_it_was_not_compiled_for() -> None:
@@ -377,10 +267,10 @@ def test_c_gets_no_tensor_that_it_was_not_compiled_for() -> None:
         with pytest.raises(ValueError, match="states"):
             kernels.forward(wrong, ours, keep=False)
     for index in range(4):
-        for other in (ours[index][:-1], ours[index].double(), ours[index].flatten()[:1]):
-            with pytest.raises(ValueError, match="convolution"):
+        for other in (ours[index][:-1], ours[index].double()):
+            with pytest.raises(ValueError, match=f"layer {index // 2}"):
                 kernels.forward(states, [*ours[:index], other, *ours[index + 1 :]], keep=False)
-    with pytest.raises(ValueError, match="parameters"):
+    with pytest.raises(ValueError, match="zip"):
         kernels.forward(states, ours[:2], keep=False)
     with pytest.raises(ValueError, match="gradients"):
         kernels.backward(features[:, 1:], ours, kept)
@@ -391,21 +281,5 @@ def test_c_gets_no_tensor_that_it_was_not_compiled_for() -> None:
         for index in range(4):
             groups = [group, group, group, group]
             groups[index] = wrong_group
-            with pytest.raises(ValueError, match="parameters"):
-                kernels.rmsprop(*groups, 0.95, 0.00025, 0.01)
-    with pytest.raises(ValueError, match="parameters"):
-        kernels.rmsprop(*([torch.zeros(6, 10)[:, ::2]] for _ in range(4)), 0.95, 0.00025, 0.01)
-
-
-@pytest.mark.parametrize("native_kernels", [True, False])
-@pytest.mark.parametrize("harm", ["shape", "missing"])
-def test_a_training_state_of_another_shape_is_refused(native_kernels: bool, harm: str) -> None:
-    network = make_network(native_kernels=native_kernels, network="nips")
-    state = network.get_training_state()
-    name = "optimizer.7.mean_gradient"
-    if harm == "shape":
-        state[name] = np.zeros(1, np.float32)
-    else:
-        del state[name]
-    with pytest.raises(UserError, match="mean_gradient"):
-        network.set_training_state(state)
+            with pytest.raises(ValueError, match="parameter"):
+                kernels.rmsprop(groups, (0.95, 0.00025, 0.01))

@@ -1,7 +1,7 @@
 """ReplayMemory against a slow twin: lists of episodes, the step number painted in the screens."""
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ SCREEN_SHAPE = (1, 3)
 BLANK = (0, 0, 0)
 Screen = tuple[int, ...]
 
-# What each game does at a step: goes on, loses a life, ends, or is cut short by a time limit.
+# What each game does at a step: continues, loses a life, ends, or is cut short by a time limit.
 ENDS = {"on": (False, False), "life": (True, False), "end": (True, True), "limit": (False, True)}
 
 
@@ -138,6 +138,30 @@ def add(memory: ReplayMemory, number: int, kinds: list[str]) -> None:
     )
 
 
+class Pair(NamedTuple):
+    """A memory and its twin."""
+
+    memory: ReplayMemory
+    twin: Twin
+
+    def do(self, kinds: list[str] | None) -> None:
+        """Make a step of such ends; None: cut."""
+        if kinds is None:
+            self.memory.cut()
+            self.twin.cut()
+        else:
+            add(self.memory, self.twin.total, kinds)
+            self.twin.add(kinds)
+
+
+def make_pair(
+    lane_size: int, num_games: int = 1, history_length: int = 4, n_step: int = 1, **changes: Any
+) -> Pair:
+    sizes = {"lane_size": lane_size, "num_games": num_games, "history_length": history_length}
+    memory = make_memory(**sizes, n_step=n_step, **changes)
+    return Pair(memory, Twin(**sizes, n_step=n_step))
+
+
 def screens_of(state: npt.NDArray[np.uint8]) -> list[Screen]:
     return [tuple(screen.ravel().tolist()) for screen in state]
 
@@ -159,8 +183,9 @@ def read(minibatch: Minibatch) -> list[tuple[tuple[int, int], Transition]]:
     return rows
 
 
-def check_against(memory: ReplayMemory, twin: Twin, draws_per_transition: int = 20) -> None:
+def check(pair: Pair, draws_per_transition: int = 20) -> None:
     """Draw until a legal transition is missed once in about e**20 times; all must be right."""
+    memory, twin = pair
     legal = twin.transitions()
     candidates = sum(twin.old_and_new_enough(number) for number in range(twin.total))
     assert len(memory) == min(twin.total, twin.lane_size) * twin.num_games
@@ -195,6 +220,8 @@ def histories(draw: st.DrawFn) -> tuple[int, int, int, int, list[list[str] | Non
 @settings(max_examples=150, deadline=None)
 @given(histories())
 @example((5, 1, 4, 1, [["on"]] * 5))  # just full
+@example((5, 3, 4, 1, [["on"] * 3] * 12))  # the smallest: one legal transition of each game
+@example((6, 1, 1, 1, [None, ["on"], ["on"], None, None, ["on"], ["on"]]))  # cut twice
 @example((5, 1, 4, 1, [["on"]] * 6))  # the first step overwritten
 @example((5, 2, 4, 1, [["limit", "limit"]] * 12))  # nothing legal
 @example((2, 1, 1, 1, [["on"], None, ["on"], ["on"]]))  # a cut overwritten
@@ -203,35 +230,24 @@ def histories(draw: st.DrawFn) -> tuple[int, int, int, int, list[list[str] | Non
 def test_memory_agrees_with_its_twin(
     history: tuple[int, int, int, int, list[list[str] | None]],
 ) -> None:
-    lane_size, num_games, history_length, n_step, operations = history
-    memory = make_memory(
-        lane_size=lane_size, num_games=num_games, history_length=history_length, n_step=n_step
-    )
-    twin = Twin(lane_size, num_games, history_length, n_step)
+    *sizes, operations = history
+    pair = make_pair(*sizes)
     for operation in operations:
-        if operation is None:
-            memory.cut()
-            twin.cut()
-        else:
-            add(memory, twin.total, operation)
-            twin.add(operation)
-        assert not memory.can_sample() or twin.transitions()
-    check_against(memory, twin)
+        pair.do(operation)
+        assert not pair.memory.can_sample() or pair.twin.transitions()
+    check(pair)
 
 
 @pytest.mark.parametrize("n_step", [1, 3])
 def test_memory_agrees_with_its_twin_at_every_step(n_step: int) -> None:
     """Through many wraps; a game's start, a lost life and a cut pass every position."""
-    memory, twin = make_memory(lane_size=7, num_games=2, n_step=n_step), Twin(7, 2, 4, n_step)
-    for number in range(300):
+    pair = make_pair(7, 2, n_step=n_step)
+    for number in range(200):
         if number % 13 == 12:
-            memory.cut()
-            twin.cut()
+            pair.do(None)
         first = {3: "end", 6: "life", 8: "limit"}.get(number % 9, "on")
-        kinds = [first, "end" if number % 5 == 4 else "on"]
-        add(memory, number, kinds)
-        twin.add(kinds)
-        check_against(memory, twin)
+        pair.do([first, "end" if number % 5 == 4 else "on"])
+        check(pair)
 
 
 def states_after(kinds: list[str], history_length: int = 3) -> dict[int, tuple[list[int], ...]]:
@@ -261,26 +277,13 @@ def test_states_by_hand() -> None:
     }
 
 
-def test_states_of_a_full_memory_by_hand() -> None:
-    """Steps 1 and 2 of 12 are overwritten; 3 and 4 would need them."""
-    assert states_after(["on"] * 12) == {
-        number: ([number - 2, number - 1, number], [number - 1, number, number + 1])
-        for number in range(5, 12)
-    }
-
-
-def filled(num_steps: int = 30) -> tuple[ReplayMemory, Twin]:
+def filled() -> Pair:
     """A full memory of three games with every kind of end in it, and its twin."""
-    memory, twin = make_memory(lane_size=20, num_games=3, batch_size=30), Twin(20, 3, 4)
-    for number in range(num_steps):
-        kinds = [
-            "limit" if number % 3 == 0 else "on",
-            "end" if number % 7 == 0 else "on",
-            "life" if number % 5 == 0 else "on",
-        ]
-        add(memory, number, kinds)
-        twin.add(kinds)
-    return memory, twin
+    pair = make_pair(20, 3, batch_size=30)
+    for number in range(30):
+        kinds = zip(("limit", "end", "life"), (3, 7, 5), strict=True)
+        pair.do([kind if number % every == 0 else "on" for kind, every in kinds])
+    return pair
 
 
 def test_sampling_is_uniform() -> None:
@@ -309,13 +312,6 @@ def test_the_rng_alone_decides_what_is_drawn() -> None:
     assert read(memory.get_minibatch(np.random.default_rng(6), 0)) != first
 
 
-def test_drawing_changes_nothing() -> None:
-    memory, twin = filled()
-    for seed in range(50):
-        memory.get_minibatch(np.random.default_rng(seed), 0)
-    check_against(memory, twin, draws_per_transition=40)
-
-
 def test_shapes_and_types() -> None:
     minibatch = filled()[0].get_minibatch(np.random.default_rng(0), 0)
     for states in (minibatch.prestates, minibatch.poststates):
@@ -331,78 +327,33 @@ def test_shapes_and_types() -> None:
 
 
 def test_states_are_views_that_the_next_minibatch_overwrites() -> None:
-    memory, _ = filled()
-    minibatch = memory.get_minibatch(np.random.default_rng(0), 0)
+    """Nothing else does: later steps change no minibatch, the small fields are the receiver's."""
+    pair = filled()
+    minibatch = pair.memory.get_minibatch(np.random.default_rng(0), 0)
     assert np.shares_memory(minibatch.prestates, minibatch.poststates)
     copies = [field.copy() for field in minibatch[:5]]
-    following = memory.get_minibatch(np.random.default_rng(1), 0)
+    for operation in [["end"] * 3] * 40 + [None]:
+        pair.do(operation)
+    for field, copy in zip(minibatch[:5], copies, strict=True):
+        np.testing.assert_array_equal(field, copy)
+    following = pair.memory.get_minibatch(np.random.default_rng(1), 0)
     assert np.shares_memory(minibatch.prestates, following.prestates)
     assert not np.array_equal(minibatch.prestates, copies[0])
-    # The small fields are the receiver's own.
     for index in (1, 2, 3):
         np.testing.assert_array_equal(minibatch[index], copies[index])
 
 
-def test_later_steps_do_not_change_a_minibatch() -> None:
-    memory, twin = filled()
-    minibatch = memory.get_minibatch(np.random.default_rng(0), 0)
-    copies = [field.copy() for field in minibatch[:5]]
-    for number in range(twin.total, twin.total + 2 * twin.lane_size):
-        add(memory, number, ["end"] * 3)
-    memory.cut()
-    for field, copy in zip(minibatch[:5], copies, strict=True):
-        np.testing.assert_array_equal(field, copy)
-
-
 def test_memory_keeps_its_own_copy_of_a_step() -> None:
     memory = make_memory(lane_size=6, history_length=1)
-    screens = np.full((1, *SCREEN_SHAPE), 9, np.uint8)
-    actions, rewards = np.array([3]), np.array([0.5], np.float32)
-    ends = np.array([False])
+    screens, actions = np.full((1, *SCREEN_SHAPE), 9, np.uint8), np.array([3])
+    rewards, ends = np.array([0.5], np.float32), np.array([False])
     for _ in range(3):
         memory.add(screens, actions, rewards, ends, ends)
-    screens.fill(1)
-    actions.fill(1)
-    rewards.fill(1)
-    ends.fill(True)
+    for array in (screens, actions, rewards, ends):
+        array.fill(1)
     minibatch = memory.get_minibatch(np.random.default_rng(0), 0)
-    assert (minibatch.prestates == 9).all()
-    assert (minibatch.poststates == 9).all()
-    assert minibatch.actions.tolist() == [3] * 6
-    assert minibatch.returns.tolist() == [0.5] * 6
-    assert minibatch.discounts.tolist() == [0.5] * 6
-
-
-def test_cut_of_an_empty_memory_does_nothing() -> None:
-    memory, twin = make_memory(lane_size=6, history_length=1), Twin(6, 1, 1)
-    memory.cut()
-    for number in range(3):
-        add(memory, number, ["on"])
-        twin.add(["on"])
-        check_against(memory, twin)
-
-
-def test_cutting_twice_is_cutting_once() -> None:
-    memory = make_memory(lane_size=6, history_length=1)
-    for number in range(4):
-        add(memory, number, ["on"])
-        memory.cut()
-        memory.cut()
-    assert not memory.can_sample()
-    add(memory, 4, ["on"])
-    assert not memory.can_sample()
-    add(memory, 5, ["on"])
-    assert memory.can_sample()
-    numbers = {number for (_, number), _ in read(memory.get_minibatch(np.random.default_rng(0), 0))}
-    assert numbers == {4}
-
-
-def test_size_is_that_of_all_games_together() -> None:
-    memory = make_memory(lane_size=7, num_games=3, history_length=2)
-    for number in range(9):
-        assert len(memory) == 3 * min(number, 7)
-        add(memory, number, ["on"] * 3)
-    assert len(memory) == 21
+    for field, value in zip(minibatch[:5], (9, 3, 0.5, 0.5, 9), strict=True):
+        assert (field == value).all()
 
 
 def test_a_transition_takes_little_more_than_its_screen() -> None:
@@ -473,18 +424,6 @@ def test_observations_of_any_shape_and_type_are_kept(dtype: npt.DTypeLike) -> No
     }
 
 
-@pytest.mark.parametrize("num_games", [1, 3])
-def test_smallest_memory_works(num_games: int) -> None:
-    """A step more than a state has: one legal transition of each game once it is full."""
-    memory = make_memory(lane_size=5, num_games=num_games)
-    twin = Twin(5, num_games, 4)
-    for number in range(12):
-        add(memory, number, ["on"] * num_games)
-        twin.add(["on"] * num_games)
-        check_against(memory, twin)
-    assert len(twin.transitions()) == num_games
-
-
 @settings(max_examples=100, deadline=None)
 @given(histories())
 @example((5, 2, 4, 1, [["on", "on"]] * 12))  # wraps
@@ -493,33 +432,21 @@ def test_by_priority_the_legal_transitions_are_drawn(
     history: tuple[int, int, int, int, list[list[str] | None]],
 ) -> None:
     """All of them and no others, right to the byte, as the lanes wrap and priorities change."""
-    lane_size, num_games, history_length, n_step, operations = history
-    memory = make_memory(
-        lane_size=lane_size,
-        num_games=num_games,
-        history_length=history_length,
-        n_step=n_step,
-        batch_size=1,
-        prioritized=True,
-    )
+    *sizes, operations = history
+    pair = make_pair(*sizes, batch_size=1, prioritized=True)
+    memory, twin = pair
     assert isinstance(memory, PrioritizedReplayMemory)
-    twin = Twin(lane_size, num_games, history_length, n_step)
     rng = np.random.default_rng(0)
     for operation in operations:
-        if operation is None:
-            memory.cut()
-            twin.cut()
-            continue
-        add(memory, twin.total, operation)
-        twin.add(operation)
+        pair.do(operation)
         legal = twin.transitions()
-        if memory.can_sample():
-            for _ in range(3):
-                minibatch = memory.get_minibatch(rng, 0)
-                [(key, transition)] = read(minibatch)
-                assert transition == legal[key]
-                errors = rng.normal(size=1).astype(np.float32)
-                memory.update_priorities(minibatch, lambda errors=errors: errors)  # type: ignore[misc]
+        for _ in range(3 if operation and memory.can_sample() else 0):
+            minibatch = memory.get_minibatch(rng, 0)
+            [(key, transition)] = read(minibatch)
+            assert transition == legal[key]
+            errors = rng.normal(size=1).astype(np.float32)
+            memory.update_priorities(minibatch, lambda errors=errors: errors)  # type: ignore[misc]
+    lane_size, num_games, *_ = sizes
     drawable = np.flatnonzero(memory._priorities[np.arange(lane_size * num_games)])
     legal = twin.transitions()
     assert set(drawable) == {game * lane_size + step % lane_size for game, step in legal}

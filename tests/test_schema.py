@@ -1,12 +1,11 @@
 """What a file may say: crafted snapshots, training states and presets, with right checksums."""
 
 import json
+import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 from helpers import HEADER, make_network
 
@@ -45,10 +44,6 @@ REFUSED: list[tuple[object, str]] = [
     *[({**WHOLE, "action_meanings": v}, "action_meanings") for v in ([], ["A"] * 257, [1], "UP")],
     ({**WHOLE, "versions": {"torch": ["x"]}}, "versions[...]: "),
     (with_options(num_games=0), "--num_games: 0 is out of range"),
-    (with_options(learning_rate=float("nan")), "--learning_rate: nan"),
-    (with_options(discount_rate=5), "--discount_rate: 5"),
-    (with_options(frame_skip="four"), "--frame_skip: 'four'"),
-    (with_options(history_length=[4]), "--history_length: "),
     (with_options(no_such_option=1), "no_such_option = 1 is not an option that a file may set"),
     *[
         (
@@ -63,8 +58,8 @@ REFUSED: list[tuple[object, str]] = [
         for name in ("../a_1.memory", "/a_1.memory", "victim.txt", "a_1.safetensors", "..", 3)
     ],
     (with_piece(sha256="x"), "sha256: "),
-    (with_piece(start=60), "has steps 60 to 60"),
-    (with_piece(stop=10**15), "but the replay memory holds 1 to"),
+    (with_piece(start=60), "does not hold 1 to 1000000 steps"),
+    (with_piece(stop=10**15), "does not hold 1 to 1000000 steps"),
 ]
 
 
@@ -88,14 +83,16 @@ def test_a_header_comes_back_as_the_settings_have_it() -> None:
     assert check_options({}) == {}
 
 
-def write_canary(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A module that leaves a file where it is imported; the file."""
-    canary = folder / "canary"
-    (folder / "some_module.py").write_text(
-        f"import pathlib\npathlib.Path({str(canary)!r}).touch()\n"
+@pytest.fixture
+def canary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What a module `some_module` leaves where it is imported."""
+    path = tmp_path / "canary"
+    (tmp_path / "some_module.py").write_text(
+        f"import pathlib\npathlib.Path({str(path)!r}).touch()\n"
     )
-    monkeypatch.syspath_prepend(str(folder))
-    return canary
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "some_module", raising=False)
+    return path
 
 
 @pytest.mark.parametrize("command", ["test", "resume", "play", "record", "nvis"])
@@ -103,70 +100,27 @@ def write_canary(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ("game", "environment"), [("some_module:X-v0", "gym"), ("x", "some_module:X")]
 )
 @pytest.mark.usefixtures("root")
-def test_a_snapshot_imports_no_module(
+def test_a_snapshot_imports_a_module_when_the_user_says_so(
     command: str,
     game: str,
     environment: str,
+    canary: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    canary = write_canary(tmp_path, monkeypatch)
     path = tmp_path / "x_1.safetensors"
-    header = {**HEADER, "game": game, "rom_md5": ""}
-    write_snapshot(path, header | {"options": {"environment": environment}}, {})
+    header = {**HEADER, "game": game, "rom_md5": "", "options": {"environment": environment}}
+    write_snapshot(path, header, {})
     assert main([command, str(path)]) == 1
     told = capsys.readouterr().err
     assert told.count("\n") == 1
     assert "--allow_import true" in told
     assert not canary.exists()
-
-
-@pytest.mark.usefixtures("root")
-def test_a_module_is_imported_when_the_user_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    canary = write_canary(tmp_path, monkeypatch)
-    path = tmp_path / "x_1.safetensors"
-    header = {**HEADER, "game": "some_module:X-v0", "rom_md5": ""}
-    write_snapshot(path, header | {"options": {"environment": "gym"}}, {})
-    assert main(["test", str(path), "--allow_import", "true"]) == 1
-    assert "cannot make 'some_module:X-v0'" in capsys.readouterr().err
-    assert canary.exists()
-    assert merge({}, snapshot=read_snapshot(path), allow_import=True).game == "some_module:X-v0"
-
-
-@pytest.mark.usefixtures("root")
-@pytest.mark.parametrize(
-    ("command", "option"),
-    [("nvis", "visualization_file"), ("record", "video_file"), ("test", "csv_file")],
-)
-def test_a_snapshot_does_not_say_what_is_overwritten(
-    command: str, option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    victim = tmp_path / "victim.txt"
-    victim.write_text("precious\n")
-    path = tmp_path / "pong_1.safetensors"
-    options = {option: str(victim), "overwrite": True}
-    write_snapshot(path, {**HEADER, "options": options}, {})
-    assert main([command, str(path)]) == 1
-    assert "is not an option that a file may set" in capsys.readouterr().err
-    assert victim.read_text() == "precious\n"
-    preset = tmp_path / "preset.toml"
-    preset.write_text(f"csv_file = {str(victim)!r}\noverwrite = true\n")
-    assert main(["train", "pong", "--preset", str(preset)]) == 1
-    assert "is not an option that a file may set" in capsys.readouterr().err
-    assert victim.read_text() == "precious\n"
-
-
-def test_a_file_larger_than_the_free_memory_is_not_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "pong_1.safetensors"
-    write_snapshot(path, HEADER, {"x": np.zeros(1000)})
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=8000))
-    with pytest.raises(UserError, match=r"takes 0\.00 GB, but"):
-        read_snapshot(path)
+    assert merge({}, snapshot=read_snapshot(path), allow_import=True).game == game
+    if command == "test":
+        assert main(["test", str(path), "--allow_import", "true"]) == 1
+        assert "some_module" in capsys.readouterr().err
+        assert canary.exists()
 
 
 def test_other_types_than_a_networks_are_refused(tmp_path: Path) -> None:

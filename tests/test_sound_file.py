@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from simple_dqn.errors import UserError
-from simple_dqn.watch.sound_file import SoundFile
+from simple_dqn.watch.film import SoundFile
 
 RATE = 30_720
 SOUND = np.random.default_rng(0).integers(256, size=(7, 512), dtype=np.uint8)

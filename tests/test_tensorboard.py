@@ -185,7 +185,7 @@ def test_values_of_the_option(value: object, expected: object) -> None:
 
 
 def test_numbers_are_no_folder() -> None:
-    with pytest.raises(OptionError, match=r"--tensorboard: 1\.5 is no file name"):
+    with pytest.raises(OptionError, match=r"--tensorboard: 1\.5 is not a file name"):
         Settings(game="pong", tensorboard=1.5)  # type: ignore[arg-type]
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from safetensors.numpy import load_file
 
 from simple_dqn.watch.terminal import Held, Keys, draw, lay_out, wrap
 
@@ -244,7 +245,7 @@ def _lead_session() -> None:
 
 @pytest.fixture
 def terminal(tmp_path: Path) -> Iterator[Pty]:
-    played = Pty("pong", "--record_experience", "played.npz", cwd=tmp_path)
+    played = Pty("pong", "--record_experience", "played.safetensors", cwd=tmp_path)
     yield played
     played.end()
 
@@ -268,8 +269,8 @@ def test_a_game_in_a_terminal(terminal: Pty, tmp_path: Path) -> None:
     _, errors = terminal.process.communicate(timeout=SECONDS)
     assert terminal.process.returncode == 0, errors
     assert termios.tcgetattr(terminal.terminal) == terminal.settings
-    with np.load(tmp_path / "played.npz") as played:
-        assert 2 in played["actions"]  # up is Pong's right
+    played = load_file(tmp_path / "played.safetensors")
+    assert 2 in played["actions"]  # up is Pong's right
 
 
 def test_a_gymnasium_game_in_a_terminal(tmp_path: Path) -> None:
@@ -305,9 +306,9 @@ def test_a_terminal_that_tells_releases_is_believed(terminal: Pty, tmp_path: Pat
     terminal.wait_for(r"\x1b\[<u.*\x1b\[\?1049l")
     _, errors = terminal.process.communicate(timeout=SECONDS)
     assert terminal.process.returncode == 0, errors
-    with np.load(tmp_path / "played.npz") as played:
-        assert 2 in played["actions"]
-        assert played["actions"][-1] == 0
+    played = load_file(tmp_path / "played.safetensors")
+    assert 2 in played["actions"]
+    assert played["actions"][-1] == 0
 
 
 @pytest.mark.parametrize("ending", ["\x1b", "\x03"])
@@ -321,7 +322,7 @@ def test_other_ways_out(terminal: Pty, tmp_path: Path, ending: str) -> None:
     _, errors = terminal.process.communicate(timeout=SECONDS)
     assert terminal.process.returncode == 0, errors
     assert termios.tcgetattr(terminal.terminal) == terminal.settings
-    assert (tmp_path / "played.npz").exists()
+    assert (tmp_path / "played.safetensors").exists()
 
 
 def test_ctrl_z_gives_the_terminal_to_the_shell(terminal: Pty) -> None:

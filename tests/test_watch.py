@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 from helpers import write_play
+from safetensors.numpy import load_file
 from test_main import refused
 
 from simple_dqn.main import main
@@ -159,11 +160,11 @@ def test_the_sound_is_kept_too(
 @pytest.mark.parametrize(
     ("command", "told"),
     [
-        ("record --video_file film.avi", ".mp4, .gif or .webp"),
-        ("record --video_file film", ".mp4, .gif or .webp"),
+        ("record --video_file film.avi", ".mp4, .gif, .webp"),
+        ("record --video_file film", ".mp4, .gif, .webp"),
         ("record --record_sound_filename sound.mp3", ".wav"),
         ("nvis --visualization_file page.pdf", ".html or .htm"),
-        ("play --record_experience mine.csv", ".npz"),
+        ("play --record_experience mine.csv", ".safetensors"),
     ],
 )
 def test_no_file_is_called_what_it_is_not(
@@ -377,15 +378,15 @@ def test_what_a_person_played_is_kept_whatever_breaks(
     monkeypatch.setenv("SDL_AUDIODRIVER", "dummy")
     monkeypatch.setattr("simple_dqn.watch.window.Window.show", show)
     with pytest.raises(RuntimeError, match="the display broke"):
-        main(["play", "breakout", "--record_experience", str(root / "mine.npz")])
+        main(["play", "breakout", "--record_experience", str(root / "mine.safetensors")])
     assert re.search(r"breakout, random seed \d+", capsys.readouterr().err)
-    with np.load(root / "mine.npz") as played:
-        assert len(played["actions"]) == 7
+    played = load_file(root / "mine.safetensors")
+    assert len(played["actions"]) == 7
 
 
 def test_a_persons_games_are_learned_from(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """In training and when it is resumed; of other games or settings they are refused."""
-    one, two = (str(write_play(root / name)) for name in ("one.npz", "two.npz"))
+    one, two = (str(write_play(root / name)) for name in ("one.safetensors", "two.safetensors"))
     options = [*TINY, "--num_games", "3"]
     assert main(["train", "breakout", *options, "--load_experience", one, two]) == 0
     errors = capsys.readouterr().err
@@ -401,9 +402,9 @@ def test_a_persons_games_are_learned_from(root: Path, capsys: pytest.CaptureFixt
     assert "of a person's" not in errors
     assert "replay memory (" in errors  # with the person's steps in it
     assert "not restored" not in errors
-    other = str(write_play(root / "other.npz", frame_skip=1))
+    other = str(write_play(root / "other.safetensors", frame_skip=1))
     train = ["train", "breakout", "again", *TINY, "--load_experience"]
     assert "played with frame_skip = 1, this run has 4" in refused(capsys, 1, *train, one, other)
-    missing = refused(capsys, 1, *train, str(root / "missing.npz"))
+    missing = refused(capsys, 1, *train, str(root / "missing.safetensors"))
     assert "No such file" in missing
     assert not (root / "results" / "breakout_again.csv").exists()

@@ -11,9 +11,9 @@ import pytest
 from simple_dqn.environment import Environment
 from simple_dqn.environments.atari import NO_LIMIT, ALEEnvironment
 from simple_dqn.environments.console import Console, ConsoleEnvironment
+from simple_dqn.memory.experience import Step
 from simple_dqn.replay_memory import Minibatch
 from simple_dqn.state_buffer import StateBuffer
-from simple_dqn.memory.experience import Step
 from simple_dqn.watch.watched_game import WatchedGame
 
 ROMS = Path(ale_py.__file__).parent / "roms"

@@ -118,7 +118,7 @@ class RunFiles(NamedTuple):
         except KeyboardInterrupt as interrupt:
             left = [f"finished phases are in {self.csv_file}"] if self.csv_file.exists() else []
             snapshots = list(run_snapshots(self.prefix).values())
-            resume = "there is no snapshot yet from which the run can be resumed"
+            resume = "there is no snapshot yet to resume from"
             if snapshots:
                 resume = f"scripts/resume.sh {snapshots[-1]} continues the run"
             raise KeyboardInterrupt(*left, resume) from interrupt
@@ -137,7 +137,9 @@ class RunFiles(NamedTuple):
 
     def _of_epochs(self) -> list[tuple[int, str, Path]]:
         """Epoch, kind and path of each file of an epoch that is there."""
-        found = [(self._pattern().fullmatch(path.name), path) for path in self.prefix.parent.iterdir()]
+        found = [
+            (self._pattern().fullmatch(path.name), path) for path in self.prefix.parent.iterdir()
+        ]
         return [(int(match[1]), match[2], path) for match, path in found if match]
 
     def _pattern(self) -> re.Pattern[str]:

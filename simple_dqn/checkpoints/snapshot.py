@@ -8,7 +8,7 @@ needs: target network, optimizer, priorities, and which pieces the replay memory
 
 import contextlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 

@@ -25,15 +25,11 @@ _NOT_OF_THE_PAPER = {"environment", "random_seed"}
 
 
 def arguments_of(command: Command, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Make the arguments of a command's function.
-
-    Args:
-        command: that was called.
-        given: on its command line, by name.
+    """Make the arguments of a command's function from what its command line gives, by name.
 
     Returns:
-        The command's own options; besides, if it takes the options of a run, `settings`. In place
-        of a snapshot's path stands the snapshot.
+        The command's own options, with a snapshot that was read in place of its path; besides, if
+        the command takes options of a run, `settings`.
 
     Raises:
         UserError: a snapshot or a preset cannot be read, or an option has a value that it cannot
@@ -58,7 +54,7 @@ def arguments_of(command: Command, given: Mapping[str, Any]) -> dict[str, Any]:
         options,
         preset=given.get(PRESET.name),
         snapshot=snapshot,
-        not_from_snapshot=command.not_from_snapshot,
+        keep_seed=not command.draws_games,
         allow_import=own.pop(ALLOW_IMPORT.name, False),
     )
     return {"settings": settings, **own}
@@ -69,7 +65,7 @@ def merge(
     *,
     preset: str | None = None,
     snapshot: Snapshot | None = None,
-    not_from_snapshot: frozenset[str] = frozenset(),
+    keep_seed: bool = True,
     allow_import: bool = False,
 ) -> Settings:
     """Put the values of options together.
@@ -77,8 +73,8 @@ def merge(
     Args:
         given: on the command line.
         preset: name or file of a preset.
-        snapshot: of the run that goes on, or whose network is used.
-        not_from_snapshot: options whose values in the snapshot do not count.
+        snapshot: of the run that is resumed, or whose network is used.
+        keep_seed: whether the snapshot's random seed counts.
         allow_import: whether a file may name a Python module, which is then imported.
 
     Raises:
@@ -89,7 +85,7 @@ def merge(
     if snapshot is not None:
         values = {name: snapshot.header[name] for name in ("game", "label")}
         options = snapshot.header["options"]  # an older version's lack those that are new
-        values |= {k: v for k, v in options.items() if k not in not_from_snapshot}
+        values |= {k: v for k, v in options.items() if keep_seed or k != "random_seed"}
     if preset is not None:
         values |= read_preset(preset)
     for name in _OF_MODULES:
@@ -107,13 +103,13 @@ def merge(
 
 
 def read_preset(name: str) -> dict[str, Any]:
-    """Read the values of options from a preset that comes along, or from a TOML file.
+    """Read the values of options from a preset of the package, or from a TOML file.
 
-    They are checked by the same schema as a snapshot's.
+    The schema of a snapshot's options checks them.
 
     Raises:
-        UserError: there is no such file, or it names something else than an option that a snapshot
-            keeps: file names, `overwrite` and the like are given on the command line alone.
+        UserError: there is no such file, or it names something that no snapshot keeps: file names,
+            `overwrite` and the like are given on the command line alone.
         OptionError: an option has a value that it cannot have.
     """
     if name == "nature":  # the defaults, also where a snapshot says otherwise

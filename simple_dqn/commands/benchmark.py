@@ -26,7 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from simple_dqn import streams
 from simple_dqn.agent import Agent
-from simple_dqn.checkpoints.places import find_game
+from simple_dqn.checkpoints.places import game_of
 from simple_dqn.deep_q_network import DeepQNetwork
 from simple_dqn.environment import Environment
 from simple_dqn.environments.roms import Game
@@ -66,7 +66,7 @@ def benchmark(settings: Settings, seconds: float, *, peers: bool) -> None:
         peers: whether Stable-Baselines3 trains beside.
     """
     logger.info("measuring, about %.0f seconds", 15 * seconds)
-    run_benchmark(settings, find_game(settings), seconds=seconds, peers=peers)
+    run_benchmark(settings, game_of(settings), seconds=seconds, peers=peers)
 
 
 def run_benchmark(settings: Settings, game: Game, *, seconds: float, peers: bool) -> None:

@@ -7,8 +7,8 @@ import numpy as np
 from tqdm import tqdm
 
 from simple_dqn import streams
-from simple_dqn.checkpoints.places import check_output, find_game, root
-from simple_dqn.checkpoints.snapshot import Snapshot, check_actions, check_game
+from simple_dqn.checkpoints.places import check_output, game_of, root
+from simple_dqn.checkpoints.snapshot import Snapshot, check_game, check_same_actions
 from simple_dqn.errors import UserError
 from simple_dqn.files import write_atomically
 from simple_dqn.options.settings import Settings
@@ -34,7 +34,7 @@ def nvis(
         visualization_filters: so many of each layer, the most active ones; None: all.
         visualization_file: the page; None: results/<snapshot's name>.html.
     """
-    game = find_game(settings)
+    game = game_of(settings)
     check_game(snapshot, game)
     name = snapshot.path.stem
     path = visualization_file or root() / "results" / f"{name}.html"
@@ -52,7 +52,7 @@ def nvis(
         random_seed=settings.random_seed or 0,
         max_frames=TEST_FRAMES,
     )
-    check_actions(snapshot, watched.action_meanings)
+    check_same_actions(snapshot, watched.action_meanings)
     states, actions = [], []
     with tqdm(desc="playing", unit=" frames", disable=None, leave=False) as bar:
         for frame in watched.frames():

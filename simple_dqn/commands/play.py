@@ -12,12 +12,12 @@ from pathlib import Path
 
 from simple_dqn.checkpoints.places import (
     check_output,
-    find_game,
+    game_of,
     root,
-    snapshots_at_hand,
+    snapshots_in,
     snapshots_like,
 )
-from simple_dqn.checkpoints.snapshot import Snapshot, check_actions, check_game, run_prefix
+from simple_dqn.checkpoints.snapshot import Snapshot, check_game, check_same_actions, run_prefix
 from simple_dqn.environments.roms import Game
 from simple_dqn.errors import UserError
 from simple_dqn.files import interrupts_held
@@ -57,11 +57,11 @@ def play(
     if show_mind and snapshot is None:
         raise UserError("--show_mind true needs a network: give a snapshot instead of a game")
     seed = secrets.randbits(32) if settings.random_seed is None else settings.random_seed
-    game = _find_game(settings, snapshot)
+    game = _named_game(settings, snapshot)
     recorder = Recorder() if record_experience is not None else None
     if record_experience is not None:
         check_output(
-            record_experience, "--record_experience", [".npz"], overwrite=settings.overwrite
+            record_experience, "--record_experience", [".safetensors"], overwrite=settings.overwrite
         )
     score_card = ScoreCard(_mean_of_tests(snapshot))
     console = make_console(settings, game, random_seed=seed)
@@ -76,7 +76,7 @@ def play(
     sample_rate = console.frames_per_second * console.samples_per_frame
     shown = _open(display, _title(game, snapshot), sample_rate, save)
     with contextlib.ExitStack() as stack:
-        # NB! Whatever happens, the seed is told, and not while a terminal shows the game.
+        # NB! Whatever happens, the seed is logged, and not while a terminal shows the game.
         stack.callback(logger.info, "%s, random seed %d", game.name, seed)
         stack.enter_context(contextlib.closing(shown))
         network, shape = None, console.observation_shape
@@ -85,7 +85,7 @@ def play(
         watched = make_watched_game(settings, console, network, random_seed=seed)
         mind = None
         if network is not None and snapshot is not None:
-            check_actions(snapshot, watched.action_meanings)
+            check_same_actions(snapshot, watched.action_meanings)
             mind = Mind(watched, network, look_inside(settings, snapshot, shape))
         session = Play(
             watched,
@@ -138,14 +138,14 @@ def _new_file(name: str, ending: str) -> Path:
     return next(path for path in paths if not path.exists())
 
 
-def _find_game(settings: Settings, snapshot: Snapshot | None) -> Game:
+def _named_game(settings: Settings, snapshot: Snapshot | None) -> Game:
     """Find the game of a snapshot, or the one that was named.
 
     Raises:
         UserError: there is no such game; a snapshot was named without its folder and ending.
     """
     try:
-        game = find_game(settings)
+        game = game_of(settings)
     except UserError as error:
         hint = " or ".join(map(str, snapshots_like(settings.game)))
         if snapshot is not None or not hint:
@@ -154,7 +154,7 @@ def _find_game(settings: Settings, snapshot: Snapshot | None) -> Game:
     if snapshot is not None:
         check_game(snapshot, game)
         return game
-    for path in snapshots_at_hand():
+    for path in snapshots_in(root() / "snapshots"):
         if path.stem.startswith(f"{game.name}_"):
             logger.info("you play alone; to watch a network play %s, call play %s", game.name, path)
     return game

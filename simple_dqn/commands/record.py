@@ -14,17 +14,16 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from simple_dqn import streams
-from simple_dqn.checkpoints.places import check_output, find_game, root
-from simple_dqn.checkpoints.snapshot import Snapshot, check_actions, check_game
+from simple_dqn.checkpoints.places import check_output, game_of, root
+from simple_dqn.checkpoints.snapshot import Snapshot, check_game, check_same_actions
 from simple_dqn.errors import UserError
 from simple_dqn.files import check_writable, interrupts_held
 from simple_dqn.options.settings import Settings
 from simple_dqn.run.environments import TEST_FRAMES
 from simple_dqn.run.trained import load_network, look_inside
-from simple_dqn.watch.film import FORMATS, Film, make_film, resize, write_picture
+from simple_dqn.watch.film import FORMATS, Film, SoundFile, make_film, resize, write_picture
 from simple_dqn.watch.games import make_console, make_watched_game
 from simple_dqn.watch.mind import Mind
-from simple_dqn.watch.sound_file import SoundFile
 from simple_dqn.watch.watched_game import Frame, WatchedGame
 
 logger = logging.getLogger(__name__)
@@ -62,7 +61,7 @@ def record(
         record_screen_path: folder for a PNG of each screen.
         record_sound_filename: WAV file for the sound.
     """
-    game = find_game(settings)
+    game = game_of(settings)
     check_game(snapshot, game)
     path = video_file or root() / "videos" / f"{snapshot.path.stem}.mp4"
     _check_outputs(settings, path, record_screen_path, record_sound_filename, snapshot.path.stem)
@@ -82,7 +81,7 @@ def record(
         random_seed=seed,
         max_frames=TEST_FRAMES,
     )
-    check_actions(snapshot, watched.action_meanings)
+    check_same_actions(snapshot, watched.action_meanings)
     draw: Draw = console.enlarge
     if show_mind:
         draw = Mind(watched, network, look_inside(settings, snapshot, shape)).beside

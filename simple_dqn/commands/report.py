@@ -1,7 +1,5 @@
 """`report RESULTS_FOLDER`: what the runs of a folder have reached, in a table and two pictures."""
 
-import csv
-import io
 import logging
 from collections import Counter
 from collections.abc import Sequence
@@ -14,33 +12,41 @@ from simple_dqn import streams
 from simple_dqn.checkpoints.snapshot import options_of_runs
 from simple_dqn.errors import UserError
 from simple_dqn.files import write_atomically
-from simple_dqn.reports.curves import game_of, group_runs, picture_format, read_run, write_figure
+from simple_dqn.reports.curves import write_figure
 from simple_dqn.reports.evaluation import Aggregate, GameResult, aggregates, result_of
 from simple_dqn.reports.report_figures import draw_curves, draw_scores
+from simple_dqn.reports.run_tables import Groups, group_runs, read_run
 
 logger = logging.getLogger(__name__)
 
-_FIELDS = ("average_reward", "total_train_steps")
 _TITLE = "# Results of "
-_COLUMNS = (
+_CSV_COLUMNS = (
     *("run", "game", "seeds", "steps", "random", "human", "nature", "mean", "std"),
     *("human_normalized", "low", "high", "steps_to_human"),
 )
-_NOTES = """\
-Mean and std are over the seeds' last tests; std has seeds - 1 in its denominator."""
-_NOTES_ON_HUMANS = """\
+_MARKDOWN_COLUMNS = (
+    *("run", "seeds", "steps", "random", "human", "Nature", "mean", "std"),
+    *("human-normalized", "steps to human level"),
+)
+_COLUMNS_WITHOUT_HUMANS = (0, 1, 2, 6, 7)
+_NOTES = """
+Mean and std are over the seeds' last tests; std has seeds - 1 in its denominator.
+"""
+_NOTES_ON_HUMANS = """
 Random and human are the scores of Wang et al. 2016. Nature is DQN after 50,000,000 steps (Mnih et
-al. 2015). On the human-normalized scale 0% is random play and 100% a human. A run has come to human
-level with the first test in which the mean over its seeds is at least a human's score."""
-_NOTES_ON_AGGREGATES = """\
-Median and mean are over the games' means; the interquartile mean is over all runs but the lowest
-and the highest quarter; the optimality gap is what the runs lack to 100% on average, so that less
+al. 2015). On the human-normalized scale 0% is random play and 100% a human. A setting has reached
+human level with the first test in which the mean over its seeds is at least a human's score.
+"""
+_NOTES_ON_AGGREGATES = """
+Median and mean are over the games' means. The interquartile mean is over all runs but the lowest
+and the highest quarter. The optimality gap is how far the runs are below 100% on average, so less
 is better. The intervals are those of 95% of 10,000 stratified bootstrap resamples of the seeds
-(Agarwal et al. 2021)."""
+(Agarwal et al. 2021).
+"""
 
 
 def report(results_folder: Path, output: Path | None) -> None:
-    """Write the table as Markdown and CSV and draw two pictures; write the table and all names.
+    """Write the table as Markdown and CSV and draw two pictures; print the table and all names.
 
     Args:
         results_folder: folder with the CSV files of runs.
@@ -48,183 +54,108 @@ def report(results_folder: Path, output: Path | None) -> None:
             the folder.
 
     Raises:
-        UserError: no run in the folder has been tested, or a file cannot be written or is none
-            that this command wrote.
+        UserError: no run in the folder has been tested, or a file cannot be written or is not
+            from an earlier report.
     """
     output = output or results_folder / "report.png"
-    ending = f".{picture_format(output)}"
-    stem = output.name.removesuffix(output.suffix)
-    table, page = (output.with_name(stem + suffix) for suffix in (".csv", ".md"))
-    _refuse_to_replace(table, ",".join(_COLUMNS))
-    _refuse_to_replace(page, _TITLE)
-    groups = _read(results_folder)
-    found = [result_of(name, game_of(name), rows) for name, rows in groups.items()]
-    results = [result for result in found if result is not None]
+    table, page = output.with_suffix(".csv"), output.with_suffix(".md")
+    for path, beginning in ((table, ",".join(_CSV_COLUMNS)), (page, _TITLE)):
+        if path.exists() and not path.read_text(errors="replace").startswith(beginning):
+            raise UserError(f"{path} is not an earlier report; choose another name with --output")
+    groups = _read(results_folder, earlier=table)
+    found = {name: result_of(name, rows) for name, rows in groups.items()}
+    results = [result for result in found.values() if result is not None]
     if not results:
-        raise UserError(
-            f"no run in {results_folder} has been tested yet; give the folder of CSV files of runs"
-        )
-    for name in groups.keys() - {result.name for result in results}:
+        raise UserError(f"no run in {results_folder} has been tested; give a folder of CSV files")
+    for name in found.keys() - {result.name for result in results}:
         logger.warning("%s has no score in its last test and is left out", name)
     over_games = _over_games(results)
     text = _markdown(results_folder, results, over_games)
+    curves = output.with_stem(f"{output.stem}_curves")
+    write_figure(draw_curves({result.name: groups[result.name] for result in results}), curves)
     write_atomically(page, text.encode())
     write_atomically(table, _csv(results, over_games).encode())
-    curves = output.with_name(f"{stem}_curves{ending}")
-    write_figure(draw_curves({result.name: groups[result.name] for result in results}), curves)
     written = [page, table, curves]
     if any(result.published for result in results):
-        bars = output.with_name(f"{stem}_scores{ending}")
-        write_figure(draw_scores(results), bars)
-        written.append(bars)
+        written.append(output.with_stem(f"{output.stem}_scores"))
+        write_figure(draw_scores(results), written[-1])
     streams.write(text + "\n" + "".join(f"{path}\n" for path in written))
 
 
-def _refuse_to_replace(path: Path, beginning: str) -> None:
-    """Stop if a file is there that no report wrote.
-
-    Raises:
-        UserError: so it is.
-    """
-    if path.exists() and not _begins(path, beginning):
-        raise UserError(f"{path} is there and is no earlier report; give --output FILE")
-
-
-def _begins(path: Path, beginning: str) -> bool:
-    """Whether a file begins with a text.
-
-    Raises:
-        UserError: it cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return file.read(len(beginning)) == beginning.encode()
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; check its name") from error
-
-
-def _read(folder: Path) -> dict[str, pd.DataFrame]:
-    """Read the runs of a folder; files that are none, or have no row yet, are told and left out.
-
-    Returns:
-        The rows of the seeds of each setting, by its name.
+def _read(folder: Path, earlier: Path) -> Groups:
+    """Read the runs of a folder, but not the earlier report; log which files are left out.
 
     Raises:
         UserError: there is no such folder.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder} is no folder; give that of the CSV files of runs")
+        raise UserError(f"{folder} is not a folder; give the folder of CSV files of runs")
     tables = {}
-    for path in sorted(folder.glob("*.csv")):
+    for path in sorted({*folder.glob("*.csv")} - {earlier}):
         try:
-            if not _begins(path, ",".join(_COLUMNS)):  # else an earlier report
-                tables[path] = read_run(path, _FIELDS)
+            tables[path] = read_run(path, ("average_reward", "total_train_steps"))
         except UserError as error:
             logger.warning("%s is left out: %s", path.name, error)
-    if not tables:
-        return {}
-    runs = group_runs(tables, options_of_runs(tables))
-    return {str(name): rows for name, rows in runs.groupby(level="group", sort=False)}
+    return group_runs(tables, options_of_runs(tables))
 
 
 def _over_games(results: Sequence[GameResult]) -> list[Aggregate]:
     """The figures over all games, unless a game would count twice."""
-    times = Counter(result.game for result in results if result.published)
-    several = [str(game) for game, number in times.items() if number > 1]
+    times = Counter(str(result.game) for result in results if result.published)
+    several = ", ".join(game for game, number in times.items() if number > 1)
     if several:
-        logger.warning(
-            "%s: several settings of the same game; without figures over all games, for which a "
-            "folder has one setting of each",
-            ", ".join(several),
-        )
-        return []
-    return aggregates(results)
+        logger.warning("no figures over all games: there are several settings of %s", several)
+    return [] if several else aggregates(results)
 
 
 def _markdown(folder: Path, results: Sequence[GameResult], over_games: Sequence[Aggregate]) -> str:
     """The tables and what they mean."""
-    with_humans = any(result.published for result in results)
-    head = ["run", "seeds", "steps", "mean", "std"]
-    if with_humans:
-        head[3:3] = ["random", "human", "Nature"]
-        head += ["human-normalized", "steps to human level"]
-    lines = [f"{_TITLE}{folder}", "", *_head(head)]
+    games = [result for result in results if result.published]
+    columns = range(len(_MARKDOWN_COLUMNS)) if games else _COLUMNS_WITHOUT_HUMANS
+    rows: list[Sequence[str]] = [_MARKDOWN_COLUMNS]
     for result in results:
-        cells = [result.name, str(len(result.scores)), _steps(result.steps)]
-        if with_humans:
-            known = result.published or (nan,) * 3
-            cells += [_number(score) for score in known]
-        cells += [_number(result.mean), _number(result.std)]
-        if with_humans:
-            never = "not reached" if result.published else ""
-            steps = result.steps_to_human
-            cells += [
-                _percent(result.normalized(result.mean)),
-                never if steps is None else f"{steps:,}",
-            ]
-        lines.append(_row(cells))
-    lines += ["", _NOTES]
-    if with_humans:
-        lines += ["", _NOTES_ON_HUMANS]
+        never = "not reached" if result.published else ""
+        at_human = never if result.steps_to_human is None else f"{result.steps_to_human:,}"
+        steps = " to ".join(f"{steps:,}" for steps in sorted(set(result.steps)))
+        scores = (*(result.published or (nan,) * 3), result.mean, result.std)
+        percent = _number(result.normalized(result.mean), "%")
+        rows.append(
+            [result.name, str(len(result.scores)), steps, *map(_number, scores), percent, at_human]
+        )
+    text = f"{_TITLE}{folder}\n\n" + _table([[row[i] for i in columns] for row in rows]) + _NOTES
+    if games:
+        text += _NOTES_ON_HUMANS
     if over_games:
-        games = [result for result in results if result.published]
-        there = sum(result.mean >= result.published.human for result in games if result.published)
-        lines += ["", *_head([f"over all games ({len(games)})", "score", "95% interval", "Nature"])]
+        rows = [[f"over all games ({len(games)})", "score", "95% interval", "Nature"]]
         for name, value, low, high, nature in over_games:
-            interval = "" if isnan(low) else f"{_percent(low)} to {_percent(high)}"
-            lines.append(_row([name, _percent(value), interval, _percent(nature)]))
-        lines += [_row(["games at human level", str(there), "", ""]), "", _NOTES_ON_AGGREGATES]
+            interval = "" if isnan(low) else f"{_number(low, '%')} to {_number(high, '%')}"
+            rows.append([name, _number(value, "%"), interval, _number(nature, "%")])
+        at_human_level = sum(r.mean >= r.published.human for r in games if r.published)
+        rows.append(["games at human level", str(at_human_level), "", ""])
+        text += "\n" + _table(rows) + _NOTES_ON_AGGREGATES
         if isnan(over_games[0].low):
-            lines += ["There are no intervals, because a game has only one seed."]
-    return "\n".join(lines) + "\n"
+            text += "There are no intervals, because a game has only one seed.\n"
+    return text
 
 
-def _head(cells: Sequence[str]) -> list[str]:
-    return [_row(cells), "|" + "---|" * len(cells)]
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table whose first row is the head."""
+    head, *lines = ["| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in rows]
+    return "\n".join([head, "|" + "---|" * len(rows[0]), *lines]) + "\n"
 
 
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-def _steps(fewest_and_most: tuple[int, int]) -> str:
-    """`800,000`, or where the seeds are not equally far `50,000 to 800,000`."""
-    return " to ".join(f"{steps:,}" for steps in sorted(set(fewest_and_most)))
-
-
-def _number(value: float) -> str:
-    return "" if isnan(value) else f"{value:,.1f}"
-
-
-def _percent(value: float) -> str:
-    return "" if isnan(value) else f"{value:,.1f}%"
+def _number(value: float, unit: str = "") -> str:
+    return "" if isnan(value) else f"{value:,.1f}{unit}"
 
 
 def _csv(results: Sequence[GameResult], over_games: Sequence[Aggregate]) -> str:
-    """A row for each game and for each figure over all games; an empty cell where none is known."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for result in results:
-        row = {
-            "run": result.name,
-            "game": result.game,
-            "seeds": len(result.scores),
-            "steps": result.steps[1],
-            **(result.published._asdict() if result.published else {}),
-            "mean": result.mean,
-            "std": result.std,
-            "human_normalized": result.normalized(result.mean),
-            "steps_to_human": result.steps_to_human,
-        }
-        writer.writerow(_known(row))
-    for name, value, low, high, _ in over_games:
-        row = {"run": name, "human_normalized": value, "low": low, "high": high}
-        writer.writerow(_known(row))
-    return text.getvalue()
-
-
-def _known(row: dict[str, object]) -> dict[str, object]:
-    """The cells that have a value."""
-    unknown = {name for name, value in row.items() if isinstance(value, float) and isnan(value)}
-    return {name: value for name, value in row.items() if name not in unknown}
+    """A row for each game and for each figure over all games; an unknown value is left empty."""
+    rows: list[Sequence[object]] = []
+    for r in results:
+        reached = *(r.published or (nan,) * 3), r.mean, r.std, r.normalized(r.mean)
+        rows.append(
+            [r.name, r.game, len(r.scores), r.steps[1], *reached, nan, nan, r.steps_to_human]
+        )
+    rows += [[name, *[nan] * 8, value, low, high, nan] for name, value, low, high, _ in over_games]
+    table = pd.DataFrame(rows, columns=_CSV_COLUMNS, dtype=object)
+    return table.to_csv(index=False, lineterminator="\n")

@@ -1,4 +1,4 @@
-"""`resume SNAPSHOT`: go on with the run that wrote a snapshot."""
+"""`resume SNAPSHOT`: continue the run that wrote a snapshot."""
 
 from simple_dqn.checkpoints.snapshot import Snapshot
 from simple_dqn.commands.watchers import watched_run
@@ -6,5 +6,5 @@ from simple_dqn.options.settings import Settings
 
 
 def resume(settings: Settings, snapshot: Snapshot) -> None:
-    """Go on with a run."""
+    """Continue a run."""
     watched_run(settings, snapshot).resume()

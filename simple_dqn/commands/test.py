@@ -1,4 +1,4 @@
-"""`test SNAPSHOT`: play as the run's own test phase did and tell the score."""
+"""`test SNAPSHOT`: play as the run's own test phase did, and print the score."""
 
 from simple_dqn import streams
 from simple_dqn.checkpoints.snapshot import Snapshot

@@ -52,7 +52,7 @@ class ALEEnvironment(Environment):
             minimal_action_set: offer only the game's own actions, not all 18.
             random_starts: largest number of no-op frames at a game's start.
             lost_life_is_terminal: learning sees a lost life as terminal (training); the game
-                itself goes on.
+                itself continues.
             max_frames: number of frames after which a game is cut off; NO_LIMIT: never.
         """
         self.num_games = num_games

@@ -22,7 +22,7 @@ class Console:
         ale: the emulator.
         actions: legal actions, by number.
         action_meanings: their names.
-        keys: empty, since the names of the actions tell their keys.
+        keys: empty, since the names of the actions say their keys.
         observation_shape: (height, width) of a screen.
         observation_dtype: uint8.
         frames_per_second: 60.

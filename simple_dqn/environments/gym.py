@@ -28,7 +28,7 @@ gymnasium.register_envs(ale_py)
 gymnasium.register_envs(grid_world)
 
 _MOST_ACTIONS = 256  # the replay memory keeps an action in a byte
-# Names of actions that Gymnasium's own environments do not tell, by the beginning of an id.
+# Names of actions that Gymnasium's own environments do not give, by the beginning of an id.
 _ACTION_NAMES = {
     "CartPole": "LEFT RIGHT",
     "MountainCar": "LEFT NOOP RIGHT",
@@ -137,6 +137,8 @@ class GymEnvironment(Environment):
     def _observations(self, seen: Any) -> Observations:
         """Turn what the environments show, or render, into observations."""
         if not self._rendered:
+            if not isinstance(seen, np.ndarray):  # a dictionary or a tuple of arrays
+                seen = list(gymnasium.vector.utils.iterate(self._games.observation_space, seen))
             return self._reading.read(seen)
         return self._reading.read(
             [render(self._environment_id, game, self._steps) for game in self._copies]
@@ -196,7 +198,7 @@ def action_names(environment_id: str, game: Any, number: int) -> tuple[str, ...]
     """
     tell = getattr(game.unwrapped, "get_action_meanings", None)
     if tell is not None:
-        # NB! Names stand in snapshots, as single words.
+        # NB! Names are in snapshots, as single words.
         told = tuple(re.sub(r"\W+", "_", str(name), flags=re.ASCII)[:40] for name in tell())
         if len(told) == number == len(set(told)) and all(told):
             return told

@@ -86,7 +86,7 @@ class GymConsole:
         """Start a game; no-op frames belong to Atari alone."""
         with mistakes_told(self._environment_id, "reset", 0):
             self._seen, _ = self._game.reset(seed=self._seed)
-        self._seed = None  # what is random goes on from game to game
+        self._seed = None  # what is random continues from game to game
         self.frames, self.terminal, self.game_over = 0, False, False
 
     def act(self, action: int | None) -> float:
@@ -102,7 +102,7 @@ class GymConsole:
     def observation(self, frames: int) -> Observations:  # noqa: ARG002
         """Return what the network sees, (*observation_shape)."""
         seen = self._picture() if self._rendered else self._seen
-        observation: Observations = self._reading.read(np.asarray(seen)[None])[0]
+        observation: Observations = self._reading.read([seen])[0]
         return observation
 
     def picture(self) -> npt.NDArray[np.uint8]:

@@ -19,7 +19,7 @@ class Reading(NamedTuple):
     Attributes:
         shape: of one observation.
         dtype: of the observations.
-        read: takes what the environments show, a batch of the space, and returns observations,
+        read: takes what n environments show, an array or a list, and returns observations,
             (n, *shape), which the caller owns.
     """
 
@@ -34,38 +34,40 @@ def reading_of(space: spaces.Space[Any], screen_shape: tuple[int, int]) -> Readi
         bytes (h, w), (h, w, 1) or (h, w, 3)        a screen, uint8 screen_shape
         other bytes                                 as they are, uint8
         other numbers                               as they are, float32
-        one of n (`Discrete`), several such         one-hot, uint8
-        truth values                                uint8
+        truth values, one of n (`Discrete`) and several such: one-hot, uint8
+        dictionaries, tuples                        flattened, float32
 
     What is true is 255 in bytes and what is not is 0, since the network scales bytes to [0, 1]; a
     float would take four times the memory.
 
     Raises:
-        UserError: the space is of another kind, such as a dictionary.
+        UserError: the space has no fixed number of numbers, or too many.
     """
-    if isinstance(space, spaces.Box | spaces.MultiBinary):
-        shape, dtype = space.shape, space.dtype
-        if dtype == np.uint8 and _is_picture(shape):
+    kind: npt.DTypeLike = np.float32
+    if isinstance(space, spaces.Box):
+        if space.dtype == np.uint8 and _is_picture(space.shape):
             return pictures(screen_shape)
-        shape = shape or (1,)
-        if dtype == np.bool_ or isinstance(space, spaces.MultiBinary):
-            return Reading(shape, np.dtype(np.uint8), lambda seen: _truth(seen, shape))
-        kept = np.dtype(np.uint8 if dtype == np.uint8 else np.float32)
-        return Reading(shape, kept, lambda seen: np.array(seen, kept).reshape(-1, *shape))
-    if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
-        sizes = space.nvec.ravel() if isinstance(space, spaces.MultiDiscrete) else [space.n]
-        sizes = np.array(sizes, np.int64)
-        starts = np.ravel(space.start)
-        if int(sizes.sum()) <= _MOST_NUMBERS:
+        if space.dtype != np.bool_:
+            kind, shape = np.uint8 if space.dtype == np.uint8 else kind, space.shape or (1,)
             return Reading(
-                (int(sizes.sum()),),
-                np.dtype(np.uint8),
-                lambda seen: _one_hot(np.asarray(seen).reshape(len(seen), -1) - starts, sizes),
+                shape, np.dtype(kind), lambda seen: np.array(seen, kind).reshape(-1, *shape)
             )
-    raise UserError(
-        f"observations of {type(space).__name__} cannot be learned from: {space}; wrap the "
-        "environment in gymnasium.wrappers.FlattenObservation, or give --observations pictures"
-    )
+    size = spaces.flatdim(space) if space.is_np_flattenable else 0
+    if not 0 < size <= _MOST_NUMBERS:
+        raise UserError(
+            f"observations of {type(space).__name__} cannot be learned from: {space}; give "
+            "--observations pictures"
+        )
+    flat = space.shape if isinstance(space, spaces.Box | spaces.MultiBinary) else (size,)
+    true = 1
+    if not isinstance(space, spaces.Dict | spaces.Tuple):
+        kind, true = np.uint8, 255
+
+    def read(seen: Any) -> npt.NDArray[Any]:
+        rows = [true * np.asarray(spaces.flatten(space, each)).astype(kind) for each in seen]
+        return np.stack(rows).reshape(-1, *(flat or (1,)))
+
+    return Reading(flat or (1,), np.dtype(kind), read)
 
 
 def pictures(screen_shape: tuple[int, int]) -> Reading:
@@ -79,22 +81,3 @@ def pictures(screen_shape: tuple[int, int]) -> Reading:
 
 def _is_picture(shape: tuple[int, ...]) -> bool:
     return len(shape) == 2 or (len(shape) == 3 and shape[2] in {1, 3})
-
-
-def _truth(seen: Any, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
-    return np.where(np.asarray(seen).reshape(-1, *shape), np.uint8(255), np.uint8(0))
-
-
-def _one_hot(numbers: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
-    """Mark one of so many places for each number.
-
-    Args:
-        numbers: (n, k), each from 0 on.
-        sizes: (k,), how many values each number can have.
-
-    Returns:
-        uint8 (n, sum of sizes).
-    """
-    marked = np.zeros((len(numbers), int(sizes.sum())), np.uint8)
-    marked[np.arange(len(numbers))[:, None], np.cumsum(sizes) - sizes + numbers] = 255
-    return marked

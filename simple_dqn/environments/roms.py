@@ -1,6 +1,6 @@
 """Atari games: finding the ROM that a user means, and human-normalized scores.
 
-ALE ends the whole process on a missing or unknown ROM, so everything is checked here first.
+ALE ends the process on a missing or unknown ROM, so everything is checked here first.
 """
 
 import csv

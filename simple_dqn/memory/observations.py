@@ -89,7 +89,7 @@ def check_size(size: int, bytes_per_observation: int, free: int) -> None:
     """Check that a replay memory of `size` steps fits into `free` bytes.
 
     Raises:
-        UserError: the memory does not fit; the message tells which size would.
+        UserError: the memory does not fit; the message says which size would.
     """
     bytes_per_step = bytes_per_observation + _OTHER_BYTES_PER_STEP
     if size * bytes_per_step > free:

@@ -38,7 +38,7 @@ class PrioritizedReplayMemory(ReplayMemory):
         """
         super().__init__(**settings)
         # By index: priority^exponent of the legal transitions, 0 of all others.
-        self._priorities = SumTree(self._actions.size)
+        self._priorities = SumTree(self.actions.size)
         self._priority_exponent = priority_exponent
         self._importance_exponent = importance_exponent
         self._highest_priority = 1.0
@@ -59,7 +59,7 @@ class PrioritizedReplayMemory(ReplayMemory):
         """Store one step of every game, and keep the tree to the legal transitions."""
         super().add(observations, actions, rewards, terminals, game_overs)
         newest = self._position - 1
-        games = np.arange(len(self._actions))
+        games = np.arange(len(self.actions))
         if self.count == self.lane_size:
             overwritten = (newest + np.arange(self._history_length)) % self.lane_size
             self._priorities[(games[:, None] * self.lane_size + overwritten).ravel()] = 0.0
@@ -97,27 +97,21 @@ class PrioritizedReplayMemory(ReplayMemory):
     def priorities(self) -> dict[str, npt.NDArray[np.generic]]:
         """Return all priorities by index, and the highest priority seen so far."""
         return {
-            "priorities": self._priorities[np.arange(self._actions.size)],
+            "priorities": self._priorities[np.arange(self.actions.size)],
             "highest_priority": np.array(self._highest_priority),
         }
 
-    def set_priorities(
-        self, priorities: dict[str, npt.NDArray[np.generic]], forgotten: int = 0
-    ) -> None:
-        """Take over what `priorities` gave for the same steps; see `ReplayMemory`.
+    def set_priorities(self, priorities: dict[str, npt.NDArray[np.generic]]) -> None:
+        """Take over what `priorities` gave for the same steps.
 
         Raises:
-            UserError: these are no priorities of the memory's steps.
+            UserError: the numbers are not priorities of the memory's steps.
         """
-        size = self._actions.size
+        size = self.actions.size
         shapes = {name: array.shape for name, array in priorities.items()}
         if shapes != {"priorities": (size,), "highest_priority": ()}:
-            raise UserError(f"there are no priorities of {size:,} steps")
-        leaves = priorities["priorities"].astype(np.float64).reshape(self._actions.shape)
-        if forgotten:
-            leaves = np.roll(leaves, -forgotten, axis=1)
-            leaves[:, self.count :] = 0.0
-        numbers = leaves.ravel()
+            raise UserError(f"the priorities are not those of {size:,} steps")
+        numbers = priorities["priorities"].astype(np.float64)
         highest = float(priorities["highest_priority"].astype(np.float64))
         legal = self._legal()
         # NB! One illegal transition would be drawn; where none is drawn, there are no weights.
@@ -129,7 +123,7 @@ class PrioritizedReplayMemory(ReplayMemory):
 
     def _legal(self) -> npt.NDArray[np.bool_]:
         """Whether a transition begins at each index, bool (num_games * lane_size,)."""
-        legal = np.zeros(self._actions.shape, np.bool_)
+        legal = np.zeros(self.actions.shape, np.bool_)
         first, number = self._first_and_number()
         for start in range(0, number, 2**14):  # at a time: each takes n_step numbers
             positions = (first + np.arange(start, min(start + 2**14, number))) % self.lane_size

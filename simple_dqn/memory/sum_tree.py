@@ -39,7 +39,7 @@ class SumTree:
     def __setitem__(
         self, leaves: npt.NDArray[np.int64], numbers: npt.NDArray[np.float64] | float
     ) -> None:
-        """Change leaves. NB! Sums are computed anew, so that no rounding errors add up."""
+        """Change leaves. NB! Sums are computed again, so that no rounding errors add up."""
         self._levels[0].reshape(-1)[leaves] = numbers
         for level, above in zip(self._levels, self._levels[1:], strict=False):
             leaves = np.unique(leaves // _BRANCHES)

@@ -39,6 +39,13 @@ typedef struct {
     int inputs, channels;       /* floats of an input image; its channels (backward to inputs) */
 } Layer;
 
+/* A layer's shape by its input's; `first` is 1 for the layer that reads screens, else 0. */
+#define LAYER(first, channels, height, width, filters, size, stride)                          \
+    ((Layer){size, stride, first ? channels : 1, first ? height * width : 0,                   \
+             width * (first ? 1 : channels), size * (first ? 1 : channels),                    \
+             stride * (first ? 1 : channels), (height - size) / stride + 1,                    \
+             (width - size) / stride + 1, filters, channels * height * width, channels})
+
 INLINE int vectors(const int channels) { return channels % (MAX_VECTORS * LANES) ? 1 : MAX_VECTORS; }
 INLINE int outputs(const Layer l) { return l.rows * l.columns * l.filters; }
 INLINE int fan_in(const Layer l) { return l.planes * l.size * l.run; }
@@ -142,7 +149,7 @@ INLINE void transpose(const float *from, float *to, int rows, int columns) {
         for (int c = 0; c < columns; c++) to[c * rows + r] = from[r * columns + c];
 }
 
-/* native.py defines LAYERS and, for each layer i, LAYER_i. */
+/* native.py defines LAYERS and, for each layer i, LAYER_i as a LAYER(...). */
 #define FUNCTIONS(i)                                                                             \
     static void forward_##i(const float *x, const float *w, const float *bias, float *y) {       \
         forward_layer(LAYER_##i, x, w, bias, y);                                                 \

@@ -34,8 +34,8 @@ def prepare(device: str, num_threads: int) -> torch.device:
         num_threads: threads that compute on the CPU.
     """
     torch.set_num_threads(num_threads)
-    # The running averages of a dead filter's gradients shrink to denormal numbers and stay there,
-    # and arithmetic with denormal numbers is many times slower. They count as zero.
+    # The running averages of a dead filter's gradients shrink to denormal numbers and stay there.
+    # Arithmetic with those is many times slower, so they count as zero.
     torch.set_flush_denormal(True)
     if device != "cpu":  # by default torch rounds to TF32 and sums in any order
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False

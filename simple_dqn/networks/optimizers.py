@@ -47,17 +47,16 @@ class GravesRMSProp(torch.optim.Optimizer):
         dw = [parameter.grad for parameter in parameters if parameter.grad is not None]
         g = [self.state[parameter]["mean_gradient"] for parameter in parameters]
         n = [self.state[parameter]["mean_squared_gradient"] for parameter in parameters]
-        self.update(parameters, dw, g, n, self.param_groups[0]["lr"])
+        self.update((parameters, dw, g, n), self.param_groups[0]["lr"])
 
-    def update(
-        self,
-        parameters: list[Tensor],
-        dw: list[Tensor],
-        g: list[Tensor],
-        n: list[Tensor],
-        learning_rate: float,
-    ) -> None:
-        """Apply the class's three formulas in place; the lists hold one tensor per parameter."""
+    def update(self, groups: tuple[list[Tensor], ...], learning_rate: float) -> None:
+        """Apply the class's three formulas in place.
+
+        Args:
+            groups: lists of w, dw, g and n with a tensor per parameter.
+            learning_rate: step size.
+        """
+        parameters, dw, g, n = groups
         decay = self._decay_rate
         torch._foreach_lerp_(g, dw, 1 - decay)
         torch._foreach_mul_(n, decay)
@@ -82,10 +81,10 @@ def make_optimizer(
     batch_size: int,
     rmsprop: Callable[..., GravesRMSProp] = GravesRMSProp,
 ) -> torch.optim.Optimizer:
-    """Make the optimizer `rmsprop`, `adam` or `adadelta`.
+    """Make an optimizer by its name.
 
     Args:
-        name: name of the optimizer.
+        name: `rmsprop`, `adam` or `adadelta`.
         params: parameters that the optimizer updates.
         learning_rate: step size; for adadelta a factor on its own step size.
         decay_rate: decay rate of the running averages; adam has its own rates (0.9 and 0.999).
@@ -118,11 +117,7 @@ _KEPT: dict[type[torch.optim.Optimizer], tuple[str, ...]] = {
 def state_like(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Return tensors with the shapes and types of an optimizer's state after an update.
 
-    Args:
-        optimizer: made by `make_optimizer`.
-
-    Returns:
-        Tensors by `<parameter's index>.<name>`; their numbers mean nothing.
+    They are named `<parameter's index>.<name>`; their numbers mean nothing.
     """
     names = next(names for kind, names in _KEPT.items() if isinstance(optimizer, kind))
     return {

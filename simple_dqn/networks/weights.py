@@ -1,7 +1,7 @@
 """Weights and optimizer states as NumPy arrays by name, for snapshots.
 
-What is read from a file is checked before a tensor takes it over: names, shapes, types, and that
-all numbers are finite. The kernels in C go by a tensor's shape alone.
+What is read from a file is checked before it is copied to a tensor: names, shapes, types, and that
+all numbers are finite.
 """
 
 from collections.abc import Mapping, Sequence
@@ -46,7 +46,7 @@ def check_same_network(network: nn.Module, weights: Arrays) -> None:
 
 
 def check_arrays(what: str, given: Arrays, expected: Mapping[str, Tensor]) -> None:
-    """Check arrays from a file against the tensors that will take them over.
+    """Check arrays from a file against the tensors that they will be copied to.
 
     Args:
         what: begins the message about arrays of other names, shapes or types.
@@ -67,9 +67,9 @@ def check_arrays(what: str, given: Arrays, expected: Mapping[str, Tensor]) -> No
         array, tensor = given[name], expected[name]
         if (array.dtype.kind == "f") != tensor.is_floating_point():
             raise UserError(f"{what} to another network: {name} has the type {array.dtype} there")
-        with np.errstate(over="ignore"):  # what becomes infinite is told
+        with np.errstate(over="ignore"):  # what becomes infinite is refused below
             numbers = array.astype(str(tensor.dtype).removeprefix("torch."), copy=False)
-        # In 16 bits the square of a gradient of 256 is infinite, and training goes on.
+        # In 16 bits the square of a gradient of 256 is infinite; training continues all the same.
         wrong = ~np.isfinite(numbers) if numbers.itemsize > 2 else np.isnan(numbers)
         if wrong.any() or (name.endswith(_NEVER_NEGATIVE) and numbers.min() < 0):
             raise UserError(

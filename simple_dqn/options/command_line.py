@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 from simple_dqn import streams
-from simple_dqn.options.commands import COMMANDS, Command, option_groups
-from simple_dqn.options.kinds import BOOLEAN, Option, as_text
+from simple_dqn.options.commands import COMMANDS, Command
+from simple_dqn.options.kinds import Option, as_text
 
 _NEGATIVE = re.compile(r"-(\.?\d|inf|nan)", re.IGNORECASE)
 
@@ -89,14 +89,14 @@ def make_parser(command: Command) -> argparse.ArgumentParser:
         prog=f"simple-dqn {command.name}",
         usage=f"simple-dqn {command.usage} [--OPTION VALUE ...]",
         description=f"{command.summary[0].upper()}{command.summary[1:]}.",
-        epilog=command.more or "scripts/README.md says more on each option.",
+        epilog=command.more,
         formatter_class=_Formatter,
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
     )
     _add(parser, [row for row in command.own if row.positional])
     _add(parser.add_argument_group(command.name), [r for r in command.own if not r.positional])
-    for name, rows in option_groups(command.options()).items():
+    for name, rows in command.options().items():
         _add(parser.add_argument_group(name), rows)
     return parser
 
@@ -106,8 +106,8 @@ def _add(group: "argparse._ActionsContainer", rows: Iterable[Option]) -> None:
     for row in rows:
         known = row.default not in (None, ())
         keywords: dict[str, Any] = {
-            "type": row.kind,
-            "metavar": row.kind.metavar,
+            "type": row.type,
+            "metavar": row.type.metavar,
             "help": row.help.replace("%", "%%") + (f" [{as_text(row.default)}]" if known else ""),
         }
         if row.nargs is not None:
@@ -116,6 +116,6 @@ def _add(group: "argparse._ActionsContainer", rows: Iterable[Option]) -> None:
             # NB! argparse would give a missing argument's default to its type as if it were text.
             group.add_argument(row.name, **keywords, default=None)
         else:
-            if row.kind is BOOLEAN or row.nargs == "?":  # without a value: true
+            if row.type.metavar.startswith("BOOL"):  # without a value: true
                 keywords |= {"nargs": "?", "const": "true"}
             group.add_argument(f"--{row.name}", **keywords)

@@ -5,7 +5,7 @@ import dataclasses
 from pathlib import Path
 from typing import NamedTuple
 
-from simple_dqn.options.kinds import BOOLEAN, TEXT, Kind, Option, choice, integer, number, path
+from simple_dqn.options.kinds import BOOLEAN, Option, ValueType, choice, integer, number, path, text
 from simple_dqn.options.settings import OPTIONS
 
 ROWS = {row.name: row for row in OPTIONS}
@@ -19,8 +19,7 @@ class Command(NamedTuple):
         summary: what it does, in a line.
         own: arguments and options that are not options of a run.
         roles: of the options of a run that the command takes, see `Option`; none: it takes none.
-        without: options of a run that the command does not take all the same.
-        not_from_snapshot: options whose values in a snapshot do not count.
+        draws_games: whether each call draws other games, whatever random seed a snapshot has.
         more: the end of its help.
         extra: libraries that only this command needs.
     """
@@ -28,10 +27,9 @@ class Command(NamedTuple):
     name: str
     summary: str
     own: tuple[Option, ...] = ()
-    roles: frozenset[str] = frozenset()
-    without: frozenset[str] = frozenset()
-    not_from_snapshot: frozenset[str] = frozenset()
-    more: str = ""
+    roles: tuple[str, ...] = ()
+    draws_games: bool = False
+    more: str = "scripts/README.md says more on each option."
     extra: tuple[str, ...] = ()
 
     @property
@@ -40,14 +38,17 @@ class Command(NamedTuple):
         words = [self.name]
         for row in self.own:
             if row.positional:
-                word = f"{row.kind.metavar}..." if row.nargs == "+" else row.kind.metavar
+                word = f"{row.type.metavar}..." if row.nargs == "+" else row.type.metavar
                 words.append(f"[{word}]" if row.nargs == "?" else word)
         return " ".join(words)
 
-    def options(self) -> list[Option]:
-        """Return the options of a run, and `--preset`, that the command takes."""
-        rows = [row for row in (*OPTIONS, PRESET) if not row.positional]
-        return [row for row in rows if row.role in self.roles and row.name not in self.without]
+    def options(self) -> dict[str, list[Option]]:
+        """Return the options of a run, and `--preset`, that the command takes, by their group."""
+        groups: dict[str, list[Option]] = {}
+        for row in (*OPTIONS, PRESET):
+            if row.group and row.role in self.roles and (row.suite or self.name != "suite"):
+                groups.setdefault(row.group, []).append(row)
+        return groups
 
 
 def _snapshot_or_game(value: str) -> Path | str:
@@ -64,46 +65,40 @@ def _seeds(value: object) -> tuple[int, ...]:
     first, *others = str(value).split(",")
     if not others:
         return tuple(range(1, int(integer(1, 1000)(first)) + 1))
-    seeds = [int(ROWS["random_seed"].kind(text)) for text in (first, *others) if text]
+    seeds = [int(ROWS["random_seed"].type(text)) for text in (first, *others) if text]
     if len(set(seeds)) < len(seeds):
         raise argparse.ArgumentTypeError(f"{str(value)!r} names a seed twice")
     return tuple(seeds)
 
 
+_DISPLAYS = choice("auto", "window", "terminal")
+_X_AXES = choice("epochs", "steps", "frames", "hours")
+_FIELDS = "average_reward,meanq,nr_games,meancost"
+_SOME = ValueType(_number_or_all, "N|all")
+_RAY = ("ray", "rich")
+
 PRESET = Option(
     "preset",
     None,
-    Kind(TEXT.check, "NAME|FILE"),
+    text("NAME|FILE"),
     "nature, laptop, gpu, cartpole or a TOML file of options",
-    group="main loop",
     role="play",
+    group="main loop",
 )
 GAME, LABEL = ROWS["game"], ROWS["label"]
 ALLOW_IMPORT = Option(
     "allow_import", False, BOOLEAN, "import, and so run, the Python modules that a snapshot names"
 )
 _SNAPSHOT = Option(
-    "snapshot", None, path("SNAPSHOT"), "snapshots/<game>[_<label>]_<epoch>.safetensors"
+    "snapshot",
+    None,
+    path("SNAPSHOT"),
+    "a run's <game>[_<label>]_<epoch>.safetensors",
+    positional=True,
 )
-_OF_SNAPSHOT = (dataclasses.replace(_SNAPSHOT, positional=True), ALLOW_IMPORT)
 _SHOW_MIND = Option("show_mind", False, BOOLEAN, "show what the network sees and thinks, too")
+_FILE = path("FILE")
 
-_PLAYING = frozenset({"play"})
-_WRITING = frozenset({"play", "write"})
-_TESTING = frozenset({"play", "test"})
-_RESUMING = frozenset({"play", "write", "test", "learn"})
-_TRAINING = _RESUMING | {"begin"}
-_SEED = frozenset({"random_seed"})
-_EACH_RUNS_OWN = frozenset(
-    [
-        "random_seed",
-        "csv_file",
-        "save_weights_prefix",
-        "load_experience",
-        "overwrite",
-        "display_screen",
-    ]
-)
 KEYS = """keys:
   m                   take the game over, or give it back to the network
   arrows or WASD      steer
@@ -130,109 +125,80 @@ _COLUMNS = """columns:
   replay_memory_count, meanq, meancost, weight_updates, total_time,
   epoch_time, steps_per_second, std_game_reward
 """
+_PLAYER = dataclasses.replace(
+    _SNAPSHOT,
+    type=ValueType(_snapshot_or_game, "SNAPSHOT|GAME"),
+    help="the network that plays, or a game to play alone (you choose)",
+    nargs="?",
+)
 _PLAY = (
-    Option(
-        "snapshot",
-        None,
-        Kind(_snapshot_or_game, "SNAPSHOT|GAME"),
-        "network that plays, or game to play alone; none: you choose",
-        nargs="?",
-        positional=True,
-    ),
+    _PLAYER,
     ALLOW_IMPORT,
-    Option(
-        "display",
-        "auto",
-        choice("auto", "window", "terminal"),
-        "auto: a window where there is a screen, else the terminal",
-    ),
+    Option("display", "auto", _DISPLAYS, "auto: a window if there is a screen, else terminal"),
     _SHOW_MIND,
-    Option("record_experience", None, path("FILE"), "file for your steps, for --load_experience"),
+    Option("record_experience", None, _FILE, "your steps, .safetensors, for --load_experience"),
 )
 _RECORD = (
-    *_OF_SNAPSHOT,
+    _SNAPSHOT,
+    ALLOW_IMPORT,
     Option("play_games", 1, integer(1, 10_000), "games in the film"),
     _SHOW_MIND,
-    Option("video_file", None, path("FILE"), "MP4, GIF or WebP file of the film"),
+    Option("video_file", None, _FILE, "MP4, GIF or WebP file of the film"),
     Option("skip_seconds", 0.0, number(0, 86_400), "seconds of play before the film begins"),
     Option("seconds", None, number(0, 86_400, above=True), "length of the film (all games)"),
     Option("width", None, integer(16, 8192), "width in pixels (640, or 1000 with the mind)"),
     Option("scale", 1.0, number(0.1, 8), "factor of width and height"),
     Option("record_screen_path", None, path("FOLDER"), "folder for each screen as a PNG"),
-    Option("record_sound_filename", None, path("FILE"), "WAV file for the sound"),
+    Option("record_sound_filename", None, _FILE, "WAV file for the sound"),
 )
-_NVIS = (
-    *_OF_SNAPSHOT,
-    # Deviates: all filters by default, since a page of all is made in seconds; 4 in 2015.
-    Option(
-        "visualization_filters",
-        None,
-        Kind(_number_or_all, "N|all"),
-        "filters of each layer, the most active ones (all)",
-    ),
-    Option("visualization_file", None, path("FILE"), "HTML file of the page"),
-)
+# Deviates: all filters by default, since a page of all is made in seconds; 4 in 2015.
+_FILTERS = Option("visualization_filters", None, _SOME, "most active filters of each layer (all)")
+_PAGE = Option("visualization_file", None, _FILE, "HTML file of the page")
+_CURVES = Option("csv_file", (), path("CSV"), "statistics of runs", nargs="+", positional=True)
 _PLOT = (
-    Option(
-        "csv_file", (), path("CSV"), "statistics of one or more runs", nargs="+", positional=True
-    ),
-    Option(
-        "fields",
-        "average_reward,meanq,nr_games,meancost",
-        Kind(TEXT.check, "COLUMN,..."),
-        "columns with a panel each",
-    ),
-    Option("output", None, path("FILE"), "PNG, SVG or PDF file of the picture"),
+    _CURVES,
+    Option("fields", _FIELDS, text("COLUMN,..."), "columns with a panel each"),
+    Option("output", None, _FILE, "PNG, SVG or PDF file of the picture"),
     Option("dpi", 130, integer(30, 1200), "pixels per inch of a PNG"),
-    Option(
-        "x_axis",
-        "epochs",
-        choice("epochs", "steps", "frames", "hours"),
-        "what runs to the right",
-    ),
+    Option("x_axis", "epochs", _X_AXES, "what runs to the right"),
     Option("smooth", 1, integer(1, 1_000_000), "epochs whose mean a point is"),
 )
+_RESULTS = path("RESULTS_FOLDER")
 _REPORT = (
+    Option("results_folder", None, _RESULTS, "folder of the runs' CSV files", positional=True),
     Option(
-        "results_folder",
-        None,
-        path("RESULTS_FOLDER"),
-        "folder of the runs' CSV files",
-        positional=True,
+        "output", None, _FILE, "name for all its files, with the pictures' ending: .png, .svg, .pdf"
     ),
-    Option("output", None, path("FILE"), "PNG, SVG or PDF file of the first picture"),
 )
+_KNOWN = Option(
+    "environment", None, text("ENVIRONMENT"), "Gymnasium id, such as FrozenLake-v1", positional=True
+)
+_LESSONS = integer(1, 100_000_000)
 _TABULAR = (
-    Option(
-        "environment",
-        None,
-        Kind(TEXT.check, "ENVIRONMENT"),
-        "Gymnasium id with a table of transitions, like FrozenLake-v1",
-        positional=True,
-    ),
+    _KNOWN,
     ROWS["environment_options"],
     dataclasses.replace(ROWS["discount_rate"], default=0.95),
-    Option(
-        "train_steps", 20_000, integer(1, 100_000_000), "steps from which table and network learn"
-    ),
+    Option("train_steps", 20_000, _LESSONS, "steps from which table and network learn"),
     dataclasses.replace(ROWS["network"], default="64,64"),
     ROWS["random_seed"],
-    Option("output", None, path("FILE"), "file of the picture"),
-    Option("csv_file", None, path("FILE"), "file of the errors"),
+    Option("output", None, _FILE, "file of the picture"),
+    Option("csv_file", None, _FILE, "file of the errors"),
     ROWS["overwrite"],
 )
 _SUITE = (
     dataclasses.replace(
-        GAME, kind=Kind(TEXT.check, "GAMES"), help="pong,breakout; original; atari57; or games.txt"
+        GAME, type=text("GAMES"), help="pong,breakout; original; atari57; or a file, games.txt"
     ),
-    dataclasses.replace(LABEL, kind=Kind(LABEL.kind.check, "NAME"), help="name of the suite"),
-    Option("seeds", (1, 2, 3), Kind(_seeds, "N|N,N"), "seeds 1 to N, or these seeds"),
+    dataclasses.replace(LABEL, type=ValueType(LABEL.type.check, "NAME"), help="name of the suite"),
+    Option("seeds", (1, 2, 3), ValueType(_seeds, "N|N,N"), "seeds 1 to N, or these seeds"),
     Option("dry_run", False, BOOLEAN, "print the commands of the runs, and do nothing"),
     Option("cpus_per_run", 1.0, number(0, 1024, above=True), "cores, and threads, of each run"),
     Option("gpus_per_run", 0.0, number(0, 64), "GPUs of each run; 0.25: four runs share one"),
     Option("max_runs", None, integer(1, 100_000), "runs at a time (as many as fit)"),
-    Option("retries", 2, integer(0, 1000), "new attempts, from the last epoch, if a run fails"),
-    Option("address", None, Kind(TEXT.check, "HOST:PORT"), "Ray cluster (this machine alone)"),
+    Option(
+        "retries", 2, integer(0, 1000), "times that a failed run is continued from its last epoch"
+    ),
+    Option("address", None, text("HOST:PORT"), "Ray cluster (this machine alone)"),
 )
 _BENCHMARK = (
     dataclasses.replace(GAME, default="pong", nargs="?"),
@@ -240,39 +206,21 @@ _BENCHMARK = (
     Option("peers", False, BOOLEAN, "measure Stable-Baselines3 as well"),
 )
 
+_OF_SNAPSHOT = (_SNAPSHOT, ALLOW_IMPORT)
+_WRITING, _TESTING = ("play", "write"), ("play", "test")
+_RESUMING = ("play", "write", "test", "learn")
+_TRAINING = (*_RESUMING, "begin")
 _COMMANDS = (
     Command("train", "train a network on a game", (GAME, LABEL), _TRAINING),
     Command("resume", "continue the run that wrote a snapshot", _OF_SNAPSHOT, _RESUMING),
     Command("test", "play the test of a snapshot's epoch again", _OF_SNAPSHOT, _TESTING),
-    Command(
-        "play",
-        "watch a network play, take over and give back; or play alone",
-        _PLAY,
-        _WRITING,
-        not_from_snapshot=_SEED,
-        more=KEYS,
-    ),
-    Command("record", "film a network's games", _RECORD, _WRITING, not_from_snapshot=_SEED),
-    Command("nvis", "make a page that shows what excites each filter", _NVIS, _WRITING),
+    Command("play", "watch a network play, take over; or play alone", _PLAY, _WRITING, True, KEYS),
+    Command("record", "film a network's games", _RECORD, _WRITING, draws_games=True),
+    Command("nvis", "show what excites each filter", (*_OF_SNAPSHOT, _FILTERS, _PAGE), _WRITING),
     Command("plot", "draw the statistics of one or several runs", _PLOT, more=_COLUMNS),
     Command("report", "compare the runs of a folder: table and curves", _REPORT),
     Command("tabular", "solve a small environment, learn it with a table", _TABULAR),
-    Command(
-        "suite",
-        "train several games with several seeds, side by side",
-        _SUITE,
-        _RESUMING,
-        _EACH_RUNS_OWN,
-        extra=("ray", "rich"),
-    ),
+    Command("suite", "train several games with several seeds", _SUITE, _RESUMING, extra=_RAY),
     Command("benchmark", "measure this machine, and what bounds it", _BENCHMARK, _TRAINING),
 )
 COMMANDS = {command.name: command for command in _COMMANDS}
-
-
-def option_groups(rows: list[Option]) -> dict[str, list[Option]]:
-    """Return the options by group."""
-    groups: dict[str, list[Option]] = {}
-    for row in rows:
-        groups.setdefault(row.group, []).append(row)
-    return groups

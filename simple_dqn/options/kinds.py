@@ -1,4 +1,4 @@
-"""Kinds of values, and the rows of the tables of options that are made of them."""
+"""Types of values, and the rows of the tables of options, each of which has a type."""
 
 import decimal
 import json
@@ -13,12 +13,12 @@ from simple_dqn.errors import OptionError
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A kind of value.
+class ValueType:
+    """A type of value.
 
     Attributes:
         check: takes a value or its text, returns the value; raises ArgumentTypeError for others.
-        metavar: the word that stands for a value in help texts.
+        metavar: the word for a value in help texts; BOOL: the option alone means true.
     """
 
     check: Callable[[Any], Any]
@@ -35,32 +35,35 @@ class Option:
 
     Attributes:
         name: without dashes.
-        default: value where nothing is said; None: there is no value then.
-        kind: of its values.
+        default: value where nothing is given; None: there is no value then.
+        type: of its values.
         help: what the value is, with its unit.
-        group: heading above it; "" belongs to the command itself.
+        role: which commands take it: `learn`, what says how a network learns; `play`, how a trained
+            network plays; `test`, of tests; `begin`, how a new run begins; `write`, what a command
+            writes.
         kept: whether a snapshot keeps it; other options belong to one command on one machine.
-        role: `learn`; or `play`, how a trained network plays; `test`, of tests; `begin`, how a new
-            run begins; `write`, what a command writes.
+        suite: whether a suite gives it to all its runs.
+        group: heading above it; "" belongs to the command itself.
         nargs: argparse's number of values: None is one, "+" several, "?" may be left out.
         positional: given by its place on the command line, not by its name.
     """
 
     name: str
     default: Any
-    kind: Kind
+    type: ValueType
     help: str
-    group: str = ""
-    kept: bool = True
     role: str = "learn"
+    kept: bool = True
+    suite: bool = True
+    group: str = ""
     nargs: str | None = None
     positional: bool = False
 
     def check(self, value: object) -> Any:
-        """The value that a value or its text means.
+        """Return the value that a value or its text means.
 
         Raises:
-            OptionError: it means none.
+            OptionError: it is not a value of this option.
         """
         required = self.positional and self.nargs is None
         if value is None and self.default is None and not required:
@@ -68,15 +71,15 @@ class Option:
         try:
             if self.nargs == "+":
                 several = value if isinstance(value, list | tuple) else [value]
-                return tuple(self.kind(each) for each in several)
-            return self.kind(value)
+                return tuple(self.type(each) for each in several)
+            return self.type(value)
         except ArgumentTypeError as error:
             name = self.name if self.positional else f"--{self.name}"
             raise OptionError(f"{name}: {error}") from error
 
 
 def as_text(value: object) -> str:
-    """A value as it is written on the command line."""
+    """Write a value as on the command line."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
@@ -86,7 +89,7 @@ def as_text(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def integer(minimum: int, maximum: int) -> Kind:
+def integer(minimum: int, maximum: int) -> ValueType:
     """Whole numbers from `minimum` to `maximum`; also written 1_000_000, 1,000,000 or 1e6."""
 
     def check(value: object) -> int:
@@ -106,10 +109,10 @@ def integer(minimum: int, maximum: int) -> Kind:
             )
         return int(exact)
 
-    return Kind(check, "N")
+    return ValueType(check, "N")
 
 
-def number(minimum: float, maximum: float, *, above: bool = False) -> Kind:
+def number(minimum: float, maximum: float, *, above: bool = False) -> ValueType:
     """Finite numbers from (or, with `above`, above) `minimum` to `maximum`."""
 
     def check(value: object) -> float:
@@ -125,10 +128,10 @@ def number(minimum: float, maximum: float, *, above: bool = False) -> Kind:
             )
         return exact
 
-    return Kind(check, "X")
+    return ValueType(check, "X")
 
 
-def choice(*names: str) -> Kind:
+def choice(*names: str) -> ValueType:
     """One of some words."""
 
     def check(value: object) -> str:
@@ -136,10 +139,10 @@ def choice(*names: str) -> Kind:
             raise ArgumentTypeError(f"{str(value)!r} is not one of {', '.join(names)}")
         return str(value)
 
-    return Kind(check, "{" + ",".join(names) + "}")
+    return ValueType(check, "{" + ",".join(names) + "}")
 
 
-def named(*names: str) -> Kind:
+def named(*names: str) -> ValueType:
     """One of some names, or a person's own class, `module:Class`."""
 
     def check(value: object) -> str:
@@ -150,7 +153,7 @@ def named(*names: str) -> Kind:
             )
         return text
 
-    return Kind(check, f"{{{','.join(names)},module:Class}}")
+    return ValueType(check, f"{{{','.join(names)},module:Class}}")
 
 
 def _boolean(value: object) -> bool:
@@ -229,19 +232,22 @@ def _no_stochastic_round(value: object) -> bool:
     return False
 
 
-def path(metavar: str) -> Kind:
+def path(metavar: str) -> ValueType:
     """Names of files or folders."""
-    return Kind(_path, metavar)
+    return ValueType(_path, metavar)
 
 
-GAME = Kind(_text, "GAME")
-LABEL = Kind(_label, "LABEL")
-JSON = Kind(_json_object, "JSON")
-NETWORK = Kind(_network, "NAME|N,N")
-MEAN = Kind(_mean, "X|auto")
-RATES = Kind(_rates, "X|LOW,HIGH")
-FOLDER_OR_TRUTH = Kind(_folder_or_truth, "BOOL|FOLDER")
-NO_STOCHASTIC_ROUND = Kind(_no_stochastic_round, "BOOL")
-BOOLEAN = Kind(_boolean, "BOOL")  # true or false, yes or no, 1 or 0
+def text(metavar: str) -> ValueType:
+    """Text that is not empty."""
+    return ValueType(_text, metavar)
+
+
+LABEL = ValueType(_label, "LABEL")
+JSON = ValueType(_json_object, "JSON")
+NETWORK = ValueType(_network, "NAME|N,N")
+MEAN = ValueType(_mean, "X|auto")
+RATES = ValueType(_rates, "X|LOW,HIGH")
+FOLDER_OR_TRUTH = ValueType(_folder_or_truth, "BOOL|FOLDER")
+NO_STOCHASTIC_ROUND = ValueType(_no_stochastic_round, "BOOL")
+BOOLEAN = ValueType(_boolean, "BOOL")  # true or false, yes or no, 1 or 0
 PROBABILITY = number(0, 1)
-TEXT = Kind(_text, "NAME")

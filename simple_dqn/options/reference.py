@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from simple_dqn.options.commands import COMMANDS, option_groups
+from simple_dqn.options.commands import COMMANDS
 from simple_dqn.options.kinds import Option, as_text
 
 _BLOCK = re.compile(r"(?<=<!-- options: )(\w+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
@@ -24,7 +24,7 @@ def fill(text: str) -> str:
 
 def _tables(name: str) -> str:
     if name == "run":
-        groups = option_groups(COMMANDS["train"].options())
+        groups = COMMANDS["train"].options()
         return "\n".join(f"### {group}\n\n{_table(rows)}" for group, rows in groups.items())
     return _table(row for row in COMMANDS[name].own if not row.positional)
 
@@ -33,7 +33,7 @@ def _table(rows: Iterable[Option]) -> str:
     lines = ["| option | default | meaning |", "|---|---|---|"]
     for row in rows:
         default = "" if row.default in (None, ()) else as_text(row.default)
-        metavar = row.kind.metavar.replace("|", "\\|")
+        metavar = row.type.metavar.replace("|", "\\|")
         meaning = row.help.replace("<", "\\<")  # else Markdown takes <game> for HTML
         lines.append(f"| `--{row.name} {metavar}` | {default} | {meaning} |")
     return "\n".join(lines) + "\n"

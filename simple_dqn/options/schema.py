@@ -1,9 +1,9 @@
 """The schema of what a file may say: which names, of which types, in which ranges.
 
-A snapshot, a training state or a preset may come from a stranger, and a checksum does not help
-there, since everybody can compute one. So each value is checked here when the file is read. A file
-sets only options that a snapshot keeps: no file names, nothing that decides what is overwritten.
-Arrays are checked where their shapes are known: `networks/weights.py`, `checkpoints/on_disk.py`.
+A snapshot, a training state or a preset may come from a stranger, and everybody can compute a
+checksum that fits. So each value is checked when the file is read. A file sets only options that a
+snapshot keeps: no file names, nothing that decides what is overwritten. Arrays are checked where
+their shapes are known, in `networks/weights.py` for example.
 """
 
 import re
@@ -17,11 +17,12 @@ from simple_dqn.errors import UserError
 from simple_dqn.options.settings import KEPT
 
 FORMAT_VERSION = 1
-MOST_ACTIONS = 256  # the replay memory keeps an action in a byte
 _GONE = {"init_weights"}  # options that older versions kept in snapshots
 
 _Count = Annotated[int, Meta(ge=0, le=10**18)]
-_Label = Annotated[str, Meta(pattern=r"^[\w.+=-]{1,200}\Z")]
+_Word = Annotated[str, Meta(pattern=r"(?a)^\w{1,40}\Z")]
+_Label = Annotated[str, Meta(pattern=r"^[\w.+=-]+\Z")]
+_Version = Annotated[str, Meta(pattern=r"(?a)^[\w.+!-]{1,100}\Z")]
 
 
 class _Piece(msgspec.Struct, forbid_unknown_fields=True):
@@ -40,29 +41,23 @@ class _Memory(msgspec.Struct, forbid_unknown_fields=True):
 
 class _Header(msgspec.Struct, forbid_unknown_fields=True):
     format_version: Annotated[int, Meta(ge=1, le=FORMAT_VERSION)]
-    game: Annotated[str, Meta(pattern=r"^[\w.:/-]{1,200}\Z")]
+    game: Annotated[str, Meta(pattern=r"(?a)^[\w.:/-]{1,200}\Z")]
     rom_md5: Annotated[str, Meta(pattern=r"^([0-9a-f]{32})?\Z")]
     label: _Label | None
-    action_meanings: Annotated[
-        list[Annotated[str, Meta(pattern=r"^\w{1,40}\Z")]],
-        Meta(min_length=1, max_length=MOST_ACTIONS),
-    ]
-    network: Annotated[str, Meta(pattern=r"^[\w,]{1,100}\Z")]
+    action_meanings: Annotated[list[_Word], Meta(min_length=1, max_length=256)]  # a byte's numbers
+    network: Annotated[str, Meta(pattern=r"(?a)^[\w,]{1,100}\Z")]
     epoch: _Count
     total_train_steps: _Count
     weight_updates: _Count
     replay_memory_count: _Count
     total_time: Annotated[float, Meta(ge=0, le=1e12)]  # seconds
     options: dict[str, Any]
-    versions: dict[str, Annotated[str, Meta(pattern=r"^[\w.+!-]{1,100}\Z")]]
+    versions: dict[str, _Version]
     memory: _Memory | UnsetType = UNSET  # older versions did not write this field
 
 
 def check_header(header: object) -> dict[str, Any]:
-    """Check the header of a snapshot or of a training state.
-
-    Returns:
-        The header, each value as its check returns it.
+    """Check the header of a snapshot or of a training state, and return it.
 
     Raises:
         UserError: the header is not one that this tool writes.
@@ -76,13 +71,10 @@ def check_header(header: object) -> dict[str, Any]:
     options = {row.name: row.default for row in KEPT} | checked["options"]  # the older ones' too
     if options["environment"] == "ale" and not re.fullmatch("[a-z0-9_]+", checked["game"]):
         raise UserError(f"game: {checked['game']!r} is not the name of an Atari game")
-    lane_size = options["replay_size"] // options["num_games"]
+    most = options["replay_size"] // options["num_games"]
     for piece in checked.get("memory", {"pieces": []})["pieces"]:
-        if not 0 < piece["stop"] - piece["start"] <= lane_size:
-            raise UserError(
-                f"memory: {piece['name']} has steps {piece['start']} to {piece['stop']}, but the "
-                f"replay memory holds 1 to {lane_size} steps of a game"
-            )
+        if not 0 < piece["stop"] - piece["start"] <= most:
+            raise UserError(f"memory: {piece['name']} does not hold 1 to {most} steps of a game")
     return checked
 
 
@@ -97,12 +89,7 @@ def check_options(values: Mapping[str, object]) -> dict[str, Any]:
         OptionError: an option has a value that it cannot have.
     """
     rows = {row.name: row for row in KEPT}
-    checked = {}
-    for name, value in values.items():
-        if name in _GONE:
-            continue
-        if name not in rows:
-            raise UserError(f"{name} = {value!r} is not an option that a file may set")
-        now = rows[name].check(value)
-        checked[name] = list(now) if isinstance(now, tuple) else now
-    return checked
+    for name in values.keys() - rows.keys() - _GONE:
+        raise UserError(f"{name} = {values[name]!r} is not an option that a file may set")
+    checked = {name: rows[name].check(values[name]) for name in values if name in rows}
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in checked.items()}

@@ -19,16 +19,13 @@ _STEPS_APART = (1_000, 10_000)  # from one point to the next, at least and at mo
 class TensorBoardWriter(Writer):
     """Adds points to an event file, some 25 times in an epoch, every 1,000 to 10,000 steps.
 
-    A resumed run adds a file, whose points replace those of later steps in the older files.
+    A resumed run adds a file, whose points replace those of later steps in the older files. The
+    folder is that of all runs; None: `tensorboard` beside the CSV file.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        """Begin later, with the run.
-
-        Args:
-            folder: of all runs; None: the folder `tensorboard` beside the CSV file.
-        """
         self._folder = folder
+        self._run: Any = None
         self._events: SummaryWriter | None = None
         self._rewards: deque[float] = deque(maxlen=100)  # of the latest games, over the epochs
         self._phase, self._interval, self._exploration_rate = "", 0, 0.0
@@ -36,24 +33,18 @@ class TensorBoardWriter(Writer):
         self._first_update, self._updates, self._cost = 0, 0, 0.0  # up to the last point
 
     def on_run_start(self, run: Any) -> None:
-        """Open the event file of a run that learns.
-
-        Raises:
-            UserError: the file cannot be made.
-        """
-        self._network, self._statistics = run.network, run.statistics
+        """Open the event file of a run that learns."""
+        self._run = run
         if run.only_test or run.csv_file is None:
             return
         folder = (self._folder or run.csv_file.parent / "tensorboard") / run.csv_file.stem
         steps = run.agent.total_train_steps
+        first = steps + 1 if run.resumed else 0
         try:
-            first = steps + 1 if run.resumed else 0
             self._events = SummaryWriter(str(folder), purge_step=first)
         except OSError as error:
-            raise UserError(
-                f"cannot write into {folder}: {error.strerror}; choose another folder with "
-                "--tensorboard"
-            ) from error
+            hint = "choose another folder with --tensorboard"
+            raise UserError(f"cannot write into {folder}: {error.strerror}; {hint}") from error
         options = vars(run.settings).items()
         rows = "".join(f"| {k} | {'' if v is None else as_text(v)} |\n" for k, v in options)
         self._events.add_text("hyperparameters", f"| option | value |\n|---|---|\n{rows}", steps)
@@ -61,11 +52,11 @@ class TensorBoardWriter(Writer):
 
     def on_phase_start(self, phase: str, epoch: int, total: int, unit: str) -> None:  # noqa: ARG002
         """Begin to count."""
-        least, most = _STEPS_APART
         self._phase = phase
+        least, most = _STEPS_APART
         self._interval = min(max(total // _POINTS_IN_AN_EPOCH, least), most)
         self._steps, self._since = 0, time.perf_counter()
-        self._first_update = self._network.weight_updates
+        self._first_update = self._run.network.weight_updates
         self._updates, self._cost = 0, 0.0
 
     def on_step(self, time_step: TimeStep, steps: int, exploration_rate: float) -> None:
@@ -73,7 +64,7 @@ class TensorBoardWriter(Writer):
         if self._phase not in ("train", "random"):
             return
         if ended := int(time_step.game_overs.sum()):
-            self._rewards.extend(list(self._statistics.rewards)[-ended:])
+            self._rewards.extend(list(self._run.statistics.rewards)[-ended:])
         self._steps += steps
         self._exploration_rate = exploration_rate
         if self._phase == "train" and self._steps >= self._interval:
@@ -88,11 +79,11 @@ class TensorBoardWriter(Writer):
 
     def write(self, row: Row) -> None:
         """Add the result of a phase: a test's score, else the mean Q-value."""
+        step = int(row["total_train_steps"])
         if row["phase"] != "test":
-            self._add({"train/mean_q": float(row["meanq"])}, int(row["total_train_steps"]))
+            self._add({"train/mean_q": float(row["meanq"])}, step)
         elif row["nr_games"]:
-            score = float(row["average_reward"])
-            self._add({"eval/mean_reward": score}, int(row["total_train_steps"]))
+            self._add({"eval/mean_reward": float(row["average_reward"])}, step)
 
     def on_run_end(self) -> None:
         """Close the event file."""
@@ -101,22 +92,22 @@ class TensorBoardWriter(Writer):
 
     def _add_points(self) -> None:
         """Add the points of the steps since the last ones."""
-        now = time.perf_counter()
+        now, network = time.perf_counter(), self._run.network
         points = {
             "rollout/exploration_rate": self._exploration_rate,
             "time/fps": self._steps / (now - self._since),
         }
         if self._rewards:
             points["rollout/ep_rew_mean"] = sum(self._rewards) / len(self._rewards)
-        updates = self._network.weight_updates - self._first_update
+        updates = network.weight_updates - self._first_update
         if updates > self._updates:
-            cost = self._network.mean_cost() * updates
+            cost = network.mean_cost() * updates
             points["train/loss"] = (cost - self._cost) / (updates - self._updates)
-            points["train/learning_rate"] = self._network.learning_rate
-            points["train/n_updates"] = self._network.weight_updates
+            points["train/learning_rate"] = network.learning_rate
+            points["train/n_updates"] = network.weight_updates
             self._updates, self._cost = updates, cost
         self._steps, self._since = 0, now
-        self._add(points, self._statistics.total_train_steps)
+        self._add(points, self._run.statistics.total_train_steps)
 
     def _add(self, points: dict[str, float], step: int) -> None:
         if self._events is not None:

@@ -10,10 +10,10 @@ from simple_dqn.environments.console import Console, ConsoleEnvironment
 from simple_dqn.environments.gym import GymEnvironment
 from simple_dqn.environments.gym_console import GymConsole
 from simple_dqn.environments.roms import Game
+from simple_dqn.environments.visible_game import VisibleGame
 from simple_dqn.errors import UserError
 from simple_dqn.options.settings import Settings
 from simple_dqn.run.classes import find_class
-from simple_dqn.watch.watched_game import VisibleGame
 
 TEST_FRAMES = 18_000  # 5 minutes; Mnih et al. 2015, Methods, Evaluation procedure
 # A Gymnasium game in tests lasts no longer, so that a test ends; Gymnasium's own Atari games are

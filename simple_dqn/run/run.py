@@ -2,7 +2,7 @@
 
     Run(Settings(game="pong", label="mine", epochs=2)).train()
 
-trains as `simple-dqn train pong mine --epochs 2` does. Each method of `Run` is a whole command.
+trains as `simple-dqn train pong mine --epochs 2` does. Each method of `Run` is one command.
 """
 
 import contextlib
@@ -15,22 +15,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from simple_dqn.agent import Agent, Callback
 from simple_dqn.checkpoints.csv_file import CsvRow, CsvWriter, keep_rows, read_csv
-from simple_dqn.checkpoints.memory_files import check_space
-from simple_dqn.checkpoints.places import find_game, root
-from simple_dqn.checkpoints.restoring import Restoring
+from simple_dqn.checkpoints.memory_pieces import check_space
+from simple_dqn.checkpoints.places import game_of, root
 from simple_dqn.checkpoints.run_files import RunFiles
-from simple_dqn.checkpoints.saving import Saving
 from simple_dqn.checkpoints.snapshot import (
     Snapshot,
-    check_actions,
     check_game,
+    check_same_actions,
     read_snapshot,
     run_prefix,
 )
+from simple_dqn.checkpoints.training_state import Saving, restore
 from simple_dqn.deep_q_network import DeepQNetwork
 from simple_dqn.environment import Environment
 from simple_dqn.environments.roms import Game
@@ -42,7 +39,6 @@ from simple_dqn.memory.experience import (
     fill_memory,
     read_experience,
 )
-from simple_dqn.memory.observations import observation_bytes
 from simple_dqn.networks.heads import Head
 from simple_dqn.networks.next_values import NextValue
 from simple_dqn.options.settings import Settings
@@ -116,7 +112,7 @@ def make_parts(
         environment = test_environment = make(training=False)
         shape = environment.observation_shape
         if snapshot is not None:
-            check_actions(snapshot, environment.action_meanings)
+            check_same_actions(snapshot, environment.action_meanings)
             check_weights(settings, snapshot, shape)
         history = parts.history_length(settings, shape)
         size = settings.batch_size + settings.num_games * (history + settings.n_step)
@@ -231,7 +227,7 @@ class Run:
             option: name_of(maker) for option, maker in own.items() if maker is not None
         }
         self.settings = dataclasses.replace(settings, random_seed=self.random_seed, **names)
-        self.game = find_game(settings)
+        self.game = game_of(settings)
         self.snapshot = snapshot
         self._callbacks, self._writers = callbacks, writers
         if snapshot is not None:
@@ -285,7 +281,7 @@ class Run:
         """Begin with the weights of a snapshot, and with its pixel mean where ours is `auto`."""
         loaded = read_snapshot(path)
         check_game(loaded, self.game)
-        check_actions(loaded, made.environment.action_meanings)
+        check_same_actions(loaded, made.environment.action_meanings)
         if self.settings.pixel_mean == "auto":
             pixel_mean = loaded.header["options"].get("pixel_mean", 0.0)
             self.settings = dataclasses.replace(self.settings, pixel_mean=pixel_mean)
@@ -315,7 +311,7 @@ class Run:
             with self._parts(files.csv_file) as made:
                 self._check_space(made, files)
                 experience = self._read_experience(made)
-                restored = Restoring(settings, snapshot).restore(made.network, made.memory)
+                restored = restore(settings, snapshot, made.network, made.memory)
                 keep_rows(files.csv_file, [row for row in rows if row.epoch <= epoch])
                 files.remove_after(epoch)
                 if restored.everything:
@@ -392,17 +388,10 @@ class Run:
 
     def _check_space(self, made: RunParts, files: RunFiles) -> None:
         """Stop if the replay memory may not fit on the disk."""
-        settings, environment = self.settings, made.environment
+        settings = self.settings
         if settings.save_memory:
             played = settings.random_steps + settings.epochs * settings.train_steps
-            shape, dtype = environment.observation_shape, environment.observation_dtype
-            check_space(
-                files.prefix.parent,
-                min(settings.replay_size, played),
-                observation_bytes(shape, dtype),
-                pictures=dtype == np.uint8,
-                there_already=files.memory_bytes(),
-            )
+            check_space(files.prefix, made.memory, min(settings.replay_size, played))
 
     def _read_experience(self, made: RunParts) -> list[Experience]:
         """Read what people played, before anything of the run is written."""
@@ -449,11 +438,11 @@ class Run:
             made.agent.test(epoch, self.settings.test_steps)
 
     def _try_to_save(self, made: RunParts, saving: Saving, epoch: int) -> bool:
-        """Save the run; where this fails (the disk is full), warn, and let the run go on."""
+        """Save the run; where this fails (the disk is full), warn, and let the run continue."""
         try:
             self._save(made, saving, epoch)
         except UserError as error:
-            logger.warning("%s; the run goes on, and the next snapshot is tried", error)
+            logger.warning("%s; the run continues, and the next snapshot is tried", error)
             return False
         return True
 

@@ -1,4 +1,4 @@
-"""Numbers that change as training goes on."""
+"""Numbers that change in the course of training."""
 
 from dataclasses import dataclass
 

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from simple_dqn.checkpoints.csv_file import CsvRow, read_csv
-from simple_dqn.checkpoints.places import find_game, root
+from simple_dqn.checkpoints.places import game_of, root
 from simple_dqn.checkpoints.snapshot import read_snapshot, run_snapshots, training_state_path
 from simple_dqn.environments import roms
 from simple_dqn.errors import UserError
@@ -147,7 +147,7 @@ def plan_runs(settings: Settings, seeds: tuple[int, ...]) -> list[PlannedRun]:
     for seed in seeds:
         for game in games_of(settings.game, settings.environment):
             named = dataclasses.replace(settings, game=game)
-            found = find_game(named)
+            found = game_of(named)
             is_own = found.rom_path.parent == root() / "roms"
             own = Path("roms") / found.rom_path.name if is_own else None
             run = dataclasses.replace(named, game=found.name, label=f"s{seed}", random_seed=seed)

@@ -1,11 +1,13 @@
-"""Films: H.264 and, with sound, AAC in MP4, through PyAV, which brings its own codecs."""
+"""Films in MP4 (H.264 and AAC), GIF and WebP through PyAV, which brings its own codecs; WAV."""
 
 import contextlib
 import logging
+import wave
+from abc import ABC, abstractmethod
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import av
 import av.container
@@ -16,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 from av.audio.resampler import AudioResampler
 
-from simple_dqn.errors import UserError
 from simple_dqn.files import errors_told, put_in_place, write_atomically
 
 if TYPE_CHECKING:
@@ -29,41 +30,105 @@ _ANIMATION_RATE = 20  # pictures per second
 _AAC_RATE = 48_000  # samples per second; AAC allows only certain rates
 
 
-class Facts(NamedTuple):
-    """What the file of a film tells when it is opened: frames, seconds, seconds of sound or 0."""
+class GrowingFile(ABC):
+    """A file that grows in `<name>.part`; a context manager that leaves a complete file or none.
 
-    frames: int
-    seconds: float
-    sound_seconds: float
+    An interrupt (Ctrl-C) between two pieces ends the file there; the file is complete then, too.
 
-
-class Film:
-    """Writes a film frame by frame; a context manager that leaves a whole file or none.
-
-    An interrupt (Ctrl-C) between two frames ends the film there; the file is then still whole.
+    Attributes:
+        path: of the finished file.
     """
 
+    def __init__(self, path: Path) -> None:
+        """Make the folder.
+
+        Raises:
+            UserError: the file cannot be written.
+        """
+        self.path = path
+        self._part = path.with_name(f"{path.name}.part")
+        with errors_told(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+
+    @property
+    @abstractmethod
+    def _length(self) -> str:
+        """What was written, in words; "" if nothing was."""
+
+    @abstractmethod
+    def _close(self, *, complete: bool) -> None:
+        """Close the file, after what a complete file still needs."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Finish the file, unless something went wrong or nothing was written."""
+        complete = bool(self._length) and (kind is None or issubclass(kind, KeyboardInterrupt))
+        try:
+            with errors_told(self.path):
+                self._close(complete=complete)
+                if complete:
+                    put_in_place(self._part, self.path)
+                    logger.info("wrote %s: %s", self.path, self._length)
+        finally:
+            self._part.unlink(missing_ok=True)
+
+
+class SoundFile(GrowingFile):
+    """Writes sound piece by piece into a WAV file."""
+
+    def __init__(self, path: Path, *, sample_rate: int) -> None:
+        """Begin a file of 8 bits, mono, with so many samples per second; see `GrowingFile`."""
+        super().__init__(path)
+        self._samples, self._rate = 0, sample_rate
+        with errors_told(path):
+            self._file = wave.open(str(self._part), "wb")  # noqa: SIM115
+        self._file.setnchannels(1)
+        self._file.setsampwidth(1)
+        self._file.setframerate(sample_rate)
+
+    def add(self, sound: npt.NDArray[np.uint8]) -> None:
+        """Append samples, uint8 (n,), 128 is silence."""
+        with errors_told(self.path):
+            self._file.writeframesraw(sound.tobytes())
+        self._samples += len(sound)
+
+    @property
+    def _length(self) -> str:
+        return f"{self._samples / self._rate:.1f} s" if self._samples else ""
+
+    def _close(self, *, complete: bool) -> None:  # noqa: ARG002
+        self._file.close()
+
+
+class Film(GrowingFile):
+    """Writes a film frame by frame."""
+
     def __init__(self, path: Path, *, frames_per_second: int, sample_rate: int) -> None:
-        """Begin a film.
+        """Begin a film; see `GrowingFile`.
 
         Args:
-            path: file of the finished film; until then the film grows in `<name>.part` beside it.
+            path: file of the finished film.
             frames_per_second: pictures per second.
             sample_rate: samples of sound per second; 0: the film is silent.
 
         Raises:
             UserError: the file cannot be written.
         """
-        self.path = path
+        super().__init__(path)
         self.frames = 0
-        self._part = path.with_name(f"{path.name}.part")
         self._rate, self._sample_rate = frames_per_second, sample_rate
         self._samples = 0
         self._chapters: list[Chapter] = []
-        self._video: Any = None  # made when the first picture tells its size
-        with errors_told(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._container = self._open(_address(self._part))
+        self._video: Any = None  # made when the first picture shows its size
+        with errors_told(path):  # NB! FFmpeg takes `a:b.mp4` for a file of the protocol `a`
+            self._container = self._open(f"file:{self._part}")
         self._audio: Any = None
         if sample_rate:
             self._audio = self._container.add_stream("aac", rate=_AAC_RATE, layout="mono")
@@ -130,28 +195,14 @@ class Film:
                 }
             )
 
-    def __enter__(self) -> Self:
-        return self
+    @property
+    def _length(self) -> str:
+        return f"{self.frames} frames, {self.frames / self._rate:.1f} s" if self.frames else ""
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Finish the file, unless something went wrong or nothing was filmed."""
-        whole = self.frames > 0 and (kind is None or issubclass(kind, KeyboardInterrupt))
-        try:
-            with errors_told(self.path):
-                if whole:
-                    self._finish()
-                self._container.close()
-            if whole:
-                self._check()
-                put_in_place(self._part, self.path)
-                logger.info("wrote %s: %d frames, %.1f s", self.path, self.frames, self._seconds)
-        finally:
-            self._part.unlink(missing_ok=True)
+    def _close(self, *, complete: bool) -> None:
+        if complete:
+            self._finish()
+        self._container.close()
 
     def _finish(self) -> None:
         """Write what the encoders still hold, and the chapters."""
@@ -161,26 +212,6 @@ class Film:
             for resampled in self._resampler.resample(None):
                 self._container.mux(self._audio.encode(resampled))
             self._container.mux(self._audio.encode(None))
-
-    def _check(self) -> None:
-        """Open the written file and compare it with what was filmed.
-
-        Raises:
-            UserError: frames or seconds are missing in the file.
-        """
-        facts = read_facts(self._part)
-        wrong = abs(facts.seconds - self._seconds)
-        if self._audio is not None:
-            wrong = max(wrong, abs(facts.sound_seconds - self._seconds))
-        if facts.frames != self.frames or wrong > 0.1:
-            raise UserError(
-                f"{self.path} would not be whole ({facts}, but {self.frames} frames of "
-                f"{self._seconds:.1f} s were filmed); it is not kept"
-            )
-
-    @property
-    def _seconds(self) -> float:
-        return self.frames / self._rate
 
 
 class Animation(Film):
@@ -197,7 +228,7 @@ class Animation(Film):
         self._gif = path.suffix.lower() == ".gif"
         self._frames_of_a_picture = max(1, round(frames_per_second / _ANIMATION_RATE))
         self._time_base = Fraction(self._frames_of_a_picture, frames_per_second)
-        self._graph: Any = None  # made when the first picture tells its size
+        self._graph: Any = None  # made when the first picture shows its size
         super().__init__(path, frames_per_second=frames_per_second, sample_rate=0)
 
     def _open(self, address: str) -> av.container.OutputContainer:
@@ -240,12 +271,9 @@ class Animation(Film):
     def _finish(self) -> None:
         self._encode(None)
 
-    def _check(self) -> None:
-        """Do nothing: FFmpeg does not read an animated WebP."""
-
 
 def _palette_graph(picture: npt.NDArray[np.uint8], time_base: Fraction) -> av.filter.Graph:
-    """The way of RGB pictures to pictures of 256 colours, chosen for each picture anew."""
+    """The way of RGB pictures to pictures of 256 colours, chosen for each picture."""
     height, width, _ = picture.shape
     graph = av.filter.Graph()
     source = graph.add_buffer(
@@ -264,7 +292,7 @@ def _palette_graph(picture: npt.NDArray[np.uint8], time_base: Fraction) -> av.fi
 
 
 def make_film(path: Path, *, frames_per_second: int, sample_rate: int) -> Film:
-    """Begin a film of the format that the ending of its name tells; see `Film` and `Animation`.
+    """Begin a film of the format of the ending of its name; see `Film` and `Animation`.
 
     Raises:
         UserError: the file cannot be written.
@@ -280,30 +308,6 @@ def resize(picture: npt.NDArray[np.uint8], width: int) -> npt.NDArray[np.uint8]:
     high = max(2, 2 * round(picture.shape[0] * wide / picture.shape[1] / 2))
     way = cv2.INTER_AREA if wide < picture.shape[1] else cv2.INTER_NEAREST
     return cv2.resize(picture, (wide, high), interpolation=way)  # type: ignore[return-value]
-
-
-def _address(path: Path) -> str:
-    """A file as FFmpeg names it: else `a:b.mp4` would be a file of the protocol `a`."""
-    return f"file:{path}"
-
-
-def read_facts(path: Path) -> Facts:
-    """Open a film; return its numbers of frames and seconds.
-
-    Raises:
-        UserError: the film cannot be opened.
-    """
-    try:
-        with av.open(_address(path)) as container:
-            video, sounds = container.streams.video[0], container.streams.audio
-            assert video.time_base is not None
-            return Facts(
-                video.frames,
-                float((video.duration or 0) * video.time_base),
-                sum(float((sound.duration or 0) * (sound.time_base or 0)) for sound in sounds),
-            )
-    except (OSError, IndexError, av.error.FFmpegError) as error:
-        raise UserError(f"{path} was written, but cannot be opened: {error}") from error
 
 
 def write_picture(path: Path, picture: npt.NDArray[np.uint8]) -> None:

@@ -3,6 +3,8 @@
 import base64
 import html
 from collections.abc import Iterator, Sequence
+from importlib import resources
+from string import Template
 from typing import NamedTuple
 
 import cv2
@@ -40,7 +42,7 @@ class FilterView(NamedTuple):
         layer: number of the convolution, from 0.
         filter: number of the filter within the layer, from 0.
         weights: float32 (history, size, size) of a filter of the first convolution; None: of
-            another one, whose inputs are no pixels.
+            another one, whose inputs are not pixels.
         excitations: at least one, the strongest first; the only one of a filter that never was
             active has the activation 0.
     """
@@ -124,7 +126,7 @@ def weights_pictures(weights: npt.NDArray[np.float32]) -> list[npt.NDArray[np.ui
 
 
 def write_page(title: str, subtitle: str, views: list[FilterView]) -> str:
-    """Make the page: one HTML text that holds all pictures."""
+    """Fill `filter_page.html`: one HTML text that holds all pictures."""
     sections = []
     for layer in sorted({view.layer for view in views}):
         figures = "\n".join(_figure(view) for view in views if view.layer == layer)
@@ -132,7 +134,8 @@ def write_page(title: str, subtitle: str, views: list[FilterView]) -> str:
             f'<section><h2>Convolution {layer + 1}</h2>\n<div class="filters">{figures}</div>'
             "</section>"
         )
-    return _PAGE.format(
+    page = (resources.files("simple_dqn.watch") / "filter_page.html").read_text("utf-8")
+    return Template(page).substitute(
         title=html.escape(title),
         subtitle=html.escape(subtitle),
         apart=_STEPS_APART,
@@ -192,123 +195,3 @@ def _data_uri(picture: npt.NDArray[np.uint8]) -> str:
     coded, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     assert coded
     return "data:image/png;base64," + base64.b64encode(data.tobytes()).decode()
-
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-:root {{ color-scheme: light dark; --line: #8884; --mark: #e80; }}
-body {{ font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 82rem;
-       padding: 0 1rem; }}
-h1 {{ margin: 0 0 .2rem; }}
-h2 {{ border-bottom: 1px solid var(--line); padding-bottom: .2rem; }}
-.how {{ max-width: 52rem; }}
-.filters {{ display: grid; gap: 1.5rem 1rem;
-           grid-template-columns: repeat(auto-fill, minmax(min(22rem, 100%), 1fr)); }}
-figure {{ margin: 0; display: grid; grid-template-columns: 1fr 1fr; gap: 2px 6px;
-         align-content: start; }}
-figcaption, .weights, figure p {{ grid-column: 1 / -1; }}
-figcaption {{ font-weight: 600; }}
-figure p {{ margin: 0 0 .4rem; font-size: .85rem; opacity: .8; }}
-.pair, .fields {{ display: grid; grid-template-columns: 1fr 1fr; gap: 2px; }}
-.weights {{ display: grid; grid-auto-flow: column; grid-auto-columns: 1fr; gap: 2px 6px;
-           margin-bottom: .4rem; }}
-.weights img, .fields img {{ width: 100%; display: block; image-rendering: pixelated; }}
-.frame {{ overflow: hidden; aspect-ratio: 1; cursor: zoom-in; touch-action: pan-y;
-         background: #777; }}
-figure.large {{ grid-column: 1 / -1; grid-template-columns: 1fr; }}
-figure.large .frame {{ cursor: zoom-out; }}
-.pair:not([data-zoom="1"]) .frame {{ cursor: grab; touch-action: none; }}
-.moved {{ position: relative; width: 100%; height: 100%; transform-origin: 0 0; }}
-.moved img {{ width: 100%; height: 100%; display: block; image-rendering: pixelated; }}
-.field {{ position: absolute; box-sizing: border-box; outline: 1px solid var(--mark); }}
-</style>
-</head>
-<body>
-<h1>{title}</h1>
-<p>{subtitle}</p>
-<p class="how">Each row shows a state that made the filter very active in this game; the strongest
-one is above, and the others are at least {apart} steps away. From left to right: which pixels of
-the state raised (bright) or lowered (dark) the activity; the state itself; and twice the field,
-which is all that the filter could see, cut out and enlarged. The last three screens are red, green
-and blue, so that what stood still is grey. Below stand the activation and the action that was
-chosen. Filters of the first convolution begin with their weights for each screen of a state, the
-oldest screen on the left; white weights want bright pixels, black weights dark ones. A click
-enlarges a filter, and over an enlarged pair the wheel zooms; elsewhere the wheel scrolls the page,
-and zooms with Ctrl. On a phone two fingers zoom. Dragging moves what is zoomed; another click goes
-back.</p>
-{sections}
-<script>
-for (const pair of document.querySelectorAll(".pair")) {{
-  const figure = pair.closest("figure");
-  const view = {{ zoom: 1, x: 0, y: 0 }};
-  const layers = pair.querySelectorAll(".moved");
-  const show = () => {{
-    const size = pair.querySelector(".frame").clientWidth;
-    view.x = Math.min(0, Math.max(size * (1 - view.zoom), view.x));
-    view.y = Math.min(0, Math.max(size * (1 - view.zoom), view.y));
-    pair.dataset.zoom = view.zoom;
-    for (const layer of layers)
-      layer.style.transform = `translate(${{view.x}}px, ${{view.y}}px) scale(${{view.zoom}})`;
-  }};
-  addEventListener("resize", show);
-  const zoomAbout = (frame, clientX, clientY, factor) => {{
-    const box = frame.getBoundingClientRect();
-    const x = clientX - box.left, y = clientY - box.top;
-    const zoom = Math.min(16, Math.max(1, view.zoom * factor));
-    view.x = x - (x - view.x) * zoom / view.zoom;
-    view.y = y - (y - view.y) * zoom / view.zoom;
-    view.zoom = zoom;
-    show();
-  }};
-  for (const frame of pair.querySelectorAll(".frame")) {{
-    const fingers = new Map();
-    let moved = false;
-    frame.addEventListener("wheel", event => {{
-      const large = figure.classList.contains("large");
-      // Nothing to zoom out of: the page scrolls.
-      if (!event.ctrlKey && (!large || (view.zoom === 1 && event.deltaY > 0))) return;
-      event.preventDefault();
-      zoomAbout(frame, event.clientX, event.clientY, Math.exp(-event.deltaY / 300));
-    }}, {{ passive: false }});
-    frame.addEventListener("pointerdown", event => {{
-      if (!fingers.size) moved = false;
-      fingers.set(event.pointerId, [event.clientX, event.clientY]);
-      frame.setPointerCapture(event.pointerId);
-    }});
-    frame.addEventListener("pointermove", event => {{
-      const before = fingers.get(event.pointerId);
-      if (!before) return;
-      const now = [event.clientX, event.clientY];
-      const other = [...fingers].find(([id]) => id !== event.pointerId)?.[1];
-      fingers.set(event.pointerId, now);
-      if (other) {{
-        const apart = point => Math.hypot(point[0] - other[0], point[1] - other[1]);
-        const middle = [(now[0] + other[0]) / 2, (now[1] + other[1]) / 2];
-        zoomAbout(frame, ...middle, apart(now) / Math.max(1, apart(before)));
-      }} else if (view.zoom > 1) {{
-        view.x += now[0] - before[0];
-        view.y += now[1] - before[1];
-        show();
-      }}
-      moved ||= other !== undefined || (view.zoom > 1 && now.join() !== before.join());
-    }});
-    for (const end of ["pointerup", "pointercancel"])
-      frame.addEventListener(end, event => fingers.delete(event.pointerId));
-    frame.addEventListener("click", () => {{
-      if (moved) return;
-      if (view.zoom === 1) figure.classList.toggle("large");
-      view.zoom = 1;
-      view.x = view.y = 0;
-      dispatchEvent(new Event("resize"));  // all pairs of the figure changed their size
-    }});
-  }}
-}}
-</script>
-</body>
-</html>
-"""

@@ -4,10 +4,11 @@ import numpy as np
 
 from simple_dqn.agent import Network
 from simple_dqn.environments.roms import Game
+from simple_dqn.environments.visible_game import VisibleGame
 from simple_dqn.options.settings import Settings
 from simple_dqn.run.environments import kind_of
 from simple_dqn.run.parts import history_length
-from simple_dqn.watch.watched_game import VisibleGame, WatchedGame
+from simple_dqn.watch.watched_game import WatchedGame
 
 
 def make_console(args: Settings, game: Game, *, random_seed: int) -> VisibleGame:

@@ -80,7 +80,7 @@ class LiveWindow(Callback):
         of_all = f" of {self._total:,}" if self._unit == "steps" else ""
         lines = [
             f"{self._title}   step {self._steps:,}{of_all}   score {self._score:g}",
-            f"exploration rate {exploration_rate:.3f}   q: close the window, the run goes on",
+            f"exploration rate {exploration_rate:.3f}   q: close the window, the run continues",
         ]
         large = screen.repeat(self._scale, axis=0).repeat(self._scale, axis=1)
         window.show(np.repeat(large[..., None], 3, axis=2), lines)

@@ -119,7 +119,7 @@ class MindPanel:
         room = int(_SECONDS * steps_per_second)
         self._past: deque[float] = deque(maxlen=room)  # highest Q-values
         self._differences: deque[float] = deque(maxlen=room)  # best minus worst
-        # Of each number of an observation that is no screen.
+        # Of each number of an observation that is not a screen.
         self._largest: npt.NDArray[np.float64] = np.array(1e-12)
         self._values: npt.NDArray[np.float32] = np.zeros(len(action_meanings), np.float32)
 
@@ -142,7 +142,7 @@ class MindPanel:
             saliency: float32 (history, *observation_shape), 0 to 1: how much each pixel or number
                 speaks for the chosen action.
             distribution: returns, (num_atoms,), and their probabilities after the chosen action;
-                None: the network tells none.
+                None: the network has none.
             person_plays: whether the network only would choose the action.
         """
         self._past.append(float(values.max()))

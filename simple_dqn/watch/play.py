@@ -352,7 +352,7 @@ class Play:
                 self._moments.append(moment)
 
     def _lines(self) -> list[str]:
-        """Return two lines: who plays and how the game stands; which keys there are."""
+        """Return two lines: who plays and the score of the game; which keys there are."""
         game = self._game
         lives = game.console.lives
         sounds = game.console.samples_per_frame > 0 and self._display.has_sound

@@ -1,4 +1,4 @@
-"""The scores of the games that were watched: what stands on the card after each game."""
+"""The scores of the games that were watched: what is on the card after each game."""
 
 from collections.abc import Collection
 

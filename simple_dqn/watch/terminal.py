@@ -41,8 +41,8 @@ _CUBE = np.array([0, 95, 135, 175, 215, 255])  # xterm's levels of red, green an
 # Most terminals report presses only. A key that is held repeats, and until the first repeat it
 # takes longer than from one repeat to the next.
 _FIRST_SECONDS, _REPEAT_SECONDS = 0.6, 0.15
-# The protocol of kitty, foot, WezTerm, Ghostty and others tells releases too: turn that on, flag 2,
-# and ask whether it is on (https://sw.kovidgoyal.net/kitty/keyboard-protocol).
+# The protocol of kitty, foot, WezTerm and others reports releases, too: turn that on, flag 2, and
+# ask whether it is on (https://sw.kovidgoyal.net/kitty/keyboard-protocol).
 _RELEASES_ON, _RELEASES_OFF, _RELEASES_TOLD = "\x1b[>2u\x1b[?u", "\x1b[<u", "\x1b[?2u"
 _EVENT = re.compile(r"\x1b\[1;\d+:(\d)([A-Z])")  # of a key without a letter, 3: a release
 _SECONDS_BETWEEN_PICTURES = 1 / 30
@@ -93,8 +93,8 @@ class Held:
     def press(self, direction: str, now: float, *, release_told: bool = False) -> None:
         """Take in that a direction's key was pressed, or repeated, at a time in seconds.
 
-        Where its release will not be told, only the key that was pressed last repeats. So another
-        arrow takes the place of one that was held, and firing keeps it held.
+        Without reports of releases, only the key that was pressed last repeats. So another arrow
+        takes the place of one that was held, and firing keeps it held.
         """
         if release_told:
             self._until[direction] = math.inf
@@ -127,7 +127,7 @@ class Terminal:
         """Take over the terminal.
 
         Raises:
-            UserError: standard input or output is no terminal, or not one that can draw.
+            UserError: standard input or output is not a terminal, or not one that can draw.
         """
         if not HAS_TERMINALS:
             raise UserError("--display terminal needs a POSIX terminal; leave the option out")

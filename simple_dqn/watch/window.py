@@ -149,7 +149,7 @@ class Window:
         """Take in that a gamepad came or went, or that its stick, pad or button moved."""
         if event.type == pygame.JOYDEVICEADDED:
             gamepad = pygame.joystick.Joystick(event.device_index)
-            self._gamepads[gamepad.get_instance_id()] = gamepad  # kept, else it tells nothing
+            self._gamepads[gamepad.get_instance_id()] = gamepad  # kept, else it reports nothing
         elif event.type == pygame.JOYDEVICEREMOVED:
             self._gamepads.pop(event.instance_id, None)
             self._held = {part: d for part, d in self._held.items() if isinstance(part, int)}
@@ -174,7 +174,7 @@ class Window:
         """Fill the display, or go back to the window as it was.
 
         NB! Without a window manager SDL fills the display only with a window of its size and place,
-        and gives a window that was full the size of before, whatever size it is told.
+        and gives a window that was full the size of before, whatever size it is given.
         """
         is_full = bool(self._surface.get_flags() & pygame.FULLSCREEN)
         if is_full and self._before == self._size:
@@ -319,7 +319,7 @@ def _name(event: pygame.event.Event) -> str:
 
 @contextlib.contextmanager
 def _libraries_silent() -> Iterator[None]:
-    """Keep complaints of C libraries off stderr: SDL's own error tells the same in one line."""
+    """Keep complaints of C libraries off stderr: SDL's own error says the same in one line."""
     sys.stderr.flush()
     kept = os.dup(2)
     with open(os.devnull, "wb") as nowhere:  # noqa: PTH123

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import resource
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,14 @@ from helpers import make_memory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simple_dqn.checkpoints import on_disk
-from simple_dqn.checkpoints.memory_files import (
+from simple_dqn.checkpoints import memory_pieces
+from simple_dqn.checkpoints.memory_pieces import (
     MemoryFiles,
-    RestoredMemory,
+    Piece,
     memory_header,
     restore_memory,
+    write_piece,
 )
-from simple_dqn.checkpoints.on_disk import Piece, check_piece, read_piece, steps_of, write_piece
 from simple_dqn.errors import UserError
 from simple_dqn.memory.prioritized import PrioritizedReplayMemory
 from simple_dqn.replay_memory import ReplayMemory
@@ -42,8 +41,11 @@ def assert_same(left: ReplayMemory, right: ReplayMemory) -> None:
     assert left.can_sample() == right.can_sample()
     oldest = left.total - left.count
     for game in range(left.num_games):
-        ours, theirs = (steps_of(m, game, oldest, m.total) for m in (left, right))
-        for a, b in zip(ours, theirs, strict=True):
+        positions = np.arange(oldest, left.total) % left.lane_size
+        ours, theirs = (m.observations.get(game, positions) for m in (left, right))
+        np.testing.assert_array_equal(ours, theirs)
+        for name in ("actions", "rewards", "endings"):
+            a, b = (getattr(memory, name)[game, positions] for memory in (left, right))
             np.testing.assert_array_equal(a, b)
     if left.can_sample():
         draws = (m.get_minibatch(np.random.default_rng(3), 0) for m in (left, right))
@@ -81,53 +83,26 @@ def test_a_memory_is_put_together_from_its_pieces(
     memory, again = make_memory(**options), make_memory(**options)
     files = MemoryFiles(folder / "pong", enabled=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(on_disk, "_BLOCK_BYTES", block)
+        patch.setattr(memory_pieces, "_BLOCK_BYTES", block)
         for epoch, steps in enumerate(epochs):
             fill(memory, rng, steps)
             memory.cut()
             pieces = files.save(memory, epoch)
         restored = restore_memory(folder, memory_header(memory, pieces), again)
     again.set_priorities(memory.priorities())
-    assert restored == RestoredMemory(pieces, whole=True, forgotten=0)
+    assert restored == pieces
     assert bool(pieces) == bool(memory.total)
     assert_same(memory, again)
 
 
-@pytest.mark.parametrize("prioritized", [False, True])
-@pytest.mark.parametrize("lane_size", [25, 100])
-def test_the_newest_pieces_that_are_whole_are_restored(
-    tmp_path: Path, lane_size: int, prioritized: bool
-) -> None:
-    """Here the third of five is damaged; the memory goes on as one that began after it."""
-    rng = np.random.default_rng(2)
-    make = partial(make_memory, lane_size=lane_size, prioritized=prioritized, batch_size=8)
-    memory, again = make(), make()
-    files = MemoryFiles(tmp_path / "pong", enabled=True)
-    for epoch in range(5):
-        fill(memory, rng, 9)
-        pieces = files.save(memory, epoch)
-    memory.update_priorities(memory.get_minibatch(rng, 0), lambda: np.arange(8, dtype=np.float32))
-    (tmp_path / "pong_2.memory").write_bytes(b"")
-    restored = restore_memory(tmp_path, memory_header(memory, pieces), again)
-    assert restored == RestoredMemory([], whole=False, forgotten=27)
-    assert again.total == again.count == 18
-    again.set_priorities(memory.priorities(), restored.forgotten)
-    for ours, theirs in zip(steps_of(again, 0, 0, 18), steps_of(memory, 0, 27, 45), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
-    if prioritized:
-        newer, older = (m.priorities()["priorities"] for m in (again, memory))
-        for step in range(18):
-            assert newer[step] == older[(27 + step) % lane_size]
-        assert newer.sum() == newer[:18].sum() > 0
-    assert again.can_sample()
-    again.get_minibatch(rng, 0)
-    fill(again, rng, 40)
-    (piece,) = MemoryFiles(tmp_path / "pong", enabled=True).save(again, 5)
-    assert (piece.start, piece.stop) == (58 - min(58, lane_size), 58)
+def restore(path: Path, memory: ReplayMemory, piece: Piece, num_actions: int = 256) -> None:
+    header = {"total": piece.stop, "pieces": [piece._asdict()]}
+    restore_memory(path.parent, header, memory, num_actions)
 
 
-def test_damage_and_other_games_are_told(tmp_path: Path) -> None:
-    memory = make_memory(lane_size=20)
+def test_damage_and_other_games_are_found(tmp_path: Path) -> None:
+    """And the memory stays empty."""
+    memory, again = make_memory(lane_size=20), make_memory(lane_size=20)
     fill(memory, np.random.default_rng(0), 15)
     path = tmp_path / "pong_1.memory"
     piece = write_piece(path, memory, 0)
@@ -136,15 +111,15 @@ def test_damage_and_other_games_are_told(tmp_path: Path) -> None:
     for damaged in (content[:-1], content[:40] + b"x" + content[41:], b"", content + b"x"):
         path.write_bytes(damaged)
         with pytest.raises(UserError, match=r"pong_1\.memory is damaged"):
-            check_piece(path, memory, piece)
+            restore(path, again, piece)
     path.write_bytes(content)
     with pytest.raises(UserError, match="of other games"):
-        check_piece(path, make_memory(lane_size=20, num_games=2), piece)
+        restore(path, make_memory(lane_size=20, num_games=2), piece)
     path.unlink()
     with pytest.raises(UserError, match="cannot be read"):
-        check_piece(path, memory, piece)
-    with pytest.raises(UserError, match="cannot be read"):
-        read_piece(path, memory, piece)
+        restore(path, again, piece)
+    assert len(again) == 0
+    assert not again.can_sample()
 
 
 def test_a_piece_that_cannot_be_written_is_caught_up_with(
@@ -166,7 +141,7 @@ def test_a_piece_that_cannot_be_written_is_caught_up_with(
 
 def write_crafted(path: Path, memory: ReplayMemory, stop: int, content: bytes) -> Piece:
     """Write a piece whose stream holds anything, with a right checksum."""
-    line = json.dumps(on_disk._facts(memory, 0, stop)).encode() + b"\n"
+    line = json.dumps(memory_pieces._facts(memory, 0, stop)).encode() + b"\n"
     path.write_bytes(line + content)
     return Piece(path.name, hashlib.sha256(path.read_bytes()).hexdigest(), 0, stop)
 
@@ -181,7 +156,7 @@ def test_steps_that_no_game_has_are_refused(tmp_path: Path) -> None:
     def read(actions: Any, rewards: Any, endings: Any) -> None:
         content = bytes(30) + b"".join(part.tobytes() for part in (actions, rewards, endings))
         piece = write_crafted(path, memory, 10, zstandard.ZstdCompressor().compress(content))
-        read_piece(path, memory, piece, num_actions=6)
+        restore(path, memory, piece, num_actions=6)
 
     read(actions, rewards, endings)
     one = np.arange(10) == 9
@@ -207,14 +182,14 @@ def test_a_crafted_stream_takes_no_memory(tmp_path: Path) -> None:
     wide = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
     window = wide.compress(bytes(90)) + wide.flush()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    read_piece(path, memory, write_crafted(path, memory, 10, bomb))
+    restore(path, memory, write_crafted(path, memory, 10, bomb))
     with pytest.raises(UserError, match="too much memory"):
-        read_piece(path, memory, write_crafted(path, memory, 10, window))
+        restore(path, memory, write_crafted(path, memory, 10, window))
     long = json.dumps({"x": "y" * 10**6}).encode()
     path.write_bytes(long)
     piece = Piece(path.name, hashlib.sha256(long).hexdigest(), 0, 10)
-    with pytest.raises(UserError, match="is no piece"):
-        check_piece(path, memory, piece)
+    with pytest.raises(UserError, match="is not a piece"):
+        restore(path, memory, piece)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # kB
 
 
@@ -250,9 +225,10 @@ def test_pieces_with_a_gap_are_not_restored(tmp_path: Path) -> None:
         "pieces": [write_piece(tmp_path / "a", memory, 6)._asdict()],
     }
     memory = make_memory(lane_size=40)
-    assert restore_memory(tmp_path, header, memory) == RestoredMemory([], whole=False, forgotten=6)
-    header["total"] = 13
-    assert restore_memory(tmp_path, header, memory) == RestoredMemory([], whole=False, forgotten=13)
+    for total in (12, 13):
+        header["total"] = total
+        with pytest.raises(UserError, match="some of its steps were not saved"):
+            restore_memory(tmp_path, header, memory)
     assert len(memory) == 0
 
 

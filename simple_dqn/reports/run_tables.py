@@ -1,0 +1,167 @@
+"""The CSV files of runs → one table, in which the seeds of one setting are a group.
+
+The files are those of `statistics.py` or of the original tool: a header, then numbers without
+quotes. A file needs the columns `epoch` and `phase` and those that are asked for.
+"""
+
+import difflib
+import logging
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from simple_dqn.environments.roms import game_names
+from simple_dqn.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+PHASES = ("random", "train", "test")
+Options = Mapping[str, Any]  # of a run, by name
+Groups = dict[str, pd.DataFrame]  # by name, the rows of the seeds of one setting
+
+# How seeds are numbered in file names: pong_seed1, pong-s2, pong_3, seed4.
+_SEED = re.compile(r"(?:[_-]?seed[_-]?|(?:^|[_-])s|[_-])\d+$", re.IGNORECASE)
+# Columns of training that follow from the settings, so that seeds of one setting agree in them.
+_SETTLED = ("steps", "total_train_steps", "last_exploration_rate", "weight_updates")
+# The original writes ±sys.maxint as the extreme scores of a phase in which no game ended.
+_NO_GAME = 2.0**63
+
+
+def read_run(path: Path, fields: Sequence[str]) -> pd.DataFrame:
+    """Read a CSV file that has these columns, also while it is being written.
+
+    An incomplete line, as the last may be, is left out. Where a phase of an epoch is there twice,
+    because the original tool was started again, the later row counts.
+
+    Returns:
+        A row per phase and epoch: `phase` (text), `epoch` (int) and all other columns (float; nan
+        where there is no finite value).
+
+    Raises:
+        UserError: the file is not the CSV file of a run, has no row yet, or lacks a field.
+    """
+    try:
+        *lines, unfinished = path.read_text(encoding="utf-8").split("\n")
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; check its name") from error
+    except UnicodeError as error:
+        raise UserError(f"{path} is not a text file; give the CSV file of a run") from error
+    header, *rows = [line.split(",") for line in lines] or [[""]]
+    if not {"epoch", "phase"} <= set(header):
+        raise UserError(f"{path} has no columns 'epoch' and 'phase'; give the CSV file of a run")
+    complete = [row for row in rows if len(row) == len(header)]
+    if unfinished or len(complete) < len(rows):
+        number = len(rows) - len(complete) + bool(unfinished)
+        logger.warning("%s: incomplete lines are left out: %d", path, number)
+    table = pd.DataFrame(complete, columns=header)
+    table = table[table["phase"].isin(PHASES)]
+    if table.empty:
+        raise UserError(f"{path} has no results yet; wait for the end of the run's first phase")
+    columns = table.columns.drop("phase")
+    for field in fields:
+        if field not in columns:
+            near = difflib.get_close_matches(field.lower(), columns, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(columns)}"
+            raise UserError(f"{path} has no column '{field}'; {hint}")
+    try:
+        numbers = table[columns].astype(float).astype({"epoch": int})
+    except ValueError as error:
+        raise UserError(f"{path}: {error}; give the CSV file of a run") from error
+    numbers = numbers.where(numbers.abs() < _NO_GAME)  # infinity goes, too
+    return numbers.assign(phase=table["phase"]).drop_duplicates(["phase", "epoch"], keep="last")
+
+
+def group_runs(runs: Mapping[Path, pd.DataFrame], options: Mapping[Path, Options]) -> Groups:
+    """Put the tables of the seeds of one setting below one another.
+
+    Args:
+        runs: what `read_run` returned, by file.
+        options: of the runs but for the seed, by file, where they are known.
+
+    Returns:
+        By the group's name, its rows; the first index level `path` says whose row it is. A column
+        `frame_skip` (int) has the frames of a step, Nature's 4 where the options are unknown.
+    """
+    groups: dict[str, list[Path]] = {}
+    for path in runs:
+        groups.setdefault(group_name(path, list(runs)), []).append(path)
+    for name, (first, *others) in list(groups.items()):
+        for other in others:
+            if difference := _difference(runs, options, first, other):
+                logger.warning(
+                    "%s and %s are not seeds of one setting, because they differ in %s; each run "
+                    "of %s is shown by itself",
+                    *(first, other, difference, name),
+                )
+                groups |= {f"{name}/{path.stem}": [path] for path in groups.pop(name)}
+                break
+    tables = {}
+    for path, rows in runs.items():
+        known = options.get(path, {})
+        frames = known.get("frame_skip", 4) if known.get("environment", "ale") == "ale" else 1
+        tables[path] = rows.assign(frame_skip=frames)
+    return {
+        name: pd.concat({path: tables[path] for path in paths}, names=["path"])
+        for name, paths in groups.items()
+    }
+
+
+def _difference(
+    runs: Mapping[Path, pd.DataFrame], options: Mapping[Path, Options], *pair: Path
+) -> str | None:
+    """The first option or column that shows that two runs had different settings."""
+    one, other = (options.get(path, {}) for path in pair)
+    for name in sorted(one.keys() & other.keys()):
+        if one[name] != other[name]:
+            return name
+    trained = [runs[path][runs[path]["phase"] == "train"].set_index("epoch") for path in pair]
+    shared = trained[0].index.intersection(trained[1].index)
+    for column in _SETTLED:
+        if all(column in rows for rows in trained):
+            first, second = (rows.loc[shared, column] for rows in trained)
+            if not np.allclose(first, second, equal_nan=True):
+                return column
+    return None
+
+
+def group_name(path: Path, paths: Sequence[Path]) -> str:
+    """Name the group of a file among others: files that are named alike but for the seed share one.
+
+    A run by itself keeps the name of its file; `seed1.csv` has that of its folder. Files of the
+    same name in several folders are not seeds, so their folders are part of the names.
+    """
+    name, folder = _without_seed(path), Path()
+    seeds = [other for other in paths if _without_seed(other) == name]
+    if len({other.stem for other in seeds}) < len(seeds):
+        seeds = [other for other in seeds if other.parent == path.parent]
+        common = os.path.commonpath([other.resolve().parent for other in paths])
+        folder = path.resolve().parent.relative_to(common)
+    if len(seeds) == 1 and not _SEED.fullmatch(path.stem):
+        name = path.stem
+    return (folder / name).as_posix()
+
+
+def _without_seed(path: Path) -> str:
+    return _SEED.sub("", path.stem) or path.resolve().parent.name
+
+
+def game_of(name: str) -> str | None:
+    """The game with which the name of a run begins; None: it begins with no game that is known.
+
+    `space_invaders_s1` → `space_invaders`; `CartPole-v1_s2` → `CartPole-v1`.
+    """
+    name = name.split("/")[-1]
+    if environment_id := re.match(r"\w*?-v\d+", name):
+        return environment_id[0]
+    games = [game for game in game_names() if re.match(rf"{game}([_-]|\d|$)", name, re.IGNORECASE)]
+    return max(games, key=len, default=None)
+
+
+def num_seeds(rows: pd.DataFrame) -> int:
+    """The number of runs in a group."""
+    return rows.index.get_level_values("path").nunique()
