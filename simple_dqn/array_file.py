@@ -36,6 +36,8 @@ def arrays_at_end(path: Path, kind: str, header: dict[str, Any], arrays: Arrays)
     Raises:
         UserError: the file cannot be written.
     """
+    # NB! safetensors would write the bytes of a view as they lie in memory.
+    arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     text = json.dumps(header)
     metadata = {kind: text, "sha256": _digest(text, arrays)}
     with atomic_file(path) as file:
@@ -75,5 +77,5 @@ def _digest(text: str, arrays: Arrays) -> str:
     for name in sorted(arrays):
         array = arrays[name]
         sha256.update(f"{name} {array.dtype} {array.shape}".encode())
-        sha256.update(np.ascontiguousarray(array).tobytes())
+        sha256.update(array.tobytes())
     return sha256.hexdigest()

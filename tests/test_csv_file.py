@@ -86,32 +86,19 @@ def test_keep_rows_goes_back_to_an_epoch(tmp_path: Path) -> None:
     assert not (tmp_path / "missing.csv").exists()
 
 
-@pytest.mark.parametrize("content", [b"a,b\nhello,world\n", b"\xff\xfe\x00", b"one\ntwo\n"])
+HEADER = ",".join(COLUMNS).encode()
+ROWS = [b"x,train", b"1,train,x", b"nan" + b",0" * 16, b"1,train" + b",x" * 15]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"a,b\nhello,world\n", b"\xff\xfe\x00", *(HEADER + b"\n" + row + b"\n" for row in ROWS)],
+)
 def test_foreign_files_are_not_continued(tmp_path: Path, content: bytes) -> None:
     csv_file = tmp_path / "foreign.csv"
     csv_file.write_bytes(content)
-    with pytest.raises(UserError, match="not a CSV file of this version"):
+    with pytest.raises(UserError, match="is not a CSV file of this version"):
         read_csv(csv_file)
-
-
-@pytest.mark.parametrize("row", ["x,train", "1,train,x", "nan" + ",0" * 16, "1,train" + ",x" * 15])
-def test_a_foreign_row_is_told(tmp_path: Path, row: str) -> None:
-    csv_file = tmp_path / "foreign.csv"
-    csv_file.write_text(",".join(COLUMNS) + f"\n{row}\n0,random" + ",0" * 15 + "\n")
-    with pytest.raises(UserError, match="has a row that is none of ours"):
-        read_csv(csv_file)
-
-
-def test_a_file_that_a_spreadsheet_saved_is_continued(tmp_path: Path) -> None:
-    csv_file = tmp_path / "pong.csv"
-    content = "\ufeff" + ",".join(COLUMNS) + "\r\n1.0,train" + ",3.50" * 15 + "\r\n"
-    csv_file.write_bytes(content.encode())
-    (row,) = read_csv(csv_file)
-    assert row[:3] == (1, "train", 3.5)
-    keep_rows(csv_file, [row])
-    CsvWriter(csv_file).write(dict.fromkeys(COLUMNS, 2))
-    assert [r.epoch for r in read_csv(csv_file)] == [1, 2]
-    assert b"\r" not in csv_file.read_bytes()
 
 
 def test_own_empty_and_missing_files_are_continued(tmp_path: Path) -> None:

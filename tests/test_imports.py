@@ -14,7 +14,7 @@ HEAVY = {
 LIGHT = (
     *("agent", "environment", "replay_memory", "state_buffer", "statistics", "main"),
     *("options.settings", "options.command_line", "options.reference", "run.schedules"),
-    *("memory.prioritized", "memory.observations", "memory.experience", "checkpoints.csv_file"),
+    *("memory.prioritized", "memory.observations", "checkpoints.csv_file"),
     *("environments.roms", "reports.progress", "watch.sound_file"),
 )
 
@@ -24,12 +24,13 @@ LIGHT = (
     [
         *[(name, set()) for name in LIGHT],
         ("commands.arguments", {"safetensors"}),
-        ("watch.watched_game", {"ale_py", "cv2", "gymnasium"}),
+        ("memory.experience", {"safetensors"}),
+        ("watch.watched_game", {"ale_py", "cv2", "gymnasium", "safetensors"}),
         ("commands.plot", {"matplotlib", "pandas", "safetensors"}),
         ("commands.report", {"matplotlib", "pandas", "safetensors"}),
         ("reports.evaluation", {"pandas"}),
         ("reports.tensorboard", {"torch", "tensorboardX"}),
-        ("watch.window", {"ale_py", "cv2", "gymnasium", "pygame"}),
+        ("watch.window", {"ale_py", "cv2", "gymnasium", "pygame", "safetensors"}),
         ("watch.terminal", {"cv2"}),
         ("watch.film", {"av", "cv2"}),
         ("networks.guided_backpropagation", {"torch"}),

@@ -249,7 +249,7 @@ def test_start_epoch_and_load_weights(root: Path) -> None:
 
 
 OF_OTHER_NETWORKS = [
-    ("pixel_mean", "0.4", "trained with --pixel_mean 0 and means nothing with 0.4"),
+    ("pixel_mean", "0.4", "trained with --pixel_mean 0 and cannot be used with 0.4"),
     ("screen_width", "39", "trained with --screen_width 36"),  # the same shapes of weights
     ("dueling", "true", "trained with --dueling false"),
     ("network", "mlp", "trained with --network nature"),

@@ -3,11 +3,9 @@
 import json
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 from helpers import HEADER, make_network
 
@@ -123,16 +121,6 @@ def test_a_snapshot_imports_a_module_when_the_user_says_so(
         assert main(["test", str(path), "--allow_import", "true"]) == 1
         assert "some_module" in capsys.readouterr().err
         assert canary.exists()
-
-
-def test_a_file_larger_than_the_free_memory_is_not_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "pong_1.safetensors"
-    write_snapshot(path, HEADER, {"x": np.zeros(1000)})
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=8000))
-    with pytest.raises(UserError, match=r"takes 0\.00 GB, but"):
-        read_snapshot(path)
 
 
 def test_other_types_than_a_networks_are_refused(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ class RunFiles(NamedTuple):
         except KeyboardInterrupt as interrupt:
             left = [f"finished phases are in {self.csv_file}"] if self.csv_file.exists() else []
             snapshots = list(run_snapshots(self.prefix).values())
-            resume = "there is no snapshot yet from which the run can be resumed"
+            resume = "there is no snapshot yet to resume from"
             if snapshots:
                 resume = f"scripts/resume.sh {snapshots[-1]} continues the run"
             raise KeyboardInterrupt(*left, resume) from interrupt

@@ -57,7 +57,7 @@ def play(
     if show_mind and snapshot is None:
         raise UserError("--show_mind true needs a network: give a snapshot instead of a game")
     seed = secrets.randbits(32) if settings.random_seed is None else settings.random_seed
-    game = _find_game(settings, snapshot)
+    game = _named_game(settings, snapshot)
     recorder = Recorder() if record_experience is not None else None
     if record_experience is not None:
         check_output(
@@ -138,7 +138,7 @@ def _new_file(name: str, ending: str) -> Path:
     return next(path for path in paths if not path.exists())
 
 
-def _find_game(settings: Settings, snapshot: Snapshot | None) -> Game:
+def _named_game(settings: Settings, snapshot: Snapshot | None) -> Game:
     """Find the game of a snapshot, or the one that was named.
 
     Raises:

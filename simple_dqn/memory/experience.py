@@ -116,7 +116,7 @@ def read_experience(
         settings: of the run that will learn from the steps, see `experience_settings`.
         observation_shape: shape of what the run's games show.
         observation_dtype: dtype of what the run's games show.
-        most: number of steps that the run's replay memory holds.
+        most: steps that the run's replay memory holds.
 
     Raises:
         UserError: the file is missing, damaged or something else, was played with other settings,
@@ -135,32 +135,31 @@ def read_experience(
                 f"{path} was played with {name} = {theirs}, this run has {value}; "
                 "give this run the same options, or leave the file out"
             )
-    dtypes = (observation_dtype, np.uint8, np.float32, np.bool_, np.bool_)
-    number = len(arrays["actions"]) if "actions" in arrays and arrays["actions"].ndim else 0
+    columns: list[Any] = [arrays.get(name, np.empty(())) for name in Experience._fields]
+    number = columns[1].size
     if number > most:
         raise UserError(
             f"{path} holds {number:,} steps, the replay memory {most:,}; "
             "give a larger --replay_size"
         )
-    shapes: dict[str, tuple[int, ...]] = {name: (number,) for name in Experience._fields}
-    shapes["screens"] = (number, *observation_shape)
-    there = {name: (array.shape, array.dtype) for name, array in arrays.items()}
-    if there == dict(zip(shapes, zip(shapes.values(), dtypes, strict=True), strict=True)):
-        experience = Experience(**arrays)  # type: ignore[arg-type]
-        are_actions = experience.actions.max(initial=0) < len(settings["actions"].split())
-        numbers = (experience.rewards, experience.screens)
-        if are_actions and all(np.isfinite(column).all() for column in numbers):
-            return experience
-    raise UserError(f"{path} holds steps that the game of this run does not have; leave it out")
+    dtypes = [observation_dtype, *map(np.dtype, ("uint8", "float32", "bool", "bool"))]
+    if (
+        [column.shape for column in columns] != [(number, *observation_shape), *[(number,)] * 4]
+        or [column.dtype for column in columns] != dtypes
+        or columns[1].max(initial=0) >= len(settings["actions"].split())
+        or not all(np.isfinite(column).all() for column in columns)
+    ):
+        raise UserError(f"{path} holds steps that the game of this run does not have; leave it out")
+    return Experience(*columns)
 
 
 def fill_memory(memory: ReplayMemory, experience: Experience, num_games: int) -> int:
-    """Add steps to the replay memory, cut into as many stretches as it has lanes.
+    """Add steps to the replay memory, cut into as many parts as it has lanes.
 
     Up to num_games - 1 of the last steps are left out, since all lanes are written together.
 
     Returns:
-        How many steps were added.
+        Number of steps that were added.
     """
     length = len(experience.actions) // num_games
     lanes = np.arange(num_games) * length

@@ -14,7 +14,7 @@ from simple_dqn.options.kinds import as_text
 from simple_dqn.options.settings import Settings
 from simple_dqn.run import parts
 
-# With other values of these options, the weights of a network mean nothing.
+# With other values of these options, the weights of a network are useless.
 _OF_NETWORK = (
     *("network", "dueling", "distributional", "batch_norm"),
     *("screen_width", "screen_height", "pixel_mean"),
@@ -26,14 +26,9 @@ _OF_PLAY = ("frame_skip", "color_averaging", "repeat_action_probability")
 def check_weights(
     settings: Settings, snapshot: Snapshot, observation_shape: tuple[int, ...]
 ) -> None:
-    """See that the weights of a snapshot are those of the network that the settings describe.
+    """Check that the weights of a snapshot are those of the network that the settings describe.
 
     NB! Before the network is made: one as large as a header says may not fit into memory.
-
-    Args:
-        settings: of the run.
-        snapshot: of the network.
-        observation_shape: shape of what the game shows.
 
     Raises:
         UserError: the network was trained with other options that decide what it is or sees, or
@@ -41,8 +36,8 @@ def check_weights(
     """
     for name, (then, now) in _differences(settings, snapshot, _OF_NETWORK).items():
         raise UserError(
-            f"the network of {snapshot.path} was trained with --{name} {as_text(then)} and means "
-            f"nothing with {as_text(now)}; give --{name} {as_text(then)}"
+            f"the network of {snapshot.path} was trained with --{name} {as_text(then)} and cannot "
+            f"be used with {as_text(now)}; give --{name} {as_text(then)}"
         )
     num_actions = len(snapshot.header["action_meanings"])
     with torch.device("meta"):  # no numbers
@@ -51,7 +46,7 @@ def check_weights(
 
 
 def changes_of_play(settings: Settings, snapshot: Snapshot) -> list[str]:
-    """Tell which options that change a network's play differ from those of its training."""
+    """Describe the options that change a network's play and differ from those of its training."""
     return [
         f"--{name} is {as_text(now)} and was {as_text(then)} when the network was trained"
         for name, (then, now) in _differences(settings, snapshot, _OF_PLAY).items()
