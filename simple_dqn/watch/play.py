@@ -53,14 +53,7 @@ class Display(Protocol):
         card: Sequence[str] = (),
         beside: Sequence[str] = (),
     ) -> None:
-        """Show a picture, uint8 (height, width, 3), and text.
-
-        Args:
-            picture: of the game.
-            lines: below the picture.
-            card: over it.
-            beside: at its right, where `is_fine` is false.
-        """
+        """Show a picture, uint8 (height, width, 3), lines below, a card over, and text beside it."""
 
     def sound(self, samples: npt.NDArray[np.uint8], volume: float) -> None:
         """Play the sound of a frame, at a volume from 0 to 1."""
