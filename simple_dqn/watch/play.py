@@ -53,7 +53,7 @@ class Display(Protocol):
         card: Sequence[str] = (),
         beside: Sequence[str] = (),
     ) -> None:
-        """Show a picture, uint8 (height, width, 3), lines below, a card over, and text beside it."""
+        """Show a picture, uint8 (height, width, 3), lines below, a card over, text beside it."""
 
     def sound(self, samples: npt.NDArray[np.uint8], volume: float) -> None:
         """Play the sound of a frame, at a volume from 0 to 1."""
