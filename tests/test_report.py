@@ -108,6 +108,8 @@ def test_output_names_all_files(suite: Path, capsys: pytest.CaptureFixture[str])
     names = sorted(path.name for path in output.parent.iterdir())
     assert names == ["table.csv", "table.md", "table_curves.svg", "table_scores.svg"]
     assert (output.parent / "table_scores.svg").read_bytes().startswith(b"<?xml")
+    report(suite, capsys, "--output", str(output.with_suffix("")))
+    assert (output.parent / "table_scores.png").read_bytes().startswith(b"\x89PNG")
     assert main(["report", str(suite), "--output", str(suite / "a.xyz")]) == 1
     assert "name a .png, .pdf or .svg file" in capsys.readouterr().err
     assert sorted(suite.iterdir()) == before

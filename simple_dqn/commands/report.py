@@ -54,7 +54,9 @@ def report(results_folder: Path, output: Path | None) -> None:
         UserError: no run in the folder has been tested, or a file cannot be written or is not
             from an earlier report.
     """
-    output = output or results_folder / "report.png"
+    output = output or results_folder / "report"
+    if not output.suffix:
+        output = output.parent / f"{output.name or 'report'}.png"
     table, page = output.with_suffix(".csv"), output.with_suffix(".md")
     for path, beginning in ((table, ",".join(_CSV_COLUMNS)), (page, _TITLE)):
         if path.exists() and not path.read_text(errors="replace").startswith(beginning):
