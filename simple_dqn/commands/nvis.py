@@ -1,4 +1,4 @@
-"""`nvis SNAPSHOT`: make a page that shows what excites each filter, and what in it."""
+"""`nvis SNAPSHOT`: make a page that shows which pixels of which states excite each filter."""
 
 import logging
 from pathlib import Path
@@ -28,29 +28,22 @@ def nvis(
 ) -> None:
     """Make the page and write its name to standard output.
 
-    Args:
-        settings: of the game and the network.
-        snapshot: of the network.
-        visualization_filters: so many of each layer, the most active ones; None: all.
-        visualization_file: the page; None: results/<snapshot's name>.html.
+    `visualization_filters` limits the filters of each layer to the most active ones.
     """
     game = game_of(settings)
     check_game(snapshot, game)
     name = snapshot.path.stem
     path = visualization_file or root() / "results" / f"{name}.html"
     check_output(path, "--visualization_file", [".html", ".htm"], overwrite=settings.overwrite)
-    console = make_console(settings, game, random_seed=settings.random_seed or 0)
+    seed = settings.random_seed or 0
+    console = make_console(settings, game, random_seed=seed)
     shape = console.observation_shape
     network = load_network(settings, snapshot, shape)
     guided = look_inside(settings, snapshot, shape)
     if not guided.num_layers:
         raise UserError(f"the network {settings.network} of {snapshot.path} has no filters to show")
     watched = make_watched_game(
-        settings,
-        console,
-        network,
-        random_seed=settings.random_seed or 0,
-        max_frames=TEST_FRAMES,
+        settings, console, network, random_seed=seed, max_frames=TEST_FRAMES
     )
     check_same_actions(snapshot, watched.action_meanings)
     states, actions = [], []
@@ -62,13 +55,12 @@ def nvis(
             bar.update()
     logger.info("played a game of %s steps, score %g", f"{watched.decisions:,}", watched.score)
     blank = min(len(watched.state), len(states)) - 1  # states that begin with blank screens
+    views = view_filters(guided, np.stack(states[blank:]), actions[blank:], visualization_filters)
     page = write_page(
         f"What the filters of {name} see",
         f"{game.name}, network {settings.network}, epoch {snapshot.header['epoch']}; "
         f"a game of {watched.decisions:,} steps, score {watched.score:g}",
-        list(
-            view_filters(guided, np.stack(states[blank:]), actions[blank:], visualization_filters)
-        ),
+        list(views),
     )
     write_atomically(path, page.encode())
     streams.write(f"{path}\n")

@@ -29,7 +29,6 @@ from simple_dqn.watch.watched_game import Frame, WatchedGame
 logger = logging.getLogger(__name__)
 
 Picture = npt.NDArray[np.uint8]
-Draw = Callable[[Picture], Picture]
 
 
 def record(
@@ -46,25 +45,18 @@ def record(
     record_screen_path: Path | None,
     record_sound_filename: Path | None,
 ) -> None:
-    """Film games and write the film's name to standard output; only Atari's games have sound.
+    """Film games and write the film's name to standard output; see `record --help` for the options.
 
-    Args:
-        settings: of the game and the network.
-        snapshot: of the network.
-        play_games: number of games.
-        skip_seconds: of play before the film begins, of the game's own time.
-        seconds: after which the film ends, of the game's own time; None: with the last game.
-        width: of the film in pixels; None: as `scale` says.
-        scale: factor by which the enlarged game is enlarged once more.
-        show_mind: beside the game.
-        video_file: the film; None: videos/<snapshot's name>.mp4.
-        record_screen_path: folder for a PNG of each screen.
-        record_sound_filename: WAV file for the sound.
+    Seconds are of the game's own time; only Atari's games have sound.
+
+    Raises:
+        UserError: an option is wrong, or a file cannot be written.
     """
     game = game_of(settings)
     check_game(snapshot, game)
-    path = video_file or root() / "videos" / f"{snapshot.path.stem}.mp4"
-    _check_outputs(settings, path, record_screen_path, record_sound_filename, snapshot.path.stem)
+    name = snapshot.path.stem
+    path = video_file or root() / "videos" / f"{name}.mp4"
+    _check_outputs(settings, path, record_screen_path, record_sound_filename, name)
     seed = secrets.randbits(32) if settings.random_seed is None else settings.random_seed
     logger.info("%s, random seed %d", game.name, seed)
     console = make_console(settings, game, random_seed=seed)
@@ -75,17 +67,13 @@ def record(
     shape = console.observation_shape
     network = load_network(settings, snapshot, shape)
     watched = make_watched_game(
-        settings,
-        console,
-        network,
-        random_seed=seed,
-        max_frames=TEST_FRAMES,
+        settings, console, network, random_seed=seed, max_frames=TEST_FRAMES
     )
     check_same_actions(snapshot, watched.action_meanings)
-    draw: Draw = console.enlarge
+    draw = console.enlarge
     if show_mind:
         draw = Mind(watched, network, look_inside(settings, snapshot, shape)).beside
-    draw = _sized(draw, width, scale)
+    resized = _sizing(width, scale)
     with contextlib.ExitStack() as stack:
         check_interrupt = stack.enter_context(interrupts_held())
         film = stack.enter_context(Film(path, frames_per_second=rate, sample_rate=sample_rate))
@@ -101,12 +89,12 @@ def record(
             if to_skip:
                 to_skip -= 1
             else:
-                film.add(picture, frame.sound)
+                film.add(resized(picture), frame.sound)
                 if sound is not None:
                     sound.add(frame.sound)
                 if record_screen_path is not None:
-                    name = f"{snapshot.path.stem}_{film.frames:06d}.png"
-                    write_picture(record_screen_path / name, frame.picture)
+                    screen = record_screen_path / f"{name}_{film.frames:06d}.png"
+                    write_picture(screen, frame.picture)
             check_interrupt()
 
         started = time.perf_counter()
@@ -119,7 +107,7 @@ def record(
                 "more --play_games"
             )
         if record_screen_path is not None:
-            _remove_later(record_screen_path, snapshot.path.stem, film.frames)
+            _remove_later(record_screen_path, name, film.frames)
     logger.info(
         "score %s; %.1f times as fast as the games' own time",
         ", ".join(f"{score:g}" for score in scores),
@@ -128,33 +116,24 @@ def record(
     streams.write(f"{path}\n")
 
 
-def _sized(draw: Draw, width: int | None, scale: float) -> Draw:
-    """Draw pictures as wide as is asked for.
-
-    Raises:
-        UserError: both a width and a scale are asked for.
-    """
+def _sizing(width: int | None, scale: float) -> Callable[[Picture], Picture]:
+    """Return a function that makes pictures as wide as is asked for."""
     if width is not None and scale != 1:
-        raise UserError("--width and --scale both say how wide the film is; give one of them")
+        raise UserError("--width and --scale both set the width of the film; give one of them")
     if width is None and scale == 1:
-        return draw
-
-    def drawn(picture: Picture) -> Picture:
-        large = draw(picture)
-        return resize(large, width or round(scale * large.shape[1]))
-
-    return drawn
+        return lambda picture: picture
+    return lambda picture: resize(picture, width or round(scale * picture.shape[1]))
 
 
 def _remove_later(folder: Path, name: str, frames: int) -> None:
     """Remove the screens of a longer film that one of so many frames replaces."""
-    for path in _pictures(folder, name):
+    for path in _screens(folder, name):
         if int(path.stem[-6:]) > frames:
             path.unlink()
 
 
-def _pictures(folder: Path, name: str) -> list[Path]:
-    """The screens of films of a snapshot that are in a folder."""
+def _screens(folder: Path, name: str) -> list[Path]:
+    """The screens of a snapshot's games in a folder."""
     pattern = re.compile(re.escape(name) + r"_\d{6}\.png")
     return [path for path in folder.iterdir() if pattern.fullmatch(path.name)]
 
@@ -167,7 +146,7 @@ def _check_outputs(
         check_output(sound, "--record_sound_filename", [".wav"], overwrite=settings.overwrite)
     if screens is not None:
         check_writable(screens / "screen.png", "--record_screen_path")
-        if not settings.overwrite and _pictures(screens, name):
+        if not settings.overwrite and _screens(screens, name):
             raise UserError(
                 f"{screens} has screens of {name} already; give another folder with "
                 "--record_screen_path, or --overwrite true"
@@ -177,9 +156,9 @@ def _check_outputs(
 def _play(
     watched: WatchedGame, games: int, most: int | None, film: Film, keep: Callable[[Frame], None]
 ) -> list[float]:
-    """Let the network play and keep each frame, so many at most; the scores of the games.
+    """Let the network play until the film has `most` frames; return the scores of the games.
 
-    Each game is a chapter of the film, also one that is cut off.
+    Each game is a chapter of the film, even if it is cut off.
     """
     scores: list[float] = []
     with tqdm(desc="filming", unit=" frames", disable=None, leave=False) as bar:

@@ -21,10 +21,10 @@ class Strongest(NamedTuple):
     """Where each filter of a layer was most active; one entry per filter.
 
     Attributes:
-        activations: float32 (filters,), after the ReLU; 0 for a filter that never was active.
-        states: int64 (filters,), which of the given states.
-        rows: int64 (filters,), where in the layer.
-        columns: int64 (filters,).
+        activations: float32 (filters,), after the ReLU; 0 for a filter that was never active.
+        states: int64 (filters,), indexes of the given states.
+        rows: int64 (filters,), positions in the layer.
+        columns: int64 (filters,), positions in the layer.
     """
 
     activations: npt.NDArray[np.float32]
@@ -34,7 +34,7 @@ class Strongest(NamedTuple):
 
 
 class ReceptiveField(NamedTuple):
-    """The pixels that a position of a layer sees: rows top to bottom - 1, and so on."""
+    """The pixels that a position of a layer sees: rows [top, bottom), columns [left, right)."""
 
     top: int
     left: int
@@ -46,17 +46,16 @@ class GuidedNetwork:
     """A Q-network whose ReLUs guide gradients on their way back.
 
     Attributes:
-        num_layers: convolutional layers.
+        num_layers: number of convolutional layers.
     """
 
     def __init__(self, network: QNetwork, head: Head) -> None:
-        """Take over a network.
-
-        Args:
-            network: a copy, since its ReLUs are replaced; without kernels.
-            head: what the network's outputs mean.
-        """
-        self._network = _with_guided_relus(network)
+        """Replace the ReLUs of a network, which is a copy without our kernels."""
+        for parent in list(network.modules()):
+            for name, child in parent.named_children():
+                if isinstance(child, nn.ReLU):
+                    setattr(parent, name, _GuidedReLU())
+        self._network = network
         self._head = head
         self._convolutions = network.convolutions()
         self.num_layers = len(self._convolutions)
@@ -68,12 +67,12 @@ class GuidedNetwork:
 
         Args:
             states: uint8 (n, history, height, width), in their order in time.
-            number: of activations of a filter that are found.
-            apart: least distance in time, in states, of two of them.
+            number: how many activations of each filter to find.
+            apart: least distance in time between two of them, in states.
 
         Returns:
-            For each layer so many, the strongest first; where a filter has no other activation
-            above 0 that is so far apart, its activation is 0.
+            For each layer `number` results, the strongest first; where a filter has no further
+            activation above 0 that is far enough apart, its activation is 0.
         """
         found = []
         for highest, places, columns in self._highest(states):
@@ -92,39 +91,42 @@ class GuidedNetwork:
     def _highest(
         self, states: npt.NDArray[np.uint8]
     ) -> list[tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], int]]:
-        """The highest activation of each layer's filters in each state.
+        """Find the highest activation of each layer's filters in each state.
 
         Returns:
-            For each layer the activations, float32 (n, filters); where they are, row * columns +
-            column, int64 (n, filters); and the layer's columns.
+            For each layer the activations, float32 (n, filters); their places, row * columns +
+            column, int64 (n, filters); and the layer's number of columns.
         """
-        batches = []
-        for start in range(0, len(states), _STATES_AT_ONCE):
-            with torch.no_grad():
-                layers = self._layers(self._pixels(states[start : start + _STATES_AT_ONCE]))
-            batches.append([(layer.flatten(2).max(2), layer.shape[3]) for layer in layers])
+        with torch.no_grad():
+            batches = [
+                [
+                    (*layer.flatten(2).max(2), layer.shape[3])
+                    for layer in self._layers(self._pixels(states[start : start + _STATES_AT_ONCE]))
+                ]
+                for start in range(0, len(states), _STATES_AT_ONCE)
+            ]
         return [
             (
-                np.concatenate([highest.values.cpu().numpy() for highest, _ in batch]),
-                np.concatenate([highest.indices.cpu().numpy() for highest, _ in batch]),
-                batch[0][1],
+                torch.cat([highest for highest, _, _ in layer]).numpy(force=True),
+                torch.cat([places for _, places, _ in layer]).numpy(force=True),
+                layer[0][2],
             )
-            for batch in zip(*batches, strict=True)
+            for layer in zip(*batches, strict=True)
         ]
 
     def first_weights(self) -> npt.NDArray[np.float32]:
-        """The weights of the first convolution, float32 (filters, history, size, size)."""
-        return _to_numpy(self._convolutions[0].weight.detach())
+        """Return the weights of the first convolution, float32 (filters, history, size, size)."""
+        return self._convolutions[0].weight.numpy(force=True)
 
     def project_filters(
         self, states: npt.NDArray[np.uint8], layer: int, strongest: Strongest
     ) -> npt.NDArray[np.float32]:
-        """Guided gradients of the strongest activations of a layer.
+        """Compute the guided gradients of the strongest activations of a layer.
 
         Args:
             states: as given to `strongest`.
-            layer: which convolution, from 0.
-            strongest: one of the layer's that it found.
+            layer: number of the convolution, from 0.
+            strongest: one of the results of `strongest` for this layer.
 
         Returns:
             float32 (filters, history, height, width).
@@ -134,36 +136,24 @@ class GuidedNetwork:
         outputs = self._layers(pixels, layer + 1)[layer]
         active = outputs[filters, filters, strongest.rows, strongest.columns]
         (gradients,) = torch.autograd.grad(active.sum(), pixels)
-        return _to_numpy(gradients)
+        return gradients.numpy(force=True)
 
     def project_action(self, state: npt.NDArray[np.uint8], action: int) -> npt.NDArray[np.float32]:
-        """Guided gradient of an action's value.
-
-        Args:
-            state: uint8 (history, height, width).
-            action: by number.
-
-        Returns:
-            float32 (history, height, width).
-        """
+        """Compute the guided gradient of an action's value, of the shape of the state, float32."""
         pixels = self._pixels(state[None]).requires_grad_()
         outputs = self._network.of_inputs(pixels)
         values = self._head.values(self._head.predictions(outputs))
         (gradients,) = torch.autograd.grad(values[0, action], pixels)
-        return _to_numpy(gradients[0])
+        return gradients[0].numpy(force=True)
 
     def receptive_field(self, layer: int, row: int, column: int) -> ReceptiveField:
-        """The pixels that a position of a layer depends on."""
+        """Return the pixels that a position of a layer depends on."""
         bounds = [row, column, row + 1, column + 1]
         for convolution in reversed(self._convolutions[: layer + 1]):
             size, stride = convolution.kernel_size[0], convolution.stride[0]
             top, left, bottom, right = bounds
-            bounds = [
-                top * stride,
-                left * stride,
-                (bottom - 1) * stride + size,
-                (right - 1) * stride + size,
-            ]
+            ends = (bottom - 1) * stride + size, (right - 1) * stride + size
+            bounds = [top * stride, left * stride, *ends]
         return ReceptiveField(*bounds)
 
     def _pixels(self, states: npt.NDArray[np.uint8]) -> Tensor:
@@ -171,7 +161,7 @@ class GuidedNetwork:
         return self._network.scale(torch.tensor(states, device=device))
 
     def _layers(self, pixels: Tensor, number: int | None = None) -> list[Tensor]:
-        """Outputs of the first (None: all) convolutions after ReLU, (n, filters, rows, columns)."""
+        """Return what convolutions give after ReLU, (n, filters, rows, columns); None: all."""
         found: list[Tensor] = []
         outputs = pixels
         for module in self._network:
@@ -203,17 +193,3 @@ class _GuidedReLU(nn.Module):
         """A ReLU."""
         outputs: Tensor = _GuideGradients.apply(inputs)  # type: ignore[no-untyped-call]
         return outputs
-
-
-def _with_guided_relus(network: QNetwork) -> QNetwork:
-    """Replace every ReLU, also within streams."""
-    for parent in list(network.modules()):
-        for name, child in parent.named_children():
-            if isinstance(child, nn.ReLU):
-                setattr(parent, name, _GuidedReLU())
-    return network
-
-
-def _to_numpy(values: Tensor) -> npt.NDArray[np.float32]:
-    array: npt.NDArray[np.float32] = values.cpu().numpy()
-    return array

@@ -45,9 +45,9 @@ FORMATS = {
 
 
 class GrowingFile(ABC):
-    """A file that grows in `<name>.part`; a context manager that leaves a complete file or none.
+    """A context manager for a file that grows in `<name>.part`: it leaves a complete file or none.
 
-    An interrupt (Ctrl-C) between two pieces ends the file there; the file is complete then, too.
+    An interrupt (Ctrl-C) between two pieces ends the file there, and the file is complete.
 
     Attributes:
         path: of the finished file.
@@ -67,11 +67,11 @@ class GrowingFile(ABC):
     @property
     @abstractmethod
     def _length(self) -> str:
-        """What was written, in words; "" if nothing was."""
+        """The length of what was written, for people; "" if nothing was."""
 
     @abstractmethod
     def _close(self, *, complete: bool) -> None:
-        """Close the file, after what a complete file still needs."""
+        """Close the file; first write what a complete file still lacks."""
 
     def __enter__(self) -> Self:
         return self
@@ -82,7 +82,7 @@ class GrowingFile(ABC):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Finish the file, unless something went wrong or nothing was written."""
+        """Move the file into place, or remove it after an error or if nothing was written."""
         complete = bool(self._length) and (kind is None or issubclass(kind, KeyboardInterrupt))
         try:
             with errors_told(self.path):
@@ -98,7 +98,7 @@ class SoundFile(GrowingFile):
     """Writes sound piece by piece into a WAV file."""
 
     def __init__(self, path: Path, *, sample_rate: int) -> None:
-        """Begin a file of 8 bits, mono, with so many samples per second; see `GrowingFile`."""
+        """Begin a file of 8-bit mono sound of `sample_rate` samples per second."""
         super().__init__(path)
         self._samples, self._rate = 0, sample_rate
         with errors_told(path):
@@ -148,9 +148,8 @@ class Film(GrowingFile):
         ending = path.suffix.lower()
         self._format, is_mp4 = FORMATS[ending], ending == ".mp4"
         # A GIF shows a picture for whole hundredths of a second: 60 pictures a second do not fit.
-        self._frames_of_a_picture = (
-            1 if is_mp4 else max(1, round(frames_per_second / _ANIMATION_RATE))
-        )
+        pictures_per_second = frames_per_second if is_mp4 else _ANIMATION_RATE
+        self._frames_of_a_picture = max(1, round(frames_per_second / pictures_per_second))
         self._rate, self._sample_rate = frames_per_second, sample_rate
         self._samples = 0
         self._chapters: list[Chapter] = []
@@ -240,7 +239,7 @@ def _with_palette(picture: npt.NDArray[np.uint8]) -> av.VideoFrame:
 
 
 def resize(picture: npt.NDArray[np.uint8], width: int) -> npt.NDArray[np.uint8]:
-    """Make a picture as wide as is asked for, in its proportions; both sides become even."""
+    """Resize a picture to a width and keep its proportions; both sides become even."""
     wide = width // 2 * 2
     high = max(2, 2 * round(picture.shape[0] * wide / picture.shape[1] / 2))
     way = cv2.INTER_AREA if wide < picture.shape[1] else cv2.INTER_NEAREST

@@ -1,7 +1,7 @@
-"""One game as a person sees it: every frame and its sound, network and person taking turns.
+"""One game as a person sees it: every frame and its sound, played by a network or the person.
 
-The commands play, record and nvis all go through `WatchedGame.frame`. A game's screens are there,
-byte for byte, what they are in training.
+The commands play, record and nvis all play through `WatchedGame.frame`. The network sees the same
+screens, byte for byte, as in training.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ class Frame(NamedTuple):
     Attributes:
         picture: uint8 (height, width, 3), RGB.
         sound: uint8 (samples,), 128 is silence.
-        step: the step that ended with this frame; None: a step is under way.
+        step: the step that ended with this frame; None: the step continues.
         game_over: whether the game ended; `start` begins the next one.
     """
 
@@ -51,7 +51,7 @@ class WatchedGame:
     Attributes:
         console: the game itself.
         action_meanings: names of the actions, by number.
-        frame_skip: frames in a step.
+        frame_skip: number of frames in a step.
         state: (history, *observation_shape), what the network sees now.
         seen: (history, *observation_shape), what it saw when the current step began.
         action: number of the current step's action.
@@ -78,9 +78,9 @@ class WatchedGame:
         Args:
             console: the game, which makes sound if it can.
             network: chooses the actions while no person plays; None: a person always plays.
-            history_length: observations in a state.
-            frame_skip: frames in a step.
-            exploration_rate: probability that a step of the network is random.
+            history_length: number of observations in a state.
+            frame_skip: see the class.
+            exploration_rate: see the class.
             random_starts: largest number of no-op frames at a game's start.
             max_frames: number of frames after which a game is cut off; None: never.
             random_seed: seed of the no-op frames and of the exploration.
@@ -116,8 +116,8 @@ class WatchedGame:
         """Play a frame.
 
         Args:
-            action: number of the person's action; None: the person does nothing, and the game has
-                no action for that. It has no effect while the network plays.
+            action: number of the person's action; None: the person does nothing, in a game without
+                an action for that. It has no effect while the network plays.
         """
         console = self.console
         if self._frames == 0:
@@ -164,7 +164,7 @@ class WatchedGame:
         )
 
     def go_back(self, moment: Moment) -> None:
-        """Go on from a moment of this game that `keep` returned; chance may decide otherwise."""
+        """Continue from a moment of this game that `keep` returned; random events may differ."""
         self.console.go_back(moment.console)
         self._buffer.states[:] = moment.states
         self.action, self.score, self._first = moment.action, moment.score, moment.first
@@ -172,19 +172,15 @@ class WatchedGame:
 
     def _choose(self) -> None:
         assert self._network is not None
-        self.action = int(
-            choose_actions(
-                self._network,
-                self._buffer.states,
-                self.exploration_rate,
-                len(self.action_meanings),
-                self._rng,
-            )[0]
+        states, num_actions = self._buffer.states, len(self.action_meanings)
+        (action,) = choose_actions(
+            self._network, states, self.exploration_rate, num_actions, self._rng
         )
+        self.action = int(action)
 
     def _begin_step(self) -> None:
         self._frames, self._reward = 0, 0.0
-        # Frames by action; the last number: without an action.
+        # Number of frames with each action; the last entry counts frames without one.
         self._pressed = np.zeros(len(self.action_meanings) + 1, np.int64)
         self._lives = self.console.lives
 
@@ -200,7 +196,7 @@ class WatchedGame:
             bool(self._by_person and acted),
         )
         self._first = False
-        # As in tests, a lost life does not blank the history.
+        # As in the test phase, a lost life does not blank the history.
         observation = self.console.observation(self.frame_skip)
         self._buffer.add(observation[None], np.array([False]))
         self._begin_step()
