@@ -31,7 +31,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = tmp_path / "my dqn"
     root.mkdir()
     monkeypatch.setenv("SIMPLE_DQN_ROOT", str(root))
-    monkeypatch.setattr("simple_dqn.run.run.HELD_OUT_STATES", 3)
+    monkeypatch.setattr("simple_dqn.run.run_parts.HELD_OUT_STATES", 3)
     return root
 
 

@@ -15,7 +15,6 @@ LIGHT = (
     *("agent", "environment", "replay_memory", "state_buffer", "statistics", "main"),
     *("options.settings", "options.command_line", "options.reference", "run.schedules"),
     *("memory.prioritized", "memory.observations", "checkpoints.csv_file"),
-    *("environments.roms", "reports.progress", "watch.sound_file"),
 )
 
 

@@ -94,7 +94,7 @@ def whole(variant: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
         return step(self, *args, **kwargs)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("simple_dqn.run.run.HELD_OUT_STATES", 3)
+        patch.setattr("simple_dqn.run.run_parts.HELD_OUT_STATES", 3)
         patch.setattr(Agent, "_step", counting)
         assert train(root, patch, variant) == 0
     return root, counted
@@ -110,7 +110,7 @@ def test_a_stopped_run_ends_as_one_that_never_stopped(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Stopped in the first epoch, in later ones, in the last test; and once more as it goes on."""
-    monkeypatch.setattr("simple_dqn.run.run.HELD_OUT_STATES", 3)
+    monkeypatch.setattr("simple_dqn.run.run_parts.HELD_OUT_STATES", 3)
     root, steps = whole
     go_on = stop_at_step(monkeypatch, int(HELD_OUT + where * (steps - HELD_OUT)))
     assert train(tmp_path, monkeypatch, variant) == 130
@@ -131,7 +131,7 @@ def test_a_stopped_run_ends_as_one_that_never_stopped(
 @pytest.fixture
 def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run of prioritized replay that is over after two epochs of three; its folder."""
-    monkeypatch.setattr("simple_dqn.run.run.HELD_OUT_STATES", 3)
+    monkeypatch.setattr("simple_dqn.run.run_parts.HELD_OUT_STATES", 3)
     go_on = stop_at_step(monkeypatch, 520)
     assert train(tmp_path, monkeypatch, "batch_norm") == 130
     go_on()

@@ -34,7 +34,7 @@ def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SIMPLE_DQN_ROOT", str(root))
-        patch.setattr("simple_dqn.run.run.HELD_OUT_STATES", 3)
+        patch.setattr("simple_dqn.run.run_parts.HELD_OUT_STATES", 3)
         assert main(["train", "breakout", *TINY]) == 0
     return root / "snapshots" / "breakout_1.safetensors"
 

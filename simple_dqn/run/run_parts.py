@@ -1,0 +1,151 @@
+"""The parts of a run, made from its settings, wired together and closed at the end."""
+
+import contextlib
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from simple_dqn.agent import Agent, Callback
+from simple_dqn.checkpoints.csv_file import CsvWriter
+from simple_dqn.checkpoints.snapshot import (
+    Snapshot,
+    check_same_actions,
+)
+from simple_dqn.deep_q_network import DeepQNetwork
+from simple_dqn.environment import Environment
+from simple_dqn.environments.roms import Game
+from simple_dqn.options.settings import Settings
+from simple_dqn.replay_memory import ReplayMemory
+from simple_dqn.run import parts
+from simple_dqn.run.trained import check_weights
+from simple_dqn.statistics import Statistics, Writer
+
+logger = logging.getLogger(__name__)
+
+HELD_OUT_STATES = 100
+STEPS_APART = {"ale": 20}  # from one held-out state to the next
+OTHER_STEPS_APART = 5  # other games than Atari's may take long for a step
+
+
+class RunParts(NamedTuple):
+    """The parts of a run, made together.
+
+    Attributes:
+        settings: of the run.
+        csv_file: where a row per phase is added; None: nowhere.
+        only_test: whether nothing is learned.
+        resumed: whether a snapshot was resumed.
+    """
+
+    settings: Settings
+    csv_file: Path | None
+    only_test: bool
+    resumed: bool
+    environment: Environment
+    memory: ReplayMemory
+    network: DeepQNetwork
+    agent: Agent
+    statistics: Statistics
+
+
+@contextlib.contextmanager
+def make_parts(
+    settings: Settings,
+    game: Game,
+    snapshot: Snapshot | None,
+    csv_file: Path | None,
+    *,
+    only_test: bool,
+    callbacks: Iterable[Callback],
+    writers: Sequence[Writer],
+) -> Iterator[RunParts]:
+    """Make the parts of a run, wire them together, and close what is open at the end.
+
+    Args:
+        settings: of the run, with a random seed.
+        game: that is played.
+        snapshot: whose weights and counters the parts begin with.
+        csv_file: where a row per phase is added.
+        only_test: nothing will be learned, so the replay memory is as small as can be.
+        callbacks: watch the run.
+        writers: get a row per phase, too.
+    """
+    seed = settings.random_seed or 0
+    threads = parts.choose_threads(settings)
+    _log_start(settings, game, threads)
+    with contextlib.ExitStack() as stack:
+
+        def make(*, training: bool) -> Environment:
+            made = parts.make_environment(settings, game, threads, training=training)
+            return stack.enter_context(contextlib.closing(made))
+
+        environment = test_environment = make(training=False)
+        shape = environment.observation_shape
+        if snapshot is not None:
+            check_same_actions(snapshot, environment.action_meanings)
+            check_weights(settings, snapshot, shape)
+        history = parts.history_length(settings, shape)
+        size = settings.batch_size + settings.num_games * (history + settings.n_step)
+        if not only_test:
+            environment, size = make(training=True), settings.replay_size
+        memory = parts.make_memory(settings, size, environment, threads)
+        if not only_test:
+            logger.info("replay memory: %s", parts.memory_text(settings, memory))
+        network = parts.make_network(settings, environment.num_actions, shape, threads, seed)
+        agent = parts.make_agent(settings, environment, test_environment, memory, network, seed)
+        rows = list(writers)
+        if csv_file is not None:
+            rows.insert(0, stack.enter_context(contextlib.closing(CsvWriter(csv_file))))
+        statistics = _make_statistics(settings, snapshot, rows, memory, network, agent)
+        agent.callbacks += [statistics, *callbacks, *writers]
+        resumed = snapshot is not None and not only_test
+        games = environment, memory, network, agent, statistics
+        made = RunParts(settings, csv_file, only_test, resumed, *games)
+        for callback in (*callbacks, *writers):
+            callback.on_run_start(made)
+            stack.callback(callback.on_run_end)
+        yield made
+
+
+def _make_statistics(
+    settings: Settings,
+    snapshot: Snapshot | None,
+    writers: Sequence[Writer],
+    memory: ReplayMemory,
+    network: DeepQNetwork,
+    agent: Agent,
+) -> Statistics:
+    """Set weights and counters to where the run is, and continue to count from there."""
+    header: dict[str, Any] = {}
+    agent.total_train_steps = settings.start_epoch * settings.train_steps
+    if snapshot is not None:
+        header = snapshot.header
+        agent.total_train_steps = int(header["total_train_steps"])
+        network.set_weights(snapshot.arrays)
+        network.weight_updates = header["weight_updates"]
+    logger.info("gathering %d held-out states of random play", HELD_OUT_STATES)
+    apart = STEPS_APART.get(settings.environment, OTHER_STEPS_APART)
+    return Statistics(
+        network=network,
+        memory=memory,
+        num_games=settings.num_games,
+        held_out_states=agent.held_out_states(HELD_OUT_STATES, apart),
+        writers=writers,
+        total_train_steps=agent.total_train_steps,
+        replay_memory_count=header.get("replay_memory_count", 0),
+        total_time=header.get("total_time", 0.0),
+    )
+
+
+def _log_start(settings: Settings, game: Game, threads: parts.Threads) -> None:
+    logger.info(
+        "%s, random seed %d, %d game(s) on %d thread(s), network on %s with %d thread(s)",
+        game.name,
+        settings.random_seed,
+        settings.num_games,
+        threads.environment,
+        threads.device,
+        threads.network,
+    )
+    logger.debug("options: %s", vars(settings))
