@@ -85,5 +85,5 @@ def check_output(path: Path, option: str, endings: Sequence[str], *, overwrite: 
     if path.exists() and not overwrite:
         raise UserError(f"{path} is there already; give {option} FILE, or --overwrite true")
     if path.suffix.lower() not in endings:
-        names = ", ".join(endings)
-        raise UserError(f"cannot write {path}: give {option} a name that ends in one of: {names}")
+        names = " or ".join(endings)
+        raise UserError(f"cannot write {path}: give {option} a name that ends in {names}")
