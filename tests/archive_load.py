@@ -2,9 +2,9 @@
 
     python archive_load.py FOLDER RUNS SENDERS
 
-Each of so many runs sends one epoch of the network of the 2015 paper: its weights, what resuming
-needs, 100,000 steps of a replay memory, the CSV and the log. SENDERS processes do this side by
-side; each carries out its share of the runs, one after another, as the workers of a suite do.
+Each run sends one epoch of the network of the 2015 paper: its weights, what resuming needs, 100,000
+steps of a replay memory, the CSV and the log. SENDERS processes side by side each send the epochs
+of their share of the runs, one after another.
 """
 
 import sys

@@ -64,7 +64,7 @@ class PlannedRun:
     def owns(self, path: str) -> bool:
         """Whether a path, from the root folder on, is one of the files that the run writes."""
         of_an_epoch = r"_\d+\.(safetensors|training\.safetensors|memory)"
-        of_curves = r"/events\.out\.tfevents\.\d+"
+        of_curves = r"/events\.out\.tfevents\.[^/]+"  # time and machine
         return path in {str(self.csv_file), str(self.log_file)} or bool(
             re.fullmatch(re.escape(str(self.prefix)) + of_an_epoch, path)
             or re.fullmatch(re.escape(str(self.curves)) + of_curves, path)
