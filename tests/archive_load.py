@@ -2,9 +2,9 @@
 
     python archive_load.py FOLDER RUNS SENDERS
 
-Each of so many runs sends one epoch of the network of the 2015 paper: its weights, what resuming
-needs, 100,000 steps of a replay memory, the CSV and the log. SENDERS processes do this side by
-side; each carries out its share of the runs, one after another, as the workers of a suite do.
+Each run sends one epoch of the network of the 2015 paper: its weights, what resuming needs, 100,000
+steps of a replay memory, the CSV and the log. SENDERS processes side by side each send the epochs
+of their share of the runs, one after another.
 """
 
 import sys
@@ -21,11 +21,7 @@ from simple_dqn.suite.plan import PlannedRun
 from simple_dqn.suite.worker import _Attempt
 
 # Sizes of a run of Breakout: 1,700,000 steps, then an epoch of 100,000.
-SIZES = {
-    "_1.safetensors": 6_748_688,
-    "_1.training.safetensors": 20_240_976,
-    "_1.memory": 3_315_673,
-}
+SIZES = {"_1.safetensors": 6_748_688, "_1.training.safetensors": 20_240_976, "_1.memory": 3_315_673}
 
 
 def send(archive: Any, runs: list[PlannedRun], folder: Path) -> float:
@@ -38,11 +34,8 @@ def send(archive: Any, runs: list[PlannedRun], folder: Path) -> float:
     for run in runs:
         place = folder / run.name
         attempt = _Attempt(run, call("begin", run, "here"), call, place)
-        for path, size in [
-            *((run.prefix.with_name(run.name + ending), size) for ending, size in SIZES.items()),
-            (run.csv_file, 5_000),
-            (run.log_file, 20_000),
-        ]:
+        sizes = {run.prefix.with_name(run.name + end): size for end, size in SIZES.items()}
+        for path, size in {**sizes, run.csv_file: 5_000, run.log_file: 20_000}.items():
             (place / path).parent.mkdir(parents=True, exist_ok=True)
             (place / path).write_bytes(rng.bytes(size))
         start = time.perf_counter()

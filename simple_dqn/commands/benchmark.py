@@ -84,7 +84,13 @@ def benchmark(settings: Settings, seconds: float, *, peers: bool) -> None:
 
 def measure(works: Mapping[str, Work], seconds: float) -> dict[str, float]:
     """Return the units per second of each work: the median of its turns, which rotate."""
-    numbers = {name: _calibrate(work, seconds / TURNS) for name, work in works.items()}
+    numbers = {}
+    for name, (run, _) in works.items():
+        run(1)  # warm up
+        number = 1
+        while (elapsed := run(number)) < seconds / TURNS / 2:
+            number *= 2
+        numbers[name] = max(1, round(number * seconds / TURNS / elapsed))
     rates: dict[str, list[float]] = {name: [] for name in works}
     for _, (name, work) in itertools.product(range(TURNS), works.items()):
         rates[name].append(numbers[name] * work.units / work.run(numbers[name]))
@@ -154,10 +160,6 @@ def _our_works(args: Settings, environment: Environment, threads: parts.Threads)
     epochs = itertools.count(1)
     steps = math.lcm(args.train_frequency, games)  # so that updates come evenly
 
-    def play() -> None:
-        environment.act(next(actions))
-        environment.observe()
-
     def train(number: int) -> float:
         agent.train(next(epochs), number * steps)
         network.mean_cost()  # waits for a GPU
@@ -167,7 +169,9 @@ def _our_works(args: Settings, environment: Environment, threads: parts.Threads)
         "matrix product": _repeated(lambda: (matrix @ matrix)[0, 0].item(), units=2 * size**3),
         "update": _repeated(partial(network.train, minibatch), wait=network.mean_cost),
         "predict": _repeated(partial(network.predict, states)),
-        "emulation": _repeated(play, units=games),
+        "emulation": _repeated(
+            lambda: (environment.act(next(actions)), environment.observe()), units=games
+        ),
         "training": Work(train, steps),
     }
 
@@ -181,8 +185,7 @@ def _peer_training(settings: Settings, game: Game, threads: parts.Threads) -> Wo
         from stable_baselines3.common import env_util, vec_env
     except ImportError as error:
         raise UserError(
-            f"--peers true needs stable-baselines3 ({error}); scripts/benchmark.sh installs it, "
-            "and so does pip install --editable '.[benchmark]'"
+            f"--peers true needs stable-baselines3 ({error}); scripts/benchmark.sh installs it"
         ) from error
     gymnasium.register_envs(ale_py)
     environment = env_util.make_atari_env(
@@ -224,15 +227,6 @@ def _repeated(
         return time.perf_counter() - start
 
     return Work(run, units)
-
-
-def _calibrate(work: Work, seconds: float) -> int:
-    """Return how often to do the work so that it takes that long; warms it up."""
-    work.run(1)
-    number = 1
-    while (elapsed := work.run(number)) < seconds / 2:
-        number = math.ceil(number * min(seconds / elapsed, 10))
-    return max(1, round(number * seconds / elapsed))
 
 
 def _machine(threads: parts.Threads) -> str:

@@ -1,4 +1,4 @@
-"""The folder in which a suite's files come together, as the runs see it from anywhere."""
+"""The folder in which a suite's files come together, which its runs reach from any machine."""
 
 import os
 from collections.abc import Sequence
@@ -13,23 +13,18 @@ CHUNK = 8 * 2**20  # bytes that go over the network at a time
 
 
 class Begun(NamedTuple):
-    """What a run finds when it begins.
+    """What a run finds when it begins."""
 
-    Attributes:
-        attempt: number of this attempt at the run.
-        files: sizes in bytes, by path from the root folder on.
-    """
-
-    attempt: int
-    files: dict[str, int]
+    attempt: int  # number of this attempt at the run
+    files: dict[str, int]  # sizes in bytes, by path from the root folder on
 
 
 class Archive:
     """Gives runs their files of the last epoch, and takes those of the next.
 
-    A file takes its place when its last part has come, so that each file is whole or the older one
-    at any moment. Only the latest attempt at a run is heard: one on a machine that was given up may
-    still be alive.
+    A file takes its place when its last part has come, so that each file is complete, new or old,
+    at any moment. Only the latest attempt at a run may write: an earlier one, on a machine that was
+    given up, may still be alive.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -39,18 +34,13 @@ class Archive:
         self._places: dict[str, str] = {}
 
     def begin(self, run: PlannedRun, place: str) -> Begun:
-        """Let a new attempt at a run begin; earlier ones are not heard any more.
-
-        Args:
-            run: that is carried out.
-            place: where it is carried out.
-        """
+        """Let a new attempt at a run begin in a place; earlier ones may not write any more."""
         attempt = self._attempts[run.name] = self._attempts.get(run.name, 0) + 1
         self._places[run.name] = place
         for folder in run.folders:
             remove_temporary_files(self._folder / folder, partial(_is_of, run, folder))
-        files = [*self._files_of(run), *([run.rom] if run.rom else [])]
-        return Begun(attempt, {str(path): (self._folder / path).stat().st_size for path in files})
+        files = [*run.files(self._folder), *([str(run.rom)] if run.rom else [])]
+        return Begun(attempt, {path: (self._folder / path).stat().st_size for path in files})
 
     def read(self, path: str, offset: int) -> bytes:
         """Return a part of a file, from a byte on."""
@@ -59,8 +49,8 @@ class Archive:
             return file.read(CHUNK)
 
     def write(self, run: PlannedRun, attempt: int, path: str, offset: int, data: bytes) -> None:
-        """Take a part of a file, in their order."""
-        if self._is_heard(run, attempt, path):
+        """Take a part of a file; parts come in their order."""
+        if self._may_write(run, attempt, path):
             growing = self._growing(path)
             growing.parent.mkdir(parents=True, exist_ok=True)
             with growing.open("r+b" if offset else "wb") as file:
@@ -69,34 +59,26 @@ class Archive:
                 file.write(data)
 
     def finish(self, run: PlannedRun, attempt: int, path: str) -> None:
-        """Put a file that has come whole in its place."""
-        if self._is_heard(run, attempt, path):
+        """Put a file into its place when all of its parts have come."""
+        if self._may_write(run, attempt, path):
             put_in_place(self._growing(path), self._folder / path)
 
     def keep(self, run: PlannedRun, attempt: int, paths: Sequence[str]) -> None:
-        """Remove the files of a run that it has no more."""
-        for path in self._files_of(run):
-            if str(path) not in paths and self._is_heard(run, attempt, str(path)):
+        """Remove the files of a run that are not among these."""
+        for path in run.files(self._folder):
+            if path not in paths and self._may_write(run, attempt, path):
                 (self._folder / path).unlink(missing_ok=True)
 
     def places(self) -> dict[str, str]:
         """Where the runs that have begun are carried out, by name."""
         return self._places
 
-    def _is_heard(self, run: PlannedRun, attempt: int, path: str) -> bool:
+    def _may_write(self, run: PlannedRun, attempt: int, path: str) -> bool:
         return attempt == self._attempts.get(run.name) and run.owns(path)
 
     def _growing(self, path: str) -> Path:
         place = self._folder / path
         return place.with_name(f".{place.name}.{os.getpid()}.tmp")
-
-    def _files_of(self, run: PlannedRun) -> list[Path]:
-        """The files of a run that are there, from the root folder on."""
-        found = []
-        for folder in run.folders:
-            if (self._folder / folder).is_dir():
-                found += [folder / path.name for path in (self._folder / folder).iterdir()]
-        return [path for path in found if run.owns(str(path))]
 
 
 def _is_of(run: PlannedRun, folder: Path, name: str) -> bool:

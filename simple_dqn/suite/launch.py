@@ -17,60 +17,42 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from simple_dqn.errors import UserError
 from simple_dqn.suite.archive import Archive
 from simple_dqn.suite.plan import PlannedRun
-from simple_dqn.suite.worker import Outcome, carry_out
+from simple_dqn.suite.worker import carry_out
 
 logger = logging.getLogger(__name__)
 
 _OBJECT_STORE_BYTES = 200 * 2**20
 _SECONDS = 1.0  # from one look at the runs to the next
-_LONGEST_END = 90.0  # seconds for which runs that were told to stop are waited for
+_LONGEST_END = 90.0  # seconds that runs have to stop in
 
 
 class Resources(NamedTuple):
-    """What runs get.
+    """What runs get."""
 
-    Attributes:
-        address: HOST:PORT of a cluster that is there, or None for this machine.
-        cpus_per_run: cores for a run.
-        gpus_per_run: GPUs for a run.
-        max_runs: how many runs go on at a time; None: as many as fit.
-    """
-
-    address: str | None
+    address: str | None  # HOST:PORT of a cluster, or None for this machine
     cpus_per_run: float
     gpus_per_run: float
-    max_runs: int | None
+    max_runs: int | None  # at a time; None: as many as fit
 
 
 class Failure(NamedTuple):
-    """A run that was given up.
-
-    Attributes:
-        run: that failed.
-        told: last line of its log, or what happened to it.
-    """
+    """A run that was given up."""
 
     run: PlannedRun
-    told: str
+    reason: str  # last line of its log, or what happened to its machine
 
 
-class View(NamedTuple):
-    """Where a suite stands.
+class Status(NamedTuple):
+    """The state of a suite's runs; those that are not named here are done."""
 
-    Attributes:
-        waiting: names of the runs that are waiting.
-        places: where the others are carried out, by name.
-        failures: runs that were given up.
-    """
-
-    waiting: Sequence[str]
-    places: dict[str, str]
+    waiting: Sequence[str]  # names of runs
+    places: dict[str, str]  # where runs are carried out, by name
     failures: Sequence[Failure]
 
 
 @contextlib.contextmanager
 def cluster(resources: Resources) -> Iterator[None]:
-    """Use a cluster that is there, or make one of this machine alone and end it.
+    """Use the cluster at an address, or make one of this machine alone and end it.
 
     Raises:
         UserError: there is no cluster at the address, or no machine in it that suffices.
@@ -78,24 +60,30 @@ def cluster(resources: Resources) -> Iterator[None]:
     # Ray's own memory monitor ends processes; runs look after their memory themselves.
     os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if resources.address is not None:
-        _check_address(resources.address)
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count()
     try:
         if resources.address is not None:
+            host, _, port = resources.address.rpartition(":")
+            with socket.create_connection((host, int(port)), timeout=10):
+                pass  # something answers; Ray itself would wait for a long time
             ray.init(address=resources.address, **quiet)
         else:
             ray.init(
                 address="local",  # not a cluster that others have on this machine
-                num_cpus=_cores(),
+                num_cpus=cores,
                 include_dashboard=False,
                 object_store_memory=_OBJECT_STORE_BYTES,
                 **quiet,
             )
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, OverflowError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        if resources.address is None:
+            raise UserError(f"Ray cannot start: {reason}") from error
         raise UserError(
-            f"Ray cannot start{f' at {resources.address}' if resources.address else ''}: "
-            f"{' '.join(str(error).split())[:300]}"
+            f"no Ray cluster answers at {resources.address}: {reason}; give the HOST:PORT that "
+            "`ray start --head` prints"
         ) from error
     try:
         _check(resources)
@@ -104,35 +92,11 @@ def cluster(resources: Resources) -> Iterator[None]:
         ray.shutdown()
 
 
-def _check_address(address: str) -> None:
-    """See that something answers at an address; Ray itself would wait for long.
-
-    Raises:
-        UserError: nothing does.
-    """
-    host, _, port = address.rpartition(":")
-    try:
-        with socket.create_connection((host, int(port)), timeout=10):
-            pass
-    except (OSError, ValueError, OverflowError) as error:
-        raise UserError(
-            f"no Ray cluster answers at {address}: {error}; give the HOST:PORT that `ray start "
-            "--head` tells"
-        ) from error
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _check(resources: Resources) -> None:
-    """See that a run fits somewhere.
+    """Check that a run fits on some machine.
 
     Raises:
-        UserError: it fits nowhere.
+        UserError: it fits on none.
     """
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     machines = [node["Resources"] for node in nodes if node["Alive"]]
@@ -150,22 +114,13 @@ def launch(
     folder: Path,
     resources: Resources,
     retries: int,
-    watch: Callable[[View], None],
+    watch: Callable[[Status], None],
 ) -> list[Failure]:
-    """Carry out runs, each on any machine; within `cluster`.
+    """Carry out runs, each on any machine; within `cluster`; return those that were given up.
 
-    A run that fails is tried again from its last epoch. An attempt that finished a phase more is
-    not counted.
-
-    Args:
-        runs: to be carried out.
-        folder: root folder, into which their files come.
-        resources: what each run gets.
-        retries: how often a run that fails is tried again.
-        watch: is called once in a while.
-
-    Returns:
-        The runs that were given up.
+    A run that fails is tried again from its last epoch, so many times. An attempt that finished a
+    phase more is not counted. The runs' files come into the root folder `folder`. `watch` is called
+    about once a second.
     """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     archive: Any = (
@@ -189,21 +144,21 @@ def launch(
             ended, _ = ray.wait(list(going), num_returns=len(going), timeout=_SECONDS)
             for reference in ended:
                 run = going.pop(reference)
-                told = _told(reference)
-                if told is None:
+                reason = _failure(reference)
+                if reason is None:
                     continue
                 if len(run.rows(folder)) > done_before[run.name]:
                     left[run.name] = retries
                 if left[run.name] > 0:
                     left[run.name] -= 1
-                    logger.warning("%s is tried again: %s", run.name, told)
+                    logger.warning("%s is tried again: %s", run.name, reason)
                     waiting.append(run)
                 else:
-                    failures.append(Failure(run, told))
+                    failures.append(Failure(run, reason))
             places = ray.get(archive.places.remote())
             begun = [run for run in going.values() if run.name in places]
             watch(
-                View(
+                Status(
                     [run.name for run in [*waiting, *going.values()] if run not in begun],
                     {run.name: places[run.name] for run in begun},
                     failures,
@@ -214,28 +169,26 @@ def launch(
     return failures
 
 
-def _told(reference: Any) -> str | None:
+def _failure(reference: Any) -> str | None:
     """What went wrong in a run that has ended, or None."""
     try:
-        outcome: Outcome = ray.get(reference)
+        reason: str | None = ray.get(reference)
     except RayTaskError as error:
         return f"{type(error.cause).__name__}: {error.cause}"
     except RayError as error:
         return f"its machine or its process is gone ({type(error).__name__})"
-    if outcome.status == 0:
-        return None
-    return outcome.last_line or f"exit status {outcome.status}"
+    return reason
 
 
 def _stop(going: list[Any]) -> None:
-    """Tell runs to stop, and wait until they have."""
+    """Stop runs, and wait until they have stopped."""
     for reference in going:
         ray.cancel(reference, force=False)
     if going:
         ray.wait(going, num_returns=len(going), timeout=_LONGEST_END)
 
 
-def _on_a_machine(archive: Any, run: PlannedRun, threads: int, whose: str) -> Outcome:
+def _on_a_machine(archive: Any, run: PlannedRun, threads: int, whose: str) -> str | None:
     """Carry out a run where Ray has put it; `whose` stands for the suite's folder."""
 
     def call(method: str, *arguments: object) -> Any:

@@ -1,4 +1,4 @@
-"""Which runs a suite is made of, and what is left of each of them to do."""
+"""Which runs a suite is made of, and which of them are finished."""
 
 import dataclasses
 import re
@@ -23,7 +23,7 @@ class PlannedRun:
 
     Attributes:
         suite: name of the suite.
-        settings: of the run.
+        settings: the run's options.
         rom: the user's own ROM of the game, from the root folder on, or None.
     """
 
@@ -64,14 +64,19 @@ class PlannedRun:
     def owns(self, path: str) -> bool:
         """Whether a path, from the root folder on, is one of the files that the run writes."""
         of_an_epoch = r"_\d+\.(safetensors|training\.safetensors|memory)"
-        of_curves = r"/events\.out\.tfevents\.\d+"
+        of_curves = r"/events\.out\.tfevents\.[^/]+"  # time and machine
         return path in {str(self.csv_file), str(self.log_file)} or bool(
             re.fullmatch(re.escape(str(self.prefix)) + of_an_epoch, path)
             or re.fullmatch(re.escape(str(self.curves)) + of_curves, path)
         )
 
+    def files(self, folder: Path) -> list[str]:
+        """The files of the run in a root folder, from that folder on."""
+        found = [path for place in self.folders for path in (folder / place).glob("*")]
+        return [str(path) for each in found if self.owns(str(path := each.relative_to(folder)))]
+
     def command(self, snapshot: Path | None = None) -> list[str]:
-        """The command that carries out the run in the root folder, or goes on after a snapshot."""
+        """The command that trains the run in the root folder, or resumes it from a snapshot."""
         settings = self.settings
         words = (
             ["train", settings.game, str(settings.label)]
@@ -88,10 +93,10 @@ class PlannedRun:
         return words
 
     def newest_snapshot(self, folder: Path) -> Path | None:
-        """The newest snapshot from which the run can go on exactly, in a root folder."""
+        """The newest snapshot in a root folder from which the run can be resumed exactly."""
         found = run_snapshots(folder / self.prefix)
-        whole = [path for path in found.values() if training_state_path(path).exists()]
-        return whole[-1] if whole else None
+        complete = [path for path in found.values() if training_state_path(path).exists()]
+        return complete[-1] if complete else None
 
     def rows(self, folder: Path) -> list[CsvRow]:
         """The rows that the run has written in a root folder."""
@@ -107,10 +112,10 @@ class PlannedRun:
         )
 
     def check(self, folder: Path) -> None:
-        """See that what stands in a root folder is of this very run.
+        """Check that the files of the run in a root folder were made with its options.
 
         Raises:
-            UserError: it was made with other options.
+            UserError: they were made with other options.
         """
         snapshot = self.newest_snapshot(folder)
         if snapshot is None:
@@ -121,26 +126,22 @@ class PlannedRun:
             if then[name] != now[name]:
                 raise UserError(
                     f"{snapshot} was made with --{name} {_as_argument(then[name])}, and this suite "
-                    f"has {_as_argument(now[name])}; give the suite a name of its own"
+                    f"has {_as_argument(now[name])}; give this suite another name"
                 )
 
 
 def plan_runs(settings: Settings, seeds: tuple[int, ...]) -> list[PlannedRun]:
-    """Make the runs of a suite, seed after seed.
-
-    Args:
-        settings: of all runs; `game` names the games and `label` the suite.
-        seeds: random seeds.
+    """Make the runs of a suite, seed after seed; `game` names the games and `label` the suite.
 
     Raises:
-        UserError: there is no such game, or no such file of games.
+        UserError: a game or a file of games is unknown, or a game is named twice.
     """
     suite = settings.label or "suite"
     if not suite.strip("."):
-        raise UserError(f"{suite} is no name of a suite, whose files get a folder of this name")
+        raise UserError(f"{suite} cannot be a folder; give the suite another name")
     if isinstance(settings.tensorboard, Path):
         raise UserError(
-            f"--tensorboard {settings.tensorboard}: the curves of a suite have their place, "
+            f"--tensorboard {settings.tensorboard}: the curves of a suite are always in "
             "results/<suite>/tensorboard; give --tensorboard true"
         )
     runs = []
@@ -155,12 +156,12 @@ def plan_runs(settings: Settings, seeds: tuple[int, ...]) -> list[PlannedRun]:
     names = [run.name for run in runs]
     for name in names:
         if names.count(name) > 1:
-            raise UserError(f"{name} comes twice in this suite; name each game and seed once")
+            raise UserError(f"{name} is in this suite twice; name each game and seed once")
     return runs
 
 
 def games_of(text: str, environment: str) -> list[str]:
-    """Read which games are meant: `pong,breakout`, `original`, `atari57` or `games.txt`.
+    """Return the games that are meant: `pong,breakout`, `original`, `atari57` or `games.txt`.
 
     Raises:
         UserError: the file cannot be read, or holds no names.

@@ -1,5 +1,6 @@
 """One run of a suite on the machine where Ray puts it."""
 
+import contextlib
 import ctypes
 import os
 import shutil
@@ -7,10 +8,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from simple_dqn.suite.archive import CHUNK, Begun
 from simple_dqn.suite.plan import PlannedRun
@@ -18,34 +20,24 @@ from simple_dqn.suite.plan import PlannedRun
 _SECONDS = 1.0  # from one look at the run's files to the next
 _LONGEST_END = 60.0  # seconds that a run has to end in when it is told to stop
 _PR_SET_PDEATHSIG = 1  # of Linux: the signal that a process gets when its parent dies
-# Order in which files are sent: a snapshot last, since the others are no use without it, and it is
-# no use without them.
+# Order in which files are sent: a snapshot last, since it needs the others.
 _KINDS = ("", ".csv", ".memory", ".training.safetensors", ".safetensors")
 
 Call = Callable[..., Any]  # calls a method of the archive, wherever it is, and returns its result
 
 
-class Outcome(NamedTuple):
-    """How a run ended.
-
-    Attributes:
-        status: exit status.
-        last_line: last line of its log.
-    """
-
-    status: int
-    last_line: str
-
-
-def carry_out(run: PlannedRun, call: Call, place: str, threads: int, mine: Path) -> Outcome:
-    """Carry out a run, or what is left of it, and send each epoch's files to the archive.
+def carry_out(run: PlannedRun, call: Call, place: str, threads: int, mine: Path) -> str | None:
+    """Carry out what is left of a run, and send each epoch's files to the archive.
 
     Args:
-        run: to be carried out.
+        run: the run.
         call: `call("read", path, offset)` calls a method of the archive.
         place: name of this machine.
         threads: number of threads of the run.
         mine: folder on this machine for this run of this suite alone; it is removed at the end.
+
+    Returns:
+        None, or what went wrong: the last line of the run's log.
     """
     shutil.rmtree(mine, ignore_errors=True)  # what an attempt that was killed left
     mine.mkdir(parents=True)
@@ -53,20 +45,16 @@ def carry_out(run: PlannedRun, call: Call, place: str, threads: int, mine: Path)
     try:
         begun: Begun = call("begin", run, place)
         for path, size in begun.files.items():
-            _fetch(call, path, size, folder / path)
+            copy = folder / path
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            with copy.open("wb") as file:
+                while file.tell() < size:
+                    file.write(call("read", path, file.tell()))
         if run.is_finished(folder):  # an attempt died when it had sent all
-            return Outcome(0, "")
+            return None
         return _Attempt(run, begun, call, folder).carry_out(threads)
     finally:
         shutil.rmtree(mine, ignore_errors=True)
-
-
-def _fetch(call: Call, path: str, size: int, place: Path) -> None:
-    """Copy a file from the archive."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with place.open("wb") as file:
-        while file.tell() < size:
-            file.write(call("read", path, file.tell()))
 
 
 class _Attempt:
@@ -76,7 +64,7 @@ class _Attempt:
         self._run, self._attempt, self._call, self._folder = run, begun.attempt, call, folder
         self._sent = self._states()
 
-    def carry_out(self, threads: int) -> Outcome:
+    def carry_out(self, threads: int) -> str | None:
         run, folder = self._run, self._folder
         log_file = folder / run.log_file
         log_file.parent.mkdir(parents=True, exist_ok=True)
@@ -95,30 +83,27 @@ class _Attempt:
                 preexec_fn=partial(_stop_with_parent, os.getpid()),
             )
             try:
-                while True:
-                    try:
-                        status = process.wait(_SECONDS)
-                        break
-                    except subprocess.TimeoutExpired:
-                        self._send()
+                while (status := process.poll()) is None:
+                    self._send()
+                    time.sleep(_SECONDS)
             finally:
                 _stop(process)
         self._send()
-        lines = log_file.read_text("utf-8", errors="replace").split("\n")
-        return Outcome(status, next((line for line in reversed(lines) if line.strip()), ""))
+        lines = log_file.read_text("utf-8", errors="replace").strip().split("\n")
+        return (lines[-1] or f"exit status {status}") if status else None
 
     def _send(self) -> None:
         """Send what is new, in an order in which the archive can be left at any moment."""
         earlier, states = self._states(), self._states()
-        # NB! A snapshot comes after the files that it needs, and they go after the next one has
-        # come: with the same files twice, nothing was missed in between.
+        # NB! The run writes a snapshot after the files that it needs, and removes those after the
+        # next snapshot: if the same files are found twice, none was missed in between.
         if earlier.keys() != states.keys():
             return
         for path in sorted(states, key=lambda path: (_kind(path), path)):
             if states[path] != self._sent.get(path):
                 try:
                     self._send_file(path)
-                except FileNotFoundError:  # the next epoch has come already
+                except FileNotFoundError:  # the run has removed it after its next epoch
                     return
                 self._sent[path] = states[path]
         self._call("keep", self._run, self._attempt, list(states))
@@ -134,14 +119,10 @@ class _Attempt:
     def _states(self) -> dict[str, tuple[int, int]]:
         """Time and size of each file of the run, by path from the root folder on."""
         states = {}
-        for folder in self._run.folders:
-            if (self._folder / folder).is_dir():
-                with os.scandir(self._folder / folder) as entries:
-                    for entry in entries:
-                        path = str(folder / entry.name)
-                        if self._run.owns(path):
-                            state = entry.stat()
-                            states[path] = (state.st_mtime_ns, state.st_size)
+        for path in self._run.files(self._folder):
+            with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+                state = (self._folder / path).stat()
+                states[path] = (state.st_mtime_ns, state.st_size)
         return states
 
 
