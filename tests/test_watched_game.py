@@ -11,7 +11,6 @@ import pytest
 from simple_dqn.environment import Environment
 from simple_dqn.environments.atari import NO_LIMIT, ALEEnvironment
 from simple_dqn.environments.console import Console, ConsoleEnvironment
-from simple_dqn.replay_memory import Minibatch
 from simple_dqn.state_buffer import StateBuffer
 from simple_dqn.watch.watched_game import Step, WatchedGame
 
@@ -29,15 +28,6 @@ class Script:
         self.shown.append(states[0].copy())
         return self.values[len(self.shown) - 1][None]
 
-    def train(self, minibatch: Minibatch) -> None:
-        raise AssertionError(minibatch)
-
-    def errors(self) -> npt.NDArray[np.float32]:
-        raise AssertionError
-
-    def update_target_network(self) -> None:
-        raise AssertionError
-
 
 def make_console(
     game: str, *, color_averaging: bool = False, screen_shape: tuple[int, int] = (84, 84)
@@ -54,23 +44,10 @@ def make_console(
 
 
 def make_game(
-    console: Console,
-    network: Script | None = None,
-    *,
-    frame_skip: int = 4,
-    max_frames: int | None = None,
-    random_starts: int = 0,
+    console: Console, network: Script | None = None, frame_skip: int = 4, **options: Any
 ) -> WatchedGame:
-    return WatchedGame(
-        console,
-        network,
-        history_length=4,
-        frame_skip=frame_skip,
-        exploration_rate=0.0,
-        random_starts=random_starts,
-        max_frames=max_frames,
-        random_seed=3,
-    )
+    rest = {"exploration_rate": 0.0, "random_starts": 0, "max_frames": None, "random_seed": 3}
+    return WatchedGame(console, network, history_length=4, frame_skip=frame_skip, **rest | options)
 
 
 def make_environment(game: str, *, color_averaging: bool, frame_skip: int) -> Environment:
@@ -193,7 +170,7 @@ def test_games_begin_and_end() -> None:
         assert game.score == 0
 
 
-@pytest.mark.parametrize("name", ["breakout", "seaquest", "ms_pacman"])
+@pytest.mark.parametrize("name", ["breakout", "seaquest"])
 def test_a_game_goes_back_to_a_moment(name: str) -> None:
     """Screens, states, scores and lives are the same again, at each of several returns."""
     console = make_console(name)
@@ -204,8 +181,8 @@ def test_a_game_goes_back_to_a_moment(name: str) -> None:
         seen: list[Any] = []
         for action in actions[300:]:
             frame = game.frame(int(action))
-            told = (game.score, console.lives, console.frames, frame.game_over)
-            seen.append((frame.picture.tobytes(), game.state.tobytes(), *told))
+            numbers = (game.score, console.lives, console.frames, frame.game_over)
+            seen.append((frame.picture.tobytes(), game.state.tobytes(), *numbers))
         return seen
 
     for action in actions[:300]:
