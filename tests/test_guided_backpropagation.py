@@ -117,13 +117,11 @@ def test_the_strongest_activations_are_found_and_projected(number: int, apart: i
 
 @pytest.mark.parametrize("action", [0, 1, 2])
 def test_an_actions_value_is_projected(action: int) -> None:
-    reference = Reference(network := make_network())
-    inside = guided(network)
+    network = make_network()
+    reference, inside = Reference(network), guided(network)
     for state in some_states(5):
-        expected = reference.project_action(state, action)
-        np.testing.assert_allclose(
-            inside.project_action(state, action), expected, rtol=1e-4, atol=1e-6
-        )
+        expected, found = (made.project_action(state, action) for made in (reference, inside))
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
         assert (expected != 0).any()
 
 
@@ -162,7 +160,3 @@ def test_the_receptive_field_is_what_can_change_an_output(name: str) -> None:
         field = inside.receptive_field(layer, int(strongest.rows[0]), int(strongest.columns[0]))
         expected = ReceptiveField(rows.min(), columns.min(), rows.max() + 1, columns.max() + 1)
         assert field == expected
-
-
-def test_a_network_without_convolutions_has_no_layers() -> None:
-    assert guided(make_network(ARCHITECTURES["mlp"], 36)).num_layers == 0

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import make_network, make_settings
-from test_watched_game import make_console
+from test_watched_game import make_console, make_game
 
 from simple_dqn.run import parts
 from simple_dqn.watch.mind import HEIGHT, WIDTH, Mind, MindPanel
@@ -28,15 +28,8 @@ def make_mind(
         network.get_weights(),
         "cpu",
     )
-    watched = WatchedGame(
-        console,
-        network,
-        history_length=history_length,
-        frame_skip=4,
-        exploration_rate=exploration_rate,
-        random_starts=0,
-        max_frames=None,
-        random_seed=3,
+    watched = make_game(
+        console, network, history_length=history_length, exploration_rate=exploration_rate
     )
     return watched, Mind(watched, network, guided)
 

@@ -43,11 +43,10 @@ def make_console(
     )
 
 
-def make_game(
-    console: Console, network: Script | None = None, frame_skip: int = 4, **options: Any
-) -> WatchedGame:
-    rest = {"exploration_rate": 0.0, "random_starts": 0, "max_frames": None, "random_seed": 3}
-    return WatchedGame(console, network, history_length=4, frame_skip=frame_skip, **rest | options)
+def make_game(console: Console, network: Any = None, **options: Any) -> WatchedGame:
+    usual = {"history_length": 4, "frame_skip": 4, "exploration_rate": 0.0, "random_starts": 0}
+    rest = {"max_frames": None, "random_seed": 3}
+    return WatchedGame(console, network, **usual | rest | options)
 
 
 def make_environment(game: str, *, color_averaging: bool, frame_skip: int) -> Environment:
