@@ -30,15 +30,17 @@ def picture(frame: int) -> npt.NDArray[np.uint8]:
 
 def make(path: Path, frames: int = 90, error: BaseException | None = None) -> None:
     """Write a film, or a sound if the name ends in .wav."""
-    rate = RATE * SAMPLES
-    is_sound = path.suffix == ".wav"
-    with (
-        SoundFile(path, sample_rate=rate)
-        if is_sound
-        else Film(path, frames_per_second=RATE, sample_rate=rate)
-    ) as file:
+    file: SoundFile | Film
+    if path.suffix == ".wav":
+        file = SoundFile(path, sample_rate=RATE * SAMPLES)
+    else:
+        file = Film(path, frames_per_second=RATE, sample_rate=RATE * SAMPLES)
+    with file:
         for frame in range(frames):
-            file.add(*(() if is_sound else (picture(frame),)), tone(frame))
+            if isinstance(file, Film):
+                file.add(picture(frame), tone(frame))
+            else:
+                file.add(tone(frame))
         if error is not None:
             raise error
 
