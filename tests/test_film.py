@@ -1,5 +1,6 @@
-"""Films are opened again and looked at."""
+"""Films and sounds are opened again, looked at and heard."""
 
+import wave
 from pathlib import Path
 
 import av
@@ -8,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from simple_dqn.errors import UserError
-from simple_dqn.watch.film import Film, resize, write_picture
+from simple_dqn.watch.film import Film, SoundFile, resize
 
 RATE, SAMPLES = 60, 512
+FILMS = (".mp4", ".gif", ".webp")
 
 
 def tone(frame: int) -> npt.NDArray[np.uint8]:
@@ -28,11 +29,40 @@ def picture(frame: int) -> npt.NDArray[np.uint8]:
 
 
 def make(path: Path, frames: int = 90, error: BaseException | None = None) -> None:
-    with Film(path, frames_per_second=RATE, sample_rate=RATE * SAMPLES) as film:
+    """Write a film, or a sound if the name ends in .wav."""
+    file: SoundFile | Film
+    if path.suffix == ".wav":
+        file = SoundFile(path, sample_rate=RATE * SAMPLES)
+    else:
+        file = Film(path, frames_per_second=RATE, sample_rate=RATE * SAMPLES)
+    with file:
         for frame in range(frames):
-            film.add(picture(frame), tone(frame))
+            if isinstance(file, Film):
+                file.add(picture(frame), tone(frame))
+            else:
+                file.add(tone(frame))
         if error is not None:
             raise error
+
+
+def read_animation(path: Path) -> tuple[npt.NDArray[np.uint8], list[int]]:
+    """Pictures of a GIF or a WebP that runs in a loop, and the milliseconds of each."""
+    complete, animation = cv2.imreadanimation(str(path))
+    assert complete
+    assert animation.loop_count == 0
+    return np.stack(animation.frames)[..., 2::-1], list(animation.durations)
+
+
+def seconds(path: Path) -> float:
+    """How long a complete film or sound is."""
+    if path.suffix == ".wav":
+        with wave.open(str(path)) as file:
+            assert len(file.readframes(file.getnframes())) == file.getnframes()
+            return file.getnframes() / file.getframerate()
+    if path.suffix == ".mp4":
+        with av.open(str(path)) as container:
+            return len(list(container.decode(video=0))) / RATE
+    return sum(read_animation(path)[1]) / 1000
 
 
 def test_pictures_and_sound_are_there(tmp_path: Path) -> None:
@@ -60,17 +90,23 @@ def test_pictures_and_sound_are_there(tmp_path: Path) -> None:
 
 def test_sound_is_in_step_with_the_picture(tmp_path: Path) -> None:
     """Silence, and then a tone from frame 60 on, at the time of that frame."""
-    path = tmp_path / "film.mp4"
+    path, silence = tmp_path / "film.mp4", np.full(SAMPLES, 128, np.uint8)
     with Film(path, frames_per_second=RATE, sample_rate=RATE * SAMPLES) as film:
         for frame in range(120):
-            film.add(
-                picture(frame), tone(frame) if frame >= 60 else np.full(SAMPLES, 128, np.uint8)
-            )
+            film.add(picture(frame), tone(frame) if frame >= 60 else silence)
     with av.open(str(path)) as container:
         frames = list(container.decode(audio=0))
     assert frames[0].time == pytest.approx(0, abs=0.03)
     sound = np.concatenate([frame.to_ndarray()[0] for frame in frames])
     assert np.flatnonzero(np.abs(sound) > 0.1)[0] / 48_000 == pytest.approx(1.0, abs=0.03)
+
+
+def test_a_sound_file_holds_every_sample(tmp_path: Path) -> None:
+    make(tmp_path / "sounds" / "pong.wav", 7)
+    with wave.open(str(tmp_path / "sounds" / "pong.wav")) as file:
+        assert (file.getnchannels(), file.getsampwidth()) == (1, 1)
+        assert file.getframerate() == RATE * SAMPLES
+        assert file.readframes(10_000) == b"".join(tone(frame).tobytes() for frame in range(7))
 
 
 def test_chapters_begin_where_the_last_one_ended(tmp_path: Path) -> None:
@@ -91,63 +127,37 @@ def test_chapters_begin_where_the_last_one_ended(tmp_path: Path) -> None:
     assert titles == ["until 30", "until 60"]
 
 
-@pytest.mark.parametrize("odd", [1, 7])
-def test_short_films_are_whole(tmp_path: Path, odd: int) -> None:
-    make(tmp_path / "film.mp4", frames=odd)
-    with av.open(str(tmp_path / "film.mp4")) as container:
-        assert len(list(container.decode(video=0))) == odd
-
-
-def test_an_interrupted_film_is_whole_up_to_there(tmp_path: Path) -> None:
+@pytest.mark.parametrize("frames", [6, 30])
+@pytest.mark.parametrize("ending", [*FILMS, ".wav"])
+def test_an_interrupt_leaves_a_complete_file(tmp_path: Path, ending: str, frames: int) -> None:
+    path = tmp_path / f"file{ending}"
     with pytest.raises(KeyboardInterrupt):
-        make(tmp_path / "film.mp4", error=KeyboardInterrupt())
-    with av.open(str(tmp_path / "film.mp4")) as container:
-        assert container.streams.video[0].frames == 90
+        make(path, frames, KeyboardInterrupt())
+    assert list(tmp_path.iterdir()) == [path]
+    assert seconds(path) == pytest.approx(frames / RATE)
 
 
-@pytest.mark.parametrize("ending", [".gif", ".webp"])
-def test_an_interrupted_animation_is_whole_up_to_there(tmp_path: Path, ending: str) -> None:
-    path = tmp_path / f"film{ending}"
-    with pytest.raises(KeyboardInterrupt):
-        make(path, 30, KeyboardInterrupt())
-    whole, animation = cv2.imreadanimation(str(path))
-    assert whole
-    assert sum(animation.durations) == 500
-    assert [path.name for path in tmp_path.iterdir()] == [f"film{ending}"]
+@pytest.mark.parametrize(("frames", "fails"), [(0, False), (0, True), (30, True)])
+@pytest.mark.parametrize("ending", [*FILMS, ".wav"])
+def test_an_error_or_an_empty_file_leaves_the_old_one(
+    tmp_path: Path, ending: str, frames: int, fails: bool
+) -> None:
+    path = tmp_path / f"file{ending}"
+    path.write_bytes(b"old")
+    if fails:
+        with pytest.raises(RuntimeError):
+            make(path, frames, RuntimeError())
+    else:
+        make(path, frames)
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == b"old"
 
 
-@pytest.mark.parametrize("ending", [".mp4", ".gif", ".webp"])
-@pytest.mark.parametrize("frames", [0, 30])
-def test_an_error_leaves_no_file(tmp_path: Path, frames: int, ending: str) -> None:
-    with pytest.raises(RuntimeError):
-        make(tmp_path / f"film{ending}", frames, RuntimeError())
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("ending", [".mp4", ".gif", ".webp"])
-def test_nothing_filmed_leaves_no_file(tmp_path: Path, ending: str) -> None:
-    make(tmp_path / f"film{ending}", frames=0)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot write"):
-        make(tmp_path / "file" / "film.mp4")
-
-
-def test_pictures_are_written_as_they_are(tmp_path: Path) -> None:
-    screen = np.random.default_rng(0).integers(256, size=(21, 16, 3), dtype=np.uint8)
-    write_picture(tmp_path / "pictures" / "1.png", screen)
-    read = cv2.imread(str(tmp_path / "pictures" / "1.png"))
-    np.testing.assert_array_equal(cv2.cvtColor(read, cv2.COLOR_BGR2RGB), screen)
-
-
-@pytest.mark.parametrize("name", ["a:b.mp4", "http:x.mp4", "100%d.mp4"])
-def test_a_name_is_a_files_and_nothing_else(
+@pytest.mark.parametrize("name", ["a:b.mp4", "100%d.mp4"])
+def test_ffmpeg_does_not_interpret_a_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """FFmpeg takes what stands before a colon for a protocol."""
+    """It takes what is before a colon for a protocol, and %d for a number."""
     monkeypatch.chdir(tmp_path)
     make(Path(name), frames=3)
     assert [path.name for path in tmp_path.iterdir()] == [name]
@@ -163,13 +173,22 @@ def test_an_animation_has_the_colours_of_every_third_picture(tmp_path: Path, end
     with Film(path, frames_per_second=RATE, sample_rate=RATE * SAMPLES) as film:
         for frame, shown in enumerate(pictures):
             film.add(shown, tone(frame))
-    assert [path.name for path in tmp_path.iterdir()] == [f"film{ending}"]
-    whole, animation = cv2.imreadanimation(str(path))
-    assert whole
-    assert list(animation.durations) == [50] * 20
-    assert animation.loop_count == 0
-    read = np.stack(animation.frames)[..., 2::-1]
-    assert np.abs(read.astype(int) - pictures[::3]).max() <= (0 if ending == ".webp" else 8)
+    read, durations = read_animation(path)
+    assert durations == [50] * 20
+    np.testing.assert_array_equal(read, pictures[::3])
+
+
+def test_a_gif_is_close_to_pictures_of_many_colours(tmp_path: Path) -> None:
+    """Hundreds of dark colours on black, with a white bar, become 256 in each picture."""
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(20, size=(3, 64, 96, 3), dtype=np.uint8)
+    pictures[rng.random((3, 64, 96)) < 0.9] = 0
+    pictures[:, :10] = 255
+    with Film(tmp_path / "film.gif", frames_per_second=20, sample_rate=0) as film:
+        for shown in pictures:
+            film.add(shown, tone(0))
+    read, _ = read_animation(tmp_path / "film.gif")
+    assert np.abs(read.astype(int) - pictures).max() < 10
 
 
 @pytest.mark.parametrize(

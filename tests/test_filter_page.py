@@ -2,10 +2,11 @@
 
 import base64
 import math
+import re
 import shutil
 from collections.abc import Iterator
-from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -49,102 +50,70 @@ def view(network: GuidedNetwork, states: Picture, number: int | None) -> list[Fi
     return list(view_filters(network, states, [f"action {time}" for time in range(20)], number))
 
 
-class Images(HTMLParser):
-    """The pictures of a page by their alternative texts."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.pictures: dict[str, list[Picture]] = {}
-        self.addresses: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values = dict(attrs)
-        self.addresses += [value for key in ("src", "href") if (value := values.get(key))]
-        if tag == "img":
-            data = base64.b64decode(str(values["src"]).removeprefix("data:image/png;base64,"))
-            picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-            rgb = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
-            self.pictures.setdefault(str(values["alt"]), []).append(rgb)
-
-
-def test_the_page_holds_every_filters_pictures(network: GuidedNetwork, states: Picture) -> None:
-    views = view(network, states, None)
-    assert len(views) == 16 + 32
-    for layer in (0, 1):
-        activations = [view.excitations[0].activation for view in views if view.layer == layer]
-        assert activations == sorted(activations, reverse=True)
-    page = write_page("A <title>", "subtitle", views)
-    images = Images(page)
-    assert all(address.startswith("data:") for address in images.addresses)  # one file
-    for name in {view.filter for view in views}:
-        excitations = [
-            excitation for view in views if view.filter == name for excitation in view.excitations
-        ]
-        shown = images.pictures
-        for number, excitation in enumerate(excitations):
-            state, gradient = (shown[f"{k} of filter {name}"][number] for k in KINDS)
-            np.testing.assert_array_equal(state, np.moveaxis(excitation.state[1:], 0, -1))
-            np.testing.assert_array_equal(gradient, gradient_picture(excitation.projection))
-            top, left, bottom, right = excitation.field
-            outside = np.ones((84, 84), np.bool_)
-            outside[top:bottom, left:right] = False
-            assert (gradient[outside] == 128).all()
-            for kind, picture in zip(KINDS, (state, gradient), strict=True):
-                cut = shown[f"field of the {kind} of filter {name}"][number]
-                np.testing.assert_array_equal(cut, picture[top:bottom, left:right])
-    assert "A &lt;title&gt;" in page
-    assert page.count("never active") == 1
+def images(page: str) -> dict[str, list[Picture]]:
+    """The pictures of a page by their alternative texts, RGB; all are within the page."""
+    assert not re.findall(r'(?:src|href)="(?!data:)', page)
+    found: dict[str, list[Picture]] = {}
+    for data, text in re.findall(r'<img src="data:image/png;base64,([^"]+)" alt="([^"]+)"', page):
+        coded = np.frombuffer(base64.b64decode(data), np.uint8)
+        picture = cv2.cvtColor(cv2.imdecode(coded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        found.setdefault(text, []).append(picture)
+    return found
 
 
 KINDS = ("state", "guided gradient")
 
 
-def test_the_strongest_states_of_a_filter_stand_with_their_actions(
-    network: GuidedNetwork, states: Picture
-) -> None:
-    """At most three, at least 15 steps apart, as far as the 20 states reach."""
+def test_the_page_holds_every_filters_pictures(network: GuidedNetwork, states: Picture) -> None:
+    """At most three states a filter, at least 15 steps apart, as far as the 20 states reach."""
     views = view(network, states, None)
+    assert len(views) == 16 + 32
+    few = [(view.layer, view.filter) for view in view(network, states, 3)]
+    assert few == [(view.layer, view.filter) for view in (*views[:3], *views[16:19])]
     several = 0
     for seen in views:
-        times = [
-            next(t for t in range(20) if (states[t] == excitation.state).all())
-            for excitation in seen.excitations
-        ]
+        page = write_page("A <title>", "subtitle", [seen])
+        pictures = images(page)
+        times = []
+        for number, excitation in enumerate(seen.excitations):
+            shown = [pictures[f"{kind} of filter {seen.filter}"][number] for kind in KINDS]
+            np.testing.assert_array_equal(shown[0], np.moveaxis(excitation.state[1:], 0, -1))
+            np.testing.assert_array_equal(shown[1], gradient_picture(excitation.projection))
+            top, left, bottom, right = excitation.field
+            outside = np.ones((84, 84), np.bool_)
+            outside[top:bottom, left:right] = False
+            assert (shown[1][outside] == 128).all()
+            for kind, picture in zip(KINDS, shown, strict=True):
+                cut = pictures[f"field of the {kind} of filter {seen.filter}"][number]
+                np.testing.assert_array_equal(cut, picture[top:bottom, left:right])
+            times.append(next(t for t in range(20) if (states[t] == excitation.state).all()))
+            assert f"<p>{excitation.activation:.2f} · action {times[-1]}</p>" in page
         assert 1 <= len(times) <= 3
-        assert all(abs(a - b) >= 15 for a in times for b in times if a != b)
-        assert len(set(times)) == len(times)
+        assert all(abs(a - b) >= 15 for i, a in enumerate(times) for b in times[:i])
         several += len(times) > 1
-        for time, excitation in zip(times, seen.excitations, strict=True):
-            assert excitation.action == f"action {time}"
-            text = f"<p>{excitation.activation:.2f} · {excitation.action}</p>"
-            assert text in write_page("title", "subtitle", [seen])
     assert several > 10
+    for layer in (0, 1):
+        activations = [view.excitations[0].activation for view in views if view.layer == layer]
+        assert activations == sorted(activations, reverse=True)
+    page = write_page("A <title>", "subtitle", views)
+    assert "A &lt;title&gt;" in page
+    assert page.count("never active") == 1
 
 
 def test_the_weights_of_the_first_layer_are_shown(network: GuidedNetwork, states: Picture) -> None:
-    """For each of the four screens of a state; those of other layers are of no pixels."""
+    """For each of the four screens of a state; other layers do not see pixels."""
     views = view(network, states, None)
     assert [seen.weights is None for seen in views] == [False] * 16 + [True] * 32
     first = views[0]
     assert first.weights is not None
     np.testing.assert_array_equal(first.weights, network.first_weights()[first.filter])
-    shown = Images(write_page("title", "subtitle", [first])).pictures
+    shown = images(write_page("title", "subtitle", [first]))
     pictures = shown[f"weights of filter {first.filter}"]
     assert [picture.shape for picture in pictures] == [(8, 8, 3)] * 4
     weights = np.stack(pictures)[..., 0] / 127.5 - 1
     expected = first.weights / np.abs(first.weights).max()
     np.testing.assert_allclose(weights, expected, atol=0.005)
     assert (np.stack(weights_pictures(np.zeros((4, 8, 8), np.float32))) == 128).all()
-
-
-def test_so_many_filters_of_each_layer(network: GuidedNetwork, states: Picture) -> None:
-    """The most active ones."""
-    few = view(network, states, 3)
-    every = view(network, states, None)
-    assert [(view.layer, view.filter) for view in few] == [
-        (view.layer, view.filter) for view in (*every[:3], *every[16:19])
-    ]
 
 
 def test_time_is_colour() -> None:
@@ -174,11 +143,11 @@ def test_the_page_in_a_browser(
 ) -> None:
     """A click enlarges a pair; the wheel zooms both pictures about the mouse, dragging moves them.
 
-    Another click goes back. Elsewhere the wheel scrolls the page. Nothing complains.
+    Another click goes back. Elsewhere the wheel scrolls the page. Nothing is logged.
     """
-    complaints: list[object] = []
+    logged: list[object] = []
     for event in ("console", "pageerror", "requestfailed"):
-        browser_page.on(event, lambda complaint: complaints.append(complaint))
+        browser_page.on(event, lambda message: logged.append(message))
     page = tmp_path / "page.html"
     page.write_text(write_page("title", "subtitle", view(network, states, None)))
     browser_page.goto(page.as_uri())
@@ -190,12 +159,6 @@ def test_the_page_in_a_browser(
     small = frame.bounding_box()
     assert small is not None
     assert small["width"] == pytest.approx(small["height"], rel=0.05)
-    frame.hover()
-    browser_page.mouse.wheel(0, 100)
-    browser_page.wait_for_function("scrollY === 100")
-    assert browser_page.evaluate("document.querySelector('.pair').dataset.zoom") == "1"
-    browser_page.mouse.wheel(0, -100)
-    browser_page.wait_for_function("scrollY === 0")
     frame.click()
     box = frame.bounding_box()
     assert box is not None
@@ -204,11 +167,10 @@ def test_the_page_in_a_browser(
     def place(x: float, y: float) -> tuple[float, float]:
         return box["x"] + x * box["width"], box["y"] + y * box["height"]
 
-    def transforms() -> list[str]:
-        found: list[str] = browser_page.evaluate(
+    def transforms() -> Any:
+        return browser_page.evaluate(
             "[...document.querySelectorAll('.moved')].slice(0, 4).map(m => m.style.transform)"
         )
-        return found
 
     mouse = browser_page.mouse
     scroll = browser_page.evaluate("scrollY")
@@ -218,9 +180,9 @@ def test_the_page_in_a_browser(
     assert "scale(2.7" in zoomed[0]
     assert zoomed[0] == zoomed[1]  # both pictures of the state
     assert zoomed[2] == zoomed[3] == "translate(0px, 0px) scale(1)"  # of no other
-    moved_box = browser_page.locator(".moved").first.bounding_box()
-    assert moved_box is not None
-    under_mouse = (place(0.25, 0)[0] - moved_box["x"]) / moved_box["width"]
+    moved = browser_page.locator(".moved").first.bounding_box()
+    assert moved is not None
+    under_mouse = (place(0.25, 0)[0] - moved["x"]) / moved["width"]
     assert under_mouse == pytest.approx(0.25, abs=0.01)  # the same place of the picture
     assert browser_page.evaluate("scrollY") == scroll
     mouse.move(*place(0.5, 0.5))
@@ -233,7 +195,6 @@ def test_the_page_in_a_browser(
     mouse.move(*place(0.4, 0.3))
     assert transforms() == dragged  # the button is up
     mouse.wheel(0, 3000)
-    assert "scale(1)" in transforms()[0]
     mouse.wheel(0, -300)
     assert "scale(2.7" in transforms()[0]
     mouse.click(*place(0.5, 0.5))
@@ -247,18 +208,13 @@ def test_the_page_in_a_browser(
     mouse.wheel(0, -300)
     assert "scale(2.7" in transforms()[0]
     browser_page.keyboard.up("Control")
-    browser_page.set_viewport_size({"width": 400, "height": 800})  # the picture stays in its frame
-    edges = "e => [e.getBoundingClientRect().right, e.getBoundingClientRect().bottom]"
-    outer = frame.evaluate(edges)
-    inner = browser_page.locator(".moved").first.evaluate(edges)
-    assert all(a >= b - 1 for a, b in zip(inner, outer, strict=True))
-    assert complaints == []
+    assert logged == []
 
 
 def test_the_page_under_fingers(
     browser_page: playwright.Page, network: GuidedNetwork, states: Picture, tmp_path: Path
 ) -> None:
-    """One finger scrolls the page, two zoom a picture, and then one moves it."""
+    """Two fingers zoom a picture; only then the page leaves dragging to the picture."""
     page = tmp_path / "page.html"
     page.write_text(write_page("title", "subtitle", view(network, states, 2)))
     browser_page.set_viewport_size({"width": 400, "height": 700})
@@ -277,15 +233,11 @@ def test_the_page_under_fingers(
         ]
         devices.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
 
-    def style(name: str) -> str:
-        value: str = frame.evaluate(f"frame => getComputedStyle(frame).{name}")
-        return value
-
-    assert style("touchAction") == "pan-y"
+    style = "frame => getComputedStyle(frame).touchAction"
+    assert frame.evaluate(style) == "pan-y"
     touch("touchStart", (0.4, 0.5), (0.6, 0.5))
-    touch("touchMove", (0.3, 0.5), (0.7, 0.5))
     touch("touchMove", (0.2, 0.5), (0.8, 0.5))
     touch("touchEnd")
     zoom = float(browser_page.evaluate("document.querySelector('.pair').dataset.zoom"))
     assert zoom == pytest.approx(3, rel=0.05)
-    assert style("touchAction") == "none"
+    assert frame.evaluate(style) == "none"

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import make_network, make_settings
-from test_watched_game import make_console
+from test_watched_game import make_console, make_game
 
 from simple_dqn.run import parts
 from simple_dqn.watch.mind import HEIGHT, WIDTH, Mind, MindPanel
@@ -28,36 +28,23 @@ def make_mind(
         network.get_weights(),
         "cpu",
     )
-    watched = WatchedGame(
-        console,
-        network,
-        history_length=history_length,
-        frame_skip=4,
-        exploration_rate=exploration_rate,
-        random_starts=0,
-        max_frames=None,
-        random_seed=3,
+    watched = make_game(
+        console, network, history_length=history_length, exploration_rate=exploration_rate
     )
     return watched, Mind(watched, network, guided)
 
 
 @pytest.mark.parametrize(
-    ("game", "height"),
-    [("pong", 210), ("carnival", 214), ("pooyan", 220), ("journey_escape", 230), ("klax", 250)],
+    ("game", "height", "history_length"),
+    [("pong", 210, 1), ("pong", 210, 16), ("carnival", 214, 4), ("klax", 250, 4)],
 )
-def test_screens_of_every_height_have_a_mind_beside_them(game: str, height: int) -> None:
-    """All heights that ALE's games have."""
-    watched, mind = make_mind(game)
+def test_every_height_and_history_has_a_mind_beside_it(
+    game: str, height: int, history_length: int
+) -> None:
+    watched, mind = make_mind(game, history_length=history_length)
     picture = mind.beside(watched.frame(0).picture)
     assert picture.shape == (2 * height, 640 + WIDTH, 3)
     assert (picture[:, 640:] > 150).any()
-
-
-@pytest.mark.parametrize("history_length", [1, 16])
-def test_histories_of_every_length_have_a_mind(history_length: int) -> None:
-    watched, mind = make_mind("pong", history_length=history_length)
-    picture = mind.beside(watched.frame(0).picture)
-    assert picture.shape == (420, 640 + WIDTH, 3)
 
 
 def make_panel(*decisions: tuple[list[float], int], person_plays: bool = False) -> MindPanel:
@@ -70,8 +57,8 @@ def make_panel(*decisions: tuple[list[float], int], person_plays: bool = False) 
     return panel
 
 
-def test_bars_tell_how_much_worse_than_the_best_an_action_is() -> None:
-    """Large values that hardly differ have bars that do; the average is the scale."""
+def test_bars_show_how_much_worse_than_the_best_an_action_is() -> None:
+    """Bars of large values that hardly differ do differ; the average difference is the scale."""
     lines = make_panel(([100.0, 100.02, 100.01], 1)).lines()
     assert lines[1] == f" noop {'':8} 100.00"
     assert lines[2] == ">fire ████████ 100.02"
@@ -93,48 +80,35 @@ def test_a_random_action_is_called_exploring() -> None:
     assert "exploring" not in make_panel(([1.0, 2.0, 3.0], 2)).lines()[0]
     assert "if the network" in make_panel(([1.0, 2.0, 3.0], 2), person_plays=True).lines()[0]
     game, mind = make_mind("breakout", exploration_rate=1.0)
-    told = set()
+    explored = set()
     for _ in range(80):
         picture = game.frame(0).picture
-        told.add("exploring" in mind.in_text(picture)[1][0])
-    assert told == {True, False}  # one of four random actions is the best
+        explored.add("exploring" in mind.in_text(picture)[1][0])
+    assert explored == {True, False}  # one of four random actions is the best
 
 
-def test_a_distribution_of_returns_is_shown() -> None:
-    """Its mean is the Q-value; without such a network there is none."""
-    game, mind = make_mind("breakout", distributional="c51")
+@pytest.mark.parametrize("distributional", ["c51", "qr"])
+def test_a_distribution_of_returns_is_shown(distributional: str) -> None:
+    """Its mean is the Q-value, but for half a step between quantiles."""
+    game, mind = make_mind("breakout", distributional=distributional)
     picture = game.frame(0).picture
-    told = mind._network.predict_distribution(game.seen[None])
-    assert told is not None
-    returns, probabilities = told
-    assert probabilities.shape == (1, 4, len(returns))
-    values = mind._network.predict(game.seen[None])
-    np.testing.assert_allclose(probabilities @ returns, values, atol=1e-4)
-    shown, lines = mind.in_text(picture)
-    assert shown.shape == (420, 640, 3)
-    assert lines[-2] == "return, -10 to 10"
-    assert lines[-1][13] == "█"  # an untrained network expects about nothing
-    assert len(mind.in_text(picture)[1]) == len(make_mind_lines("breakout")) + 2
-    panel = mind.beside(picture)[:, 640:]
-    plain = make_mind("breakout")
-    other = plain[1].beside(plain[0].frame(0).picture)[:, 640:]
-    assert (panel[222:250] == (255, 158, 52)).all(axis=2).any()
-    assert panel.shape == other.shape
-
-
-def test_quantiles_are_shown_as_a_distribution() -> None:
-    """Each counts as much as any other; the mean is the Q-value, but for half a step."""
-    game, mind = make_mind("breakout", distributional="qr")
-    picture = game.frame(0).picture
-    told = mind._network.predict_distribution(game.seen[None])
-    assert told is not None
-    returns, probabilities = told
+    distribution = mind._network.predict_distribution(game.seen[None])
+    assert distribution is not None
+    returns, probabilities = distribution
     assert probabilities.shape == (1, 4, len(returns))
     np.testing.assert_allclose(probabilities.sum(-1), 1, atol=1e-5)
     values = mind._network.predict(game.seen[None])
-    half = (returns[1] - returns[0]) / 2
-    np.testing.assert_allclose(probabilities @ returns, values, atol=half * 1.001)
-    assert mind.in_text(picture)[1][-2].startswith("return, ")
+    error = 1e-4 if distributional == "c51" else (returns[1] - returns[0]) / 2 * 1.001
+    np.testing.assert_allclose(probabilities @ returns, values, atol=error)
+    shown, lines = mind.in_text(picture)
+    assert shown.shape == (420, 640, 3)
+    assert lines[-2].startswith("return, ")
+    if distributional == "c51":
+        assert lines[-2] == "return, -10 to 10"
+        assert lines[-1][13] == "█"  # an untrained network expects about nothing
+    assert len(lines) == len(make_mind_lines("breakout")) + 2
+    panel = mind.beside(picture)[:, 640:]
+    assert (panel[222:250] == (255, 158, 52)).all(axis=2).any()
 
 
 def make_mind_lines(game: str) -> list[str]:

@@ -232,10 +232,13 @@ def _with_palette(picture: npt.NDArray[np.uint8]) -> av.VideoFrame:
     """A frame of 256 colours, chosen for this picture: exact if it has no more."""
     image = Image.fromarray(picture).quantize(256, kmeans=1, dither=Image.Dither.NONE)
     colours = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
+    # NB! FFmpeg shows wrong colours where a pixel has the second index of a colour.
+    colours, merged = np.unique(colours, axis=0, return_inverse=True)
     palette = np.full((256, 4), 255, np.uint8)  # alpha, red, green, blue
     palette[: len(colours), 1:] = colours
-    indexes: Any = np.asarray(image), palette  # PyAV's type hints do not know the pair
-    return av.VideoFrame.from_ndarray(indexes, format="pal8")
+    # PyAV's type hints do not know the pair.
+    frame: Any = merged.astype(np.uint8)[np.asarray(image)], palette
+    return av.VideoFrame.from_ndarray(frame, format="pal8")
 
 
 def resize(picture: npt.NDArray[np.uint8], width: int) -> npt.NDArray[np.uint8]:
