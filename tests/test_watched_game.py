@@ -11,10 +11,8 @@ import pytest
 from simple_dqn.environment import Environment
 from simple_dqn.environments.atari import NO_LIMIT, ALEEnvironment
 from simple_dqn.environments.console import Console, ConsoleEnvironment
-from simple_dqn.memory.experience import Step
-from simple_dqn.replay_memory import Minibatch
 from simple_dqn.state_buffer import StateBuffer
-from simple_dqn.watch.watched_game import WatchedGame
+from simple_dqn.watch.watched_game import Step, WatchedGame
 
 ROMS = Path(ale_py.__file__).parent / "roms"
 
@@ -29,15 +27,6 @@ class Script:
     def predict(self, states: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         self.shown.append(states[0].copy())
         return self.values[len(self.shown) - 1][None]
-
-    def train(self, minibatch: Minibatch) -> None:
-        raise AssertionError(minibatch)
-
-    def errors(self) -> npt.NDArray[np.float32]:
-        raise AssertionError
-
-    def update_target_network(self) -> None:
-        raise AssertionError
 
 
 def make_console(
@@ -54,24 +43,10 @@ def make_console(
     )
 
 
-def make_game(
-    console: Console,
-    network: Script | None = None,
-    *,
-    frame_skip: int = 4,
-    max_frames: int | None = None,
-    random_starts: int = 0,
-) -> WatchedGame:
-    return WatchedGame(
-        console,
-        network,
-        history_length=4,
-        frame_skip=frame_skip,
-        exploration_rate=0.0,
-        random_starts=random_starts,
-        max_frames=max_frames,
-        random_seed=3,
-    )
+def make_game(console: Console, network: Any = None, **options: Any) -> WatchedGame:
+    usual = {"history_length": 4, "frame_skip": 4, "exploration_rate": 0.0, "random_starts": 0}
+    rest = {"max_frames": None, "random_seed": 3}
+    return WatchedGame(console, network, **usual | rest | options)
 
 
 def make_environment(game: str, *, color_averaging: bool, frame_skip: int) -> Environment:
@@ -104,11 +79,11 @@ def next_step(game: WatchedGame, action: int = 0) -> Step:
 def test_the_network_sees_what_it_sees_in_training(
     name: str, color_averaging: bool, frame_skip: int
 ) -> None:
-    """Two games and a bit, step by step: screens, rewards, ends; lives lost are terminal."""
+    """Step by step: screens, rewards and ends of games; lost lives are terminal."""
     environment = make_environment(name, color_averaging=color_averaging, frame_skip=frame_skip)
     console = make_console(name, color_averaging=color_averaging)
     num_actions = environment.num_actions
-    actions = np.random.default_rng(0).integers(num_actions, size=2_000)
+    actions = np.random.default_rng(0).integers(num_actions, size=1_000)
     network = Script(actions, num_actions)
     game = make_game(console, network, frame_skip=frame_skip)
     assert game.action_meanings == list(environment.action_meanings)
@@ -132,7 +107,8 @@ def test_the_network_sees_what_it_sees_in_training(
         assert frame.step.reward == observation.rewards[0]
         assert frame.step.terminal == observation.terminals[0]
         assert frame.game_over == observation.game_overs[0]
-        buffer.add(observation.observations, observation.game_overs)  # in tests lives do not blank
+        # As in the test phase, a lost life does not blank the history.
+        buffer.add(observation.observations, observation.game_overs)
         num_games += frame.game_over
         num_terminals += frame.step.terminal
         if frame.game_over:
@@ -143,7 +119,7 @@ def test_the_network_sees_what_it_sees_in_training(
 
 
 def test_a_person_takes_over_and_gives_back() -> None:
-    """Who plays changes at the next step; the network's state goes on through it all."""
+    """The player changes at the next step; the network's state continues without a gap."""
     console = make_console("pong")
     network = Script(np.full(50, 2), 6)
     game = make_game(console, network)
@@ -193,7 +169,7 @@ def test_games_begin_and_end() -> None:
         assert game.score == 0
 
 
-@pytest.mark.parametrize("name", ["breakout", "seaquest", "ms_pacman"])
+@pytest.mark.parametrize("name", ["breakout", "seaquest"])
 def test_a_game_goes_back_to_a_moment(name: str) -> None:
     """Screens, states, scores and lives are the same again, at each of several returns."""
     console = make_console(name)
@@ -204,8 +180,8 @@ def test_a_game_goes_back_to_a_moment(name: str) -> None:
         seen: list[Any] = []
         for action in actions[300:]:
             frame = game.frame(int(action))
-            told = (game.score, console.lives, console.frames, frame.game_over)
-            seen.append((frame.picture.tobytes(), game.state.tobytes(), *told))
+            numbers = (game.score, console.lives, console.frames, frame.game_over)
+            seen.append((frame.picture.tobytes(), game.state.tobytes(), *numbers))
         return seen
 
     for action in actions[:300]:
@@ -229,14 +205,6 @@ def test_idle_frames_at_the_start_differ_from_game_to_game() -> None:
         game.start()
     assert len(idle) > 5
     assert max(idle) <= 30
-
-
-def test_frames_have_picture_and_sound() -> None:
-    game = make_game(make_console("pong"), max_frames=300)
-    frames = list(game.frames())
-    assert {frame.picture.shape for frame in frames} == {(210, 160, 3)}
-    assert {frame.sound.shape for frame in frames} == {(512,)}
-    assert np.ptp(np.concatenate([frame.sound for frame in frames])) > 10  # the ball is heard
 
 
 def test_pixels_are_twice_as_wide_as_high() -> None:
