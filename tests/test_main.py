@@ -451,7 +451,9 @@ def test_bad_snapshots_are_refused(root: Path, capsys: pytest.CaptureFixture[str
     for command in ("test", "resume"):
         assert "damaged" in refused(capsys, 1, command, f"{root}/flipped_1.safetensors")
         assert "pickle" in refused(capsys, 1, command, f"{root}/pong_1.pkl")
-        assert "No such file" in refused(capsys, 1, command, "snapshots/missing_1.safetensors")
+        assert "there is no such file" in refused(
+            capsys, 1, command, "snapshots/missing_1.safetensors"
+        )
     other_game = refused(capsys, 1, "train", "breakout", *TINY, "--load_weights", str(good))
     assert "pong" in other_game
     assert "breakout" in other_game
