@@ -105,8 +105,11 @@ def group_runs(runs: Mapping[Path, pd.DataFrame], options: Mapping[Path, Options
         known = options.get(path, {})
         frames = known.get("frame_skip", 4) if known.get("environment", "ale") == "ale" else 1
         tables[path] = rows.assign(frame_skip=frames)
+    # NB! No font draws what stands for a byte that is not UTF-8.
     return {
-        name: pd.concat({path: tables[path] for path in paths}, names=["path"])
+        name.encode(errors="replace").decode(): pd.concat(
+            {path: tables[path] for path in paths}, names=["path"]
+        )
         for name, paths in groups.items()
     }
 
