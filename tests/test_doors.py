@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 from helpers import make_network
-from own_classes import IQN, OwnMemory, Rows
+from iqn import IQN
+from own_classes import OwnMemory, Rows
 from safetensors.numpy import load_file
 from test_deep_q_network import make_batch
 from test_main import read_rows, refused
@@ -105,7 +106,7 @@ def test_implicit_quantiles_learn_resume_play_and_film(
 ) -> None:
     """A head in 80 lines outside the package; the resumed run equals one that was never stopped."""
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    options = CATCH | {"distributional": "own_classes:IQN", "memory": "own_classes:OwnMemory"}
+    options = CATCH | {"distributional": "iqn:IQN", "memory": "own_classes:OwnMemory"}
     assert main(["train", *words(options), "--writer", "own_classes:Rows"]) == 0
     rows = read_rows(root / "results" / "catch.csv")
     assert [row["phase"] for row in Rows.kept] == [row["phase"] for row in rows]
@@ -122,7 +123,7 @@ def test_implicit_quantiles_learn_resume_play_and_film(
     assert all(np.array_equal(resumed[name], array) for name, array in never_stopped.items())
     assert in_between.exists()
 
-    breakout = ["train", "breakout", "--distributional", "own_classes:IQN", "--network", "nips"]
+    breakout = ["train", "breakout", "--distributional", "iqn:IQN", "--network", "nips"]
     few = ["--random_steps=40", "--train_steps=40", "--test_steps=0", "--epochs=1"]
     assert main([*breakout, *few, "--replay_size=200", "--random_seed=1"]) == 0
     snapshot = root / "snapshots" / "breakout_1.safetensors"
@@ -159,7 +160,7 @@ def test_the_same_from_python(root: Path) -> None:
     assert not watching.open
     assert len(rows.kept) == 5
     options = read_snapshot(root / "snapshots" / "catch_2.safetensors").header["options"]
-    assert options["distributional"] == "own_classes:IQN"
+    assert options["distributional"] == "iqn:IQN"
     assert options["memory"] == "own_classes:OwnMemory"
 
 
