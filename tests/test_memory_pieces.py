@@ -232,6 +232,18 @@ def test_pieces_with_a_gap_are_not_restored(tmp_path: Path) -> None:
     assert len(memory) == 0
 
 
+def test_a_forgotten_memory_is_as_a_new_one() -> None:
+    """Also its count of cuts, which says whether a minibatch can be drawn."""
+    memory, new = (make_memory(lane_size=30, batch_size=4) for _ in range(2))
+    fill(memory, np.random.default_rng(0), 30)
+    memory_pieces.forget(memory)
+    for steps in range(1, 8):
+        for each in (memory, new):
+            fill(each, np.random.default_rng(steps), 1)
+        assert memory.can_sample() == new.can_sample()
+    assert_same(memory, new)
+
+
 def test_priorities_are_part_of_it() -> None:
     memory = make_memory(lane_size=30, prioritized=True, batch_size=8)
     assert isinstance(memory, PrioritizedReplayMemory)

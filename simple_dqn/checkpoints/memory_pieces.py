@@ -117,12 +117,17 @@ def restore_memory(
         for piece in pieces:
             _read_piece(folder / piece.name, memory, piece, num_actions)
     except UserError:
-        memory.total = 0
-        memory.endings.fill(0)
+        forget(memory)
         raise
-    finally:
-        memory.count_cuts()
+    memory.count_cuts()
     return pieces
+
+
+def forget(memory: ReplayMemory) -> None:
+    """Let a memory forget all steps, where only a part of it could be restored."""
+    memory.total = 0
+    memory.endings.fill(0)
+    memory.count_cuts()
 
 
 def write_piece(path: Path, memory: ReplayMemory, start: int) -> Piece:

@@ -4,7 +4,13 @@ import logging
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from simple_dqn.checkpoints.memory_pieces import MemoryFiles, Piece, memory_header, restore_memory
+from simple_dqn.checkpoints.memory_pieces import (
+    MemoryFiles,
+    Piece,
+    forget,
+    memory_header,
+    restore_memory,
+)
 from simple_dqn.checkpoints.run_files import RunFiles
 from simple_dqn.checkpoints.snapshot import (
     Snapshot,
@@ -196,7 +202,8 @@ def _restore_memory(
     header = state.header.get("memory")
     if header is None or (header["total"] and not header["pieces"]):
         raise UserError("the run did not save it")
-    decisive = {*_OF_STEPS, *(_OF_PRIORITIES if settings.prioritized else ())}
+    has_priorities = settings.prioritized or settings.memory != "uniform"
+    decisive = {*_OF_STEPS, *(_OF_PRIORITIES if has_priorities else ())}
     if other := sorted(decisive & changed):
         raise UserError(f"its steps depend on {', '.join(other)}")
     num_actions = len(state.header["action_meanings"])
@@ -204,6 +211,6 @@ def _restore_memory(
     try:
         memory.set_priorities(with_prefix(state.arrays, "memory."))
     except UserError:
-        memory.total = 0
+        forget(memory)
         raise
     return pieces
