@@ -1,6 +1,6 @@
 """What keys do, in a game on the real console; the display only remembers."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from test_watched_game import Script, make_console, make_game
 
 from simple_dqn.memory.experience import Step
-from simple_dqn.watch.play import Play, action_of
+from simple_dqn.watch.mind import Mind
+from simple_dqn.watch.play import Play
 from simple_dqn.watch.score_card import ScoreCard
+from simple_dqn.watch.steering import action_of
 from simple_dqn.watch.watched_game import WatchedGame
 
 PONG = ["NOOP", "FIRE", "RIGHT", "LEFT", "RIGHTFIRE", "LEFTFIRE"]
@@ -86,8 +88,10 @@ class Keyboard:
         self.sounds.append(volume)
 
 
-class Bare:
+class Bare(Mind):
     """A mind that shows the console's own picture, so that one sees that it was asked."""
+
+    def __init__(self) -> None: ...
 
     def beside(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         return picture
@@ -96,47 +100,46 @@ class Bare:
         return picture, ["a thought"]
 
 
+def play(
+    game: WatchedGame,
+    keyboard: Keyboard,
+    *,
+    mind: Mind | None = None,
+    on_step: Callable[[Step], None] | None = None,
+    score_card: ScoreCard | None = None,
+    folder: Path = Path(),
+) -> None:
+    Play(
+        game,
+        keyboard,
+        mind=mind,
+        show_mind=False,
+        on_step=on_step,
+        score_card=score_card or ScoreCard(None),
+        help_lines=["keys", "q  quit"],
+        new_file=lambda ending: next(
+            path for number in range(9) if not (path := folder / f"{number}{ending}").exists()
+        ),
+    ).run()
+
+
 def run(
     keys: list[str],
     held: Collection[str] = (),
     *,
     with_network: bool = True,
     max_frames: int | None = None,
-    mean_of_tests: float | None = None,
-    folder: Path = Path(),
     records: bool = True,
+    **given: Any,
 ) -> tuple[Keyboard, list[Step]]:
     """Press keys; what was shown (without the frame in which the game was left) and played."""
     network = Script(np.full(2_000, 1), len(PONG)) if with_network else None
-    keyboard, steps = Keyboard(keys, held), []
-    play = Play(
-        make_game(make_console("pong"), network, max_frames=max_frames),
-        keyboard,
-        mind=Bare() if with_network else None,
-        show_mind=False,
-        on_step=steps.append if records else None,
-        score_card=ScoreCard(mean_of_tests),
-        help_lines=["keys", "q  quit"],
-        new_file=lambda ending: next(
-            path for number in range(9) if not (path := folder / f"{number}{ending}").exists()
-        ),
-    )
-    play.run()
+    game = make_game(make_console("pong"), network, max_frames=max_frames)
+    keyboard, steps = Keyboard(keys, held), list[Step]()
+    mind = Bare() if with_network else None
+    play(game, keyboard, mind=mind, on_step=steps.append if records else None, **given)
     del keyboard.pictures[-1], keyboard.lines[-1]
     return keyboard, steps
-
-
-def play_alone(game: WatchedGame, keyboard: Keyboard, steps: list[Step]) -> None:
-    Play(
-        game,
-        keyboard,
-        mind=None,
-        show_mind=False,
-        on_step=steps.append,
-        score_card=ScoreCard(None),
-        help_lines=[],
-        new_file=Path,
-    ).run()
 
 
 def test_the_network_plays_and_its_game_is_shown_and_heard() -> None:
@@ -182,12 +185,8 @@ def test_speed(keys: list[str], frames_played: int) -> None:
 
 def test_a_and_s_steer_a_person() -> None:
     keyboard, _ = run(["m", "a", "s", "-"])
-    assert [line[0].split("speed ")[1].split()[0] for line in keyboard.lines] == [
-        "1",
-        "1",
-        "1",
-        "0.5",
-    ]
+    speeds = [line[0].split("speed ")[1].split()[0] for line in keyboard.lines]
+    assert speeds == ["1", "1", "1", "0.5"]
 
 
 def test_pause_and_single_steps() -> None:
@@ -211,8 +210,15 @@ def test_a_new_game_begins() -> None:
 
 
 def test_v_shows_the_mind() -> None:
+    """As text where letters in a picture are too small."""
     keyboard, _ = run(["", "v", "", "v"])
     assert [picture.shape[0] for picture in keyboard.pictures] == [420, 210, 210, 420]
+    assert keyboard.beside == []
+    keyboard = Keyboard(["v", "", ""])
+    keyboard.is_fine = False
+    network = Script(np.full(2_000, 1), len(PONG))
+    play(make_game(make_console("pong"), network), keyboard, mind=Bare())
+    assert keyboard.beside == ["a thought"]
 
 
 @pytest.mark.parametrize(("seconds", "pictures"), [(0.0, 120), (0.02, 100), (0.05, 40)])
@@ -230,7 +236,7 @@ def test_slow_drawing_costs_pictures_and_no_frames(
             clock.now += seconds
 
     game, slow = make_game(make_console("pong")), Slow([])
-    play_alone(game, slow, [])
+    play(game, slow)
     assert game.console.frames == pytest.approx(120, abs=4)
     assert len(slow.pictures) == pytest.approx(pictures, abs=3)
 
@@ -238,14 +244,15 @@ def test_slow_drawing_costs_pictures_and_no_frames(
 def test_there_is_no_volume_without_sound() -> None:
     keyboard = Keyboard([""])
     keyboard.has_sound = False
-    play_alone(make_game(make_console("pong")), keyboard, [])
+    play(make_game(make_console("pong")), keyboard)
     assert "volume" not in " ".join(keyboard.lines[0])
 
 
 def test_a_card_of_scores_follows_each_game() -> None:
     """The last picture stays until the space bar or some seconds begin the next game."""
     keys = [*[""] * 20, " ", "m", *[""] * 18, "", " ", *[""] * 300]
-    keyboard, steps = run(keys, with_network=True, max_frames=16, mean_of_tests=20.125)
+    score_card = ScoreCard(20.125)
+    keyboard, steps = run(keys, max_frames=16, score_card=score_card)
     assert keyboard.cards[15] == [
         "Game over",
         "The network: 0",
@@ -259,37 +266,14 @@ def test_a_card_of_scores_follows_each_game() -> None:
     second = next(card for card in keyboard.cards[20:] if card)
     assert second[1:3] == ["The network: 0", "You and the network: 0"]
     last = [len(card) for card in keyboard.cards[60:]]
-    assert last.index(0) < 260  # it goes on by itself
+    assert last.index(0) < 260  # the next game begins by itself
     assert [step.first for step in steps].count(True) >= 3
+    score_card.add(8, {"you", "the network"})
+    assert score_card.lines()[1].startswith("You and the network: 8, best 8, mean ")
 
 
-def test_bests_and_means_stand_on_the_card() -> None:
-    card = ScoreCard(None)
-    assert card.lines() == []
-    for score in (3, 8, 1):
-        card.add(score, {"you"})
-    assert card.lines() == ["You: 1, best 8, mean 4 of 3 games"]
-
-
-def test_where_letters_are_too_small_the_mind_is_text() -> None:
-    keyboard = Keyboard(["v", "", ""])
-    keyboard.is_fine = False
-    Play(
-        make_game(make_console("pong"), Script(np.full(2_000, 1), len(PONG))),
-        keyboard,
-        mind=Bare(),
-        show_mind=False,
-        on_step=None,
-        score_card=ScoreCard(None),
-        help_lines=[],
-        new_file=Path,
-    ).run()
-    assert keyboard.beside == ["a thought"]
-
-
-@pytest.mark.parametrize("key", ["h", "?"])
-def test_help_stands_over_the_waiting_game(key: str) -> None:
-    keyboard, steps = run([""] * 4 + [key] + [""] * 9 + [key] + [""] * 4)
+def test_help_is_shown_over_the_waiting_game() -> None:
+    keyboard, steps = run([""] * 4 + ["h"] + [""] * 9 + ["?"] + [""] * 4)
     assert len(steps) == 2
     assert keyboard.cards[4:14] == [["keys", "q  quit"]] * 10
     assert not keyboard.cards[3]
@@ -341,12 +325,8 @@ def test_backspace_goes_back_three_seconds() -> None:
     assert len(set(shown[again : again + 99])) > 50
     keyboard, _ = run([""] * 150 + ["backspace"] * 9 + [""] * 9, records=False)
     assert keyboard.pictures[155].tobytes() in {p.tobytes() for p in keyboard.pictures[:10]}
-
-
-def test_backspace_refuses_while_steps_are_recorded() -> None:
-    keyboard, steps = run([""] * 200 + ["backspace"] + [""] * 200)
-    assert "no rewinding while your steps are recorded" in keyboard.lines[200][0]
-    assert len(steps) == 100
+    keyboard, _ = run([""] * 100 + ["backspace", ""])
+    assert "no rewinding while your steps are recorded" in keyboard.lines[100][0]
 
 
 @pytest.mark.parametrize("key", ["q", "escape", "close"])
@@ -395,12 +375,8 @@ def test_every_way_of_holding_keys_is_some_action(held: set[str], actions: list[
 @pytest.mark.parametrize("game", ["backgammon", "video_checkers"])
 def test_a_person_may_do_nothing_in_a_game_without_such_an_action(game: str) -> None:
     """The two games of ALE that have no NOOP; no network could learn from the idle steps."""
-    keyboard = Keyboard([""] * 8 + ["q"])
-    steps: list[Step] = []
-    watched = make_game(make_console(game))
-    play_alone(watched, keyboard, steps)
-    assert [step.by_person for step in steps] == [False] * 2
-    fired: list[Step] = []
-    keyboard = Keyboard([""] * 8 + ["q"], held={"FIRE"})
-    play_alone(watched, keyboard, fired)
+    watched, idle, fired = make_game(make_console(game)), list[Step](), list[Step]()
+    play(watched, Keyboard([""] * 8), on_step=idle.append)
+    assert [step.by_person for step in idle] == [False] * 2
+    play(watched, Keyboard([""] * 8, held={"FIRE"}), on_step=fired.append)
     assert {(step.by_person, step.action) for step in fired} == {(True, 0)}

@@ -221,7 +221,7 @@ def draw(picture: npt.NDArray[np.uint8], columns: int, rows: int, *, true_colour
     size = (max(1, int(width * scale)), max(1, int(height * scale / 2)) * 2)
     colours = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     if not true_colour:  # the nearest colour c to a pixel p has the least c^2 - 2pc
-        distances = (_COLOURS**2).sum(axis=1) - 2 * colours @ _COLOURS.T
+        distances = (_COLOURS**2).sum(axis=1) - colours @ (2 * _COLOURS.T)
         colours = 16 + distances.argmin(axis=2)[..., None]
     code, drawn = ("2" if true_colour else "5"), []
     for row in np.stack([colours[::2], colours[1::2]], axis=2).tolist():
