@@ -1,6 +1,6 @@
 """What keys do, in a game on the real console; the display only remembers."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from test_watched_game import Script, make_console, make_game
 
 from simple_dqn.memory.experience import Step
@@ -27,7 +25,6 @@ FREEWAY = ["NOOP", "UP", "DOWN"]
 BACKGAMMON = ["FIRE", "RIGHT", "LEFT"]
 VIDEO_CHECKERS = ["FIRE", "UPRIGHT", "UPLEFT", "DOWNRIGHT", "DOWNLEFT"]
 ALL = list(ale_py.Action.__members__)[:18]
-directions = st.sets(st.sampled_from(["UP", "DOWN", "LEFT", "RIGHT", "FIRE"]))
 
 
 def frames_in(film: Path) -> int:
@@ -71,13 +68,7 @@ class Keyboard:
     def poll(self) -> tuple[list[str], Collection[str]]:
         return (self._keys.pop(0) if self._keys else ["q"]), self._held
 
-    def show(
-        self,
-        picture: npt.NDArray[np.uint8],
-        lines: Collection[str],
-        card: Sequence[str] = (),
-        beside: Sequence[str] = (),
-    ) -> None:
+    def show(self, picture: Any, lines: Any, card: Any = (), beside: Any = ()) -> None:
         self.pictures.append(picture)
         self.beside = list(beside)
         self.cards.append(list(card))
@@ -142,12 +133,25 @@ def run(
     return keyboard, steps
 
 
+@pytest.mark.parametrize("key", ["q", "escape", "close", "q q"])
+def test_leaving(key: str) -> None:
+    assert len(run(["", key, *["s"] * 100])[0].pictures) == 1
+
+
 def test_the_network_plays_and_its_game_is_shown_and_heard() -> None:
     keyboard, steps = run([""] * 40)
     assert {picture.shape for picture in keyboard.pictures} == {(420, 640, 3)}
     assert len(keyboard.sounds) == 41
     assert [step.action for step in steps] == [1] * 10
+    assert [step.first for step in steps] == [True] + [False] * 9
     assert keyboard.lines[0][0].startswith("The network plays   score 0   speed 1")
+
+
+def test_volume_and_a_new_game() -> None:
+    keyboard, steps = run(["", "]", "]", *["["] * 9, "]", "r", *[""] * 4])
+    expected = [0.5, 0.6, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0, 0, 0, *[0.1] * 7]
+    assert keyboard.sounds == pytest.approx(expected)
+    assert [step.first for step in steps] == [True, False, False, True]
 
 
 def test_m_takes_over_and_gives_back() -> None:
@@ -167,10 +171,7 @@ def test_without_a_network_the_person_always_plays() -> None:
 @pytest.mark.parametrize(
     ("keys", "frames_played"),
     [
-        (["a"], 20),
-        (["a a"], 10),
         (["a a a a a a"], 5),  # an eighth is the least
-        (["s"], 80),
         (["- + +"], 80),
         (["s s s s s s s"], 320),
         (["a s"], 40),
@@ -198,17 +199,6 @@ def test_pause_and_single_steps() -> None:
     assert "paused" not in keyboard.lines[-1][0]
 
 
-def test_volume() -> None:
-    keyboard, _ = run(["", "]", "]", *["["] * 9, "]", "p"])
-    expected = [0.5, 0.6, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0, 0, 0, 0.1]
-    assert keyboard.sounds == pytest.approx(expected)
-
-
-def test_a_new_game_begins() -> None:
-    _, steps = run([""] * 10 + ["r"] + [""] * 9)
-    assert [step.first for step in steps] == [True, False, True, False]
-
-
 def test_v_shows_the_mind() -> None:
     """As text where letters in a picture are too small."""
     keyboard, _ = run(["", "v", "", "v"])
@@ -221,9 +211,9 @@ def test_v_shows_the_mind() -> None:
     assert keyboard.beside == ["a thought"]
 
 
-@pytest.mark.parametrize(("seconds", "pictures"), [(0.0, 120), (0.02, 100), (0.05, 40)])
+@pytest.mark.parametrize(("cost", "pictures"), [(0.0, 120), (0.02, 100), (0.05, 40)])
 def test_slow_drawing_costs_pictures_and_no_frames(
-    clock: Clock, seconds: float, pictures: int
+    clock: Clock, cost: float, pictures: int
 ) -> None:
     """Two seconds of Pong on displays that take so long for a picture."""
 
@@ -233,7 +223,7 @@ def test_slow_drawing_costs_pictures_and_no_frames(
 
         def show(self, *shown: Any) -> None:
             super().show(*shown)
-            clock.now += seconds
+            clock.now += cost
 
     game, slow = make_game(make_console("pong")), Slow([])
     play(game, slow)
@@ -241,28 +231,16 @@ def test_slow_drawing_costs_pictures_and_no_frames(
     assert len(slow.pictures) == pytest.approx(pictures, abs=3)
 
 
-def test_there_is_no_volume_without_sound() -> None:
-    keyboard = Keyboard([""])
-    keyboard.has_sound = False
-    play(make_game(make_console("pong")), keyboard)
-    assert "volume" not in " ".join(keyboard.lines[0])
-
-
 def test_a_card_of_scores_follows_each_game() -> None:
     """The last picture stays until the space bar or some seconds begin the next game."""
     keys = [*[""] * 20, " ", "m", *[""] * 18, "", " ", *[""] * 300]
     score_card = ScoreCard(20.125)
     keyboard, steps = run(keys, max_frames=16, score_card=score_card)
-    assert keyboard.cards[15] == [
-        "Game over",
-        "The network: 0",
-        "The network's tests: mean 20.12",
-        "space: the next game",
-    ]
+    card = "Game over", "The network: 0", "The network's tests: mean 20.12", "space: the next game"
+    assert keyboard.cards[15] == list(card)
     assert keyboard.cards[:15] == [[]] * 15
     assert all((keyboard.pictures[15] == picture).all() for picture in keyboard.pictures[16:20])
-    assert keyboard.cards[19]
-    assert not keyboard.cards[20]
+    assert [bool(card) for card in keyboard.cards[19:21]] == [True, False]
     second = next(card for card in keyboard.cards[20:] if card)
     assert second[1:3] == ["The network: 0", "You and the network: 0"]
     last = [len(card) for card in keyboard.cards[60:]]
@@ -275,23 +253,21 @@ def test_a_card_of_scores_follows_each_game() -> None:
 def test_help_is_shown_over_the_waiting_game() -> None:
     keyboard, steps = run([""] * 4 + ["h"] + [""] * 9 + ["?"] + [""] * 4)
     assert len(steps) == 2
-    assert keyboard.cards[4:14] == [["keys", "q  quit"]] * 10
-    assert not keyboard.cards[3]
-    assert not keyboard.cards[14]
+    assert keyboard.cards[3:15] == [[], *[["keys", "q  quit"]] * 10, []]
     assert "h: all keys" in keyboard.lines[0][1]
 
 
 def test_e_changes_how_much_the_network_explores() -> None:
     keyboard, _ = run(["E E", "e", "e e e", *["E"] * 30])
-    told = [line[0].split("exploration ")[1].split()[0] for line in keyboard.lines]
-    assert told[:4] == ["10%", "5%", "0%", "5%"]
-    assert told[-1] == "100%"
+    percents = [line[0].split("exploration ")[1].split()[0] for line in keyboard.lines]
+    assert percents[:4] == ["10%", "5%", "0%", "5%"]
+    assert percents[-1] == "100%"
     keyboard, _ = run(["E"], with_network=False)
     assert "exploration" not in keyboard.lines[0][0]
 
 
 def test_pictures_and_films_are_written_while_playing(tmp_path: Path) -> None:
-    """They never take another's place; a film that nobody ended is whole too."""
+    """They never take another's place; a film that nobody ended is complete, too."""
     keys = ["", "f12", "f12", "c", *[""] * 58, "v", "c", "", "", "c", *[""] * 29]
     keyboard, _ = run(keys, folder=tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0.mp4", "0.png", "1.mp4", "1.png"]
@@ -329,16 +305,9 @@ def test_backspace_goes_back_three_seconds() -> None:
     assert "no rewinding while your steps are recorded" in keyboard.lines[100][0]
 
 
-@pytest.mark.parametrize("key", ["q", "escape", "close"])
-def test_leaving(key: str) -> None:
-    keyboard, _ = run(["", key, *["s"] * 100])
-    assert len(keyboard.pictures) == 1
-
-
 @pytest.mark.parametrize(
     ("actions", "held", "expected"),
     [
-        (PONG, set(), "NOOP"),
         (PONG, {"UP"}, "RIGHT"),
         (PONG, {"DOWN", "FIRE"}, "LEFTFIRE"),
         (PONG, {"LEFT"}, "LEFT"),
@@ -347,7 +316,7 @@ def test_leaving(key: str) -> None:
         (FREEWAY, {"UP", "LEFT"}, "UP"),
         (FREEWAY, {"RIGHT", "FIRE"}, "NOOP"),
         (ALL, {"UP", "RIGHT", "FIRE"}, "UPRIGHTFIRE"),
-        (ALL, {"DOWN", "LEFT"}, "DOWNLEFT"),
+        (ALL, {"UP", "DOWN", "LEFT"}, "UP"),
         (BACKGAMMON, {"RIGHT", "UP"}, "RIGHT"),
         (BACKGAMMON, set(), None),
         (VIDEO_CHECKERS, {"UP"}, None),
@@ -359,17 +328,6 @@ def test_held_directions_become_an_action(
 ) -> None:
     action = action_of(held, actions)
     assert (None if action is None else actions[action]) == expected
-
-
-@given(held=directions, actions=st.sampled_from([PONG, BREAKOUT, FREEWAY, ALL]))
-def test_every_way_of_holding_keys_is_some_action(held: set[str], actions: list[str]) -> None:
-    """And with all 18 actions nothing held is left out, but opposites."""
-    action = action_of(held, actions)
-    assert action is not None
-    name = actions[action]
-    if actions is ALL and not {"UP", "DOWN"} <= held and not {"LEFT", "RIGHT"} <= held:
-        assert all(direction in name for direction in held)
-        assert len(name) == sum(map(len, held)) or not held
 
 
 @pytest.mark.parametrize("game", ["backgammon", "video_checkers"])

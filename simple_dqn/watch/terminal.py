@@ -86,7 +86,7 @@ class Held:
         self._until = {
             other: max(then, until)
             for other, then in self._until.items()
-            if other == direction or "FIRE" in {direction, other}
+            if now < then and (other == direction or "FIRE" in {direction, other})
         }
         self._until.setdefault(direction, until)
 
