@@ -51,9 +51,7 @@ def test_each_character_is_two_pixels() -> None:
     ("columns", "rows", "expected"),
     [(80, 24, (48, 73)), (40, 60, (26, 40)), (1, 1, (2, 1)), (5, 0, (2, 3)), (300, 60, (120, 182))],
 )
-def test_pictures_fit_and_keep_their_shape(
-    columns: int, rows: int, expected: tuple[int, int]
-) -> None:
+def test_pictures_keep_their_shape(columns: int, rows: int, expected: tuple[int, int]) -> None:
     picture = np.full((420, 640, 3), 7, np.uint8)
     assert pixels(draw(picture, columns, rows, true_colour=True)).shape[:2] == expected
 

@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -133,13 +132,12 @@ def test_without_a_sound_device_the_game_is_shown(
     assert [record.getMessage()[:9] for record in caplog.records] == ["no sound:"]
 
 
-def wait_until(condition: Callable[[], Any]) -> Any:
+def wait_until(condition: Callable[[], object]) -> None:
     """Ask again and again, until the answer is true; no more than a minute."""
     until = time.monotonic() + SECONDS
-    while not (answer := condition()):
+    while not condition():
         assert time.monotonic() < until
         time.sleep(0.02)
-    return answer
 
 
 class Desktop:
