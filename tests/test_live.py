@@ -1,10 +1,6 @@
 """A window on a run: what it shows, how it closes, and that learning is the same with it."""
 
-import os
 import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +11,7 @@ import numpy.typing as npt
 import pygame
 import pytest
 from test_main import TINY, read_rows, refused
-from test_window import Desktop, shown, wait_until
+from test_window import shown as window_shows
 
 from simple_dqn.environment import TimeStep
 from simple_dqn.errors import UserError
@@ -28,15 +24,15 @@ from simple_dqn.watch.window import Window
 def lines(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """The lines below each picture that is shown, on SDL's dummy driver."""
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    told: list[list[str]] = []
+    shown: list[list[str]] = []
     show = Window.show
 
     def record(self: Window, picture: npt.NDArray[np.uint8], lines: list[str]) -> None:
-        told.append(lines)
+        shown.append(lines)
         show(self, picture, lines)
 
     monkeypatch.setattr(Window, "show", record)
-    return told
+    return shown
 
 
 def run_of(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Any:
@@ -53,29 +49,21 @@ def live(lines: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> Iterator[Li
     window = LiveWindow()
     window.on_run_start(run_of((60, 84), np.uint8))
     yield window
-    window.close()
+    window.on_run_end()
 
 
 def step(live: LiveWindow, reward: float = 0.0, *, over: bool = False, shade: int = 0) -> None:
     """A step of two games; the second one scores and ends all the time."""
     screens = np.full((2, 60, 84), 255, np.uint8)
     screens[0] = shade
-    live.on_step(
-        TimeStep(
-            screens,
-            np.array([reward, 7], np.float32),
-            np.array([over, True]),
-            np.array([over, True]),
-        ),
-        2,
-        0.25,
-    )
+    ends = np.array([over, True])
+    live.on_step(TimeStep(screens, np.array([reward, 7], np.float32), ends, ends), 2, 0.25)
 
 
 def test_the_first_game_and_how_it_goes(live: LiveWindow, lines: list[list[str]]) -> None:
     live.on_phase_start("random", 0, 2000, "steps")
     step(live, 3, shade=99)
-    picture = shown()
+    picture = window_shows()
     assert (picture[100:200, 100:200] == 99).all()
     assert picture.shape[1] / (picture.shape[0] - 46) == pytest.approx(84 / 60, abs=0.02)
     step(live, 1, over=True)
@@ -110,7 +98,6 @@ def test_a_closed_window_lets_the_run_go_on(live: LiveWindow, lines: list[list[s
     pygame.event.post(pygame.event.Event(pygame.QUIT))
     for _ in range(3):
         step(live)
-    live.close()
     assert len(lines) == 1
     assert not pygame.display.get_init()
 
@@ -142,59 +129,14 @@ def test_learning_is_the_same(root: Path, lines: list[list[str]]) -> None:
     assert not pygame.display.get_init()
 
 
-@pytest.mark.parametrize("command", ["train", "resume", "test"])
 def test_without_a_display_nothing_begins(
-    root: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    command: str,
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert main(["train", "pong", *TINY, "--epochs", "1"]) == 0
     before = {path: path.read_bytes() for path in root.rglob("*.*")}
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
         monkeypatch.delenv(name, raising=False)
     snapshot = str(root / "snapshots" / "pong_1.safetensors")
-    arguments = {
-        "train": ["pong", *TINY, "--overwrite", "true"],
-        "resume": [snapshot, "--epochs", "2"],
-        "test": [snapshot],
-    }[command]
-    line = refused(capsys, 1, command, *arguments, "--display_screen", "true")
+    line = refused(capsys, 1, "resume", snapshot, "--epochs", "2", "--display_screen", "true")
     assert re.search(r"no display .* leave out --display_screen", line)
     assert {path: path.read_bytes() for path in root.rglob("*.*")} == before
-
-
-@pytest.fixture
-def desktop(tmp_path: Path) -> Iterator[Desktop]:
-    if not (shutil.which("Xvfb") and shutil.which("xdotool")):
-        pytest.skip("needs Xvfb and xdotool")
-    desktop = Desktop(tmp_path)
-    yield desktop
-    desktop.close()
-
-
-def test_a_real_window_on_a_run(root: Path, desktop: Desktop) -> None:
-    """It moves; key q closes it; the run goes on to its end."""
-    options = [*TINY, "--train_steps", "2000", "--test_steps", "0", "--epochs", "1"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "simple_dqn", "train", "pong", *options, "--display_screen", "yes"],
-        env={**os.environ, **desktop.environment},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-    def picture() -> bytes:
-        return desktop.screenshot()[300:700].tobytes()
-
-    wait_until(lambda: process.poll() is not None or len(np.unique(desktop.screenshot())) > 20)
-    assert process.poll() is None, process.communicate()
-    for _ in range(5):
-        now = picture()
-        wait_until(lambda now=now: picture() != now)
-    desktop.xdotool("key", "q")
-    wait_until(lambda: not desktop.screenshot().any())
-    assert process.poll() is None
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 0, errors
-    assert "Traceback" not in errors
-    assert (root / "snapshots" / "pong_1.safetensors").exists()

@@ -5,18 +5,12 @@ import csv
 import logging
 import secrets
 import sys
-from collections.abc import Callable
 from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from simple_dqn.checkpoints.places import (
-    check_output,
-    game_of,
-    root,
-    snapshots_in,
-    snapshots_like,
-)
+from simple_dqn.checkpoints.places import check_output, game_of, root, snapshots_in, snapshots_like
 from simple_dqn.checkpoints.snapshot import Snapshot, check_game, check_same_actions, run_prefix
 from simple_dqn.environments.roms import Game
 from simple_dqn.errors import UserError
@@ -29,12 +23,15 @@ from simple_dqn.watch.games import make_console, make_watched_game
 from simple_dqn.watch.mind import Mind
 from simple_dqn.watch.play import Play
 from simple_dqn.watch.score_card import ScoreCard
-from simple_dqn.watch.terminal import Terminal
 from simple_dqn.watch.window import Window
+
+if TYPE_CHECKING:
+    from simple_dqn.watch.terminal import Terminal
 
 logger = logging.getLogger(__name__)
 
-_WIDTH, _HEIGHT = 640, 420  # of a game's picture
+_SIZE = (640, 420)  # of a game's picture
+_INSTEAD = "play in the terminal with --display terminal, or film the game with scripts/record.sh"
 
 
 def play(
@@ -45,45 +42,28 @@ def play(
     show_mind: bool,
     record_experience: Path | None,
 ) -> None:
-    """Show a game that a network or a person plays.
-
-    Args:
-        settings: of the game and the network.
-        snapshot: of the network; None: a person plays alone.
-        display: `window`, `terminal` or `auto`, a window if there is a screen.
-        show_mind: from the start.
-        record_experience: file for the person's steps.
-    """
+    """Show a game that the network of a snapshot plays, or a person alone."""
     if show_mind and snapshot is None:
         raise UserError("--show_mind true needs a network: give a snapshot instead of a game")
     seed = secrets.randbits(32) if settings.random_seed is None else settings.random_seed
     game = _named_game(settings, snapshot)
-    recorder = Recorder() if record_experience is not None else None
+    recorder = Recorder()
     if record_experience is not None:
         check_output(
             record_experience, "--record_experience", [".safetensors"], overwrite=settings.overwrite
         )
-    score_card = ScoreCard(_mean_of_tests(snapshot))
+    score_card = ScoreCard(_mean_of_tests(snapshot) if snapshot is not None else None)
     console = make_console(settings, game, random_seed=seed)
-
-    def save() -> None:
-        """Keep what the person played so far."""
-        if record_experience is not None and recorder:
-            played_with = experience_settings(settings.kept(), game, console.action_meanings)
-            with interrupts_held():
-                write_experience(record_experience, recorder.experience(), played_with)
-
     sample_rate = console.frames_per_second * console.samples_per_frame
-    shown = _open(display, _title(game, snapshot), sample_rate, save)
+    shown = _open(display, _title(game, snapshot), sample_rate)
     with contextlib.ExitStack() as stack:
         # NB! Whatever happens, the seed is logged, and not while a terminal shows the game.
         stack.callback(logger.info, "%s, random seed %d", game.name, seed)
         stack.enter_context(contextlib.closing(shown))
-        network, shape = None, console.observation_shape
+        network, mind, shape = None, None, console.observation_shape
         if snapshot is not None:
             network = load_network(settings, snapshot, shape)
         watched = make_watched_game(settings, console, network, random_seed=seed)
-        mind = None
         if network is not None and snapshot is not None:
             check_same_actions(snapshot, watched.action_meanings)
             mind = Mind(watched, network, look_inside(settings, snapshot, shape))
@@ -92,7 +72,7 @@ def play(
             shown,
             mind=mind,
             show_mind=show_mind,
-            on_step=recorder.add if recorder is not None else None,
+            on_step=recorder.add if record_experience is not None else None,
             score_card=score_card,
             help_lines=KEYS.splitlines(),
             new_file=partial(_new_file, snapshot.path.stem if snapshot else game.name),
@@ -100,29 +80,29 @@ def play(
         try:
             with contextlib.suppress(KeyboardInterrupt):
                 session.run()
-        finally:  # whatever happened
-            save()
+        finally:  # whatever happened, the steps are kept
+            if record_experience is not None and len(recorder):
+                played_with = experience_settings(settings.kept(), game, console.action_meanings)
+                with interrupts_held():
+                    write_experience(record_experience, recorder.experience(), played_with)
     for line in score_card.lines():
         logger.info(line)
-    if recorder is not None:
+    if record_experience is not None:
         if not len(recorder):
             raise UserError("nothing was recorded: no step was played by a person (key m)")
         logger.info("%s: %s steps of yours", record_experience, f"{len(recorder):,}")
 
 
 def _title(game: Game, snapshot: Snapshot | None) -> str:
-    """The window's title: the game and the network."""
     title = f"simple_dqn: {game.name}"
-    if snapshot is None:
-        return title
-    header = snapshot.header
-    return f"{title}, network {header['network']} of epoch {header['epoch']}, {snapshot.path.stem}"
+    if snapshot is not None:
+        network, epoch = snapshot.header["network"], snapshot.header["epoch"]
+        title += f", network {network} of epoch {epoch}, {snapshot.path.stem}"
+    return title
 
 
-def _mean_of_tests(snapshot: Snapshot | None) -> float | None:
+def _mean_of_tests(snapshot: Snapshot) -> float | None:
     """The average score of the test of a snapshot's epoch, out of its run's statistics."""
-    if snapshot is None:
-        return None
     name = f"{run_prefix(snapshot.path).name}.csv"
     path = snapshot.path.resolve().parent.parent / "results" / name
     with contextlib.suppress(OSError, ValueError, KeyError):
@@ -139,11 +119,7 @@ def _new_file(name: str, ending: str) -> Path:
 
 
 def _named_game(settings: Settings, snapshot: Snapshot | None) -> Game:
-    """Find the game of a snapshot, or the one that was named.
-
-    Raises:
-        UserError: there is no such game; a snapshot was named without its folder and ending.
-    """
+    """Find the game of a snapshot, or the one that was named."""
     try:
         game = game_of(settings)
     except UserError as error:
@@ -160,14 +136,16 @@ def _named_game(settings: Settings, snapshot: Snapshot | None) -> Game:
     return game
 
 
-def _open(
-    display: str, title: str, sample_rate: int, on_lost: Callable[[], None]
-) -> Terminal | Window:
+def _open(display: str, title: str, sample_rate: int) -> "Terminal | Window":
     if display != "terminal":
         try:
-            return Window(title, _WIDTH, _HEIGHT, sample_rate=sample_rate, on_lost=on_lost)
+            return Window(title, *_SIZE, instead=_INSTEAD, sample_rate=sample_rate)
         except UserError:
             if display == "window" or not (sys.stdin.isatty() and sys.stdout.isatty()):
                 raise
             logger.warning("there is no display for a window: the game is shown in this terminal")
+    try:
+        from simple_dqn.watch.terminal import Terminal
+    except ImportError as error:  # Windows has no termios
+        raise UserError(f"--display terminal needs Linux or macOS ({error})") from error
     return Terminal()

@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 
 from simple_dqn.agent import Callback
-from simple_dqn.environment import Observations, TimeStep
+from simple_dqn.environment import TimeStep
 from simple_dqn.errors import UserError
 from simple_dqn.watch.window import Window
 
 _SECONDS_BETWEEN_PICTURES = 1 / 60
 _SIDE = 420  # pixels, about, of the longer side of the picture
+_KEYS = "q: close the window, the run continues"
 _INSTEAD = "leave out --display_screen, or run on a machine with a screen"
 
 
@@ -24,8 +25,7 @@ class LiveWindow(Callback):
 
     def __init__(self) -> None:
         self._window: Window | None = None
-        self._title, self._unit = "", ""
-        self._total, self._steps, self._score = 0, 0, 0.0
+        self._phase, self._total, self._steps, self._score = "", "", 0, 0.0
         self._scale, self._next_picture = 1, 0.0
 
     def on_run_start(self, run: Any) -> None:
@@ -36,19 +36,15 @@ class LiveWindow(Callback):
         """
         shape = run.environment.observation_shape
         if len(shape) != 2 or run.environment.observation_dtype != np.uint8:
-            raise UserError(
-                "--display_screen shows pictures, but what this game shows is not a picture; "
-                "leave it out"
-            )
-        height, width = shape
-        self._scale = scale = max(1, round(_SIDE / max(shape)))
-        title = f"simple_dqn: {run.settings.game}"
-        self._window = Window(title, scale * width, scale * height, instead=_INSTEAD)
+            raise UserError("--display_screen shows pictures, which this game lacks; leave it out")
+        self._scale = max(1, round(_SIDE / max(shape)))
+        height, width = (self._scale * side for side in shape)
+        self._window = Window(f"simple_dqn: {run.settings.game}", width, height, instead=_INSTEAD)
 
     def on_phase_start(self, phase: str, epoch: int, total: int, unit: str) -> None:
         """Begin to count."""
-        self._title = phase + (f" {epoch}" if epoch else "")
-        self._total, self._unit = total, unit
+        self._phase = phase + (f" {epoch}" if epoch else "")
+        self._total = f" of {total:,}" if unit == "steps" else ""
         self._steps, self._score = 0, 0.0
 
     def on_step(self, time_step: TimeStep, steps: int, exploration_rate: float) -> None:
@@ -60,27 +56,17 @@ class LiveWindow(Callback):
             self._next_picture = now + _SECONDS_BETWEEN_PICTURES
             pressed, _ = self._window.poll()
             if {"close", "q", "escape"} & set(pressed):
-                self.close()
+                self.on_run_end()
             else:
-                self._show(self._window, time_step.observations[0], exploration_rate)
+                screen = time_step.observations[0].repeat(self._scale, 0).repeat(self._scale, 1)
+                how = f"{self._phase}   step {self._steps:,}{self._total}   score {self._score:g}"
+                keys = f"exploration rate {exploration_rate:.3f}   {_KEYS}"
+                self._window.show(np.repeat(screen[..., None], 3, axis=2), [how, keys])
         if time_step.game_overs[0]:
             self._score = 0.0
 
     def on_run_end(self) -> None:
-        """Close the window."""
-        self.close()
-
-    def close(self) -> None:
         """Close the window, if it is still open."""
         if self._window is not None:
             self._window.close()
             self._window = None
-
-    def _show(self, window: Window, screen: Observations, exploration_rate: float) -> None:
-        of_all = f" of {self._total:,}" if self._unit == "steps" else ""
-        lines = [
-            f"{self._title}   step {self._steps:,}{of_all}   score {self._score:g}",
-            f"exploration rate {exploration_rate:.3f}   q: close the window, the run continues",
-        ]
-        large = screen.repeat(self._scale, axis=0).repeat(self._scale, axis=1)
-        window.show(np.repeat(large[..., None], 3, axis=2), lines)

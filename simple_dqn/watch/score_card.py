@@ -6,24 +6,15 @@ YOU, NETWORK = "you", "the network"
 
 
 class ScoreCard:
-    """Keeps the scores of whole games, by who played them."""
+    """Keeps the scores of complete games, by who played them."""
 
     def __init__(self, mean_of_tests: float | None) -> None:
-        """Begin without games.
-
-        Args:
-            mean_of_tests: average score of the network's own test; None: it is not known.
-        """
+        """Begin without games; the network's own test had this mean score, if it is known."""
         self._mean_of_tests = mean_of_tests
         self._scores: dict[str, list[float]] = {}
 
     def add(self, score: float, players: Collection[str]) -> None:
-        """Add a game that ended.
-
-        Args:
-            score: of the game.
-            players: `YOU`, `NETWORK` or both, who played it.
-        """
+        """Add the score of a game that ended; `YOU`, `NETWORK` or both played it."""
         self._scores.setdefault(" and ".join(sorted(players, reverse=True)), []).append(score)
 
     def lines(self) -> list[str]:

@@ -1,61 +1,33 @@
 """A window with sound, through pygame."""
 
-import contextlib
-import ctypes
 import logging
 import os
 import re
-import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from simple_dqn.errors import UserError
+from simple_dqn.watch.steering import STEERING
 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 os.environ.setdefault("SDL_VIDEO_X11_WMCLASS", "simple_dqn")
-os.environ.setdefault("SDL_VIDEO_CENTERED", "1")  # so that a wider window is whole, too
+os.environ.setdefault("SDL_VIDEO_CENTERED", "1")  # so that a wider window is on the display, too
 import pygame
 
 logger = logging.getLogger(__name__)
 
-_STEERING = {
-    "up": "UP",
-    "down": "DOWN",
-    "left": "LEFT",
-    "right": "RIGHT",
-    " ": "FIRE",
-    "w": "UP",
-    "a": "LEFT",
-    "s": "DOWN",
-    "d": "RIGHT",
-}
 # SDL's drivers without a screen. SDL takes one of them by itself where it finds no screen.
 _UNSEEN = {"dummy", "offscreen"}
-_TEXT, _DIM, _BACK = (230, 230, 230), (150, 150, 155), (16, 16, 18)
-_HEADING = (255, 158, 52)
+_TEXT, _DIM, _BACK, _HEADING = (230, 230, 230), (150, 150, 155), (16, 16, 18), (255, 158, 52)
 # Shares of the display for a window at first: title bar, dock and panels need the rest.
 _WIDEST, _HIGHEST = 0.9, 0.8
 _BAR = 46  # pixels below the picture for two lines of text, on a display of up to 1080 lines
 _FONT = 22  # pixels, there too
 _FRAMES_PER_SOUND = 4
 _STICK_MOVED = 0.5  # of its way
-_INSTEAD = (
-    "play in the terminal with --display terminal, film the game with scripts/record.sh, or run on "
-    "a machine with a screen"
-)
-
-
-def _when_x_is_lost(function: Callable[[], None] | None) -> object:
-    """Let Xlib call a function before it ends the process, where the X server goes away."""
-    if function is None:
-        return None
-    handler = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(lambda _: function() or 0)
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL("libX11.so.6").XSetIOErrorHandler(handler)
-    return handler
 
 
 class Window:
@@ -64,67 +36,49 @@ class Window:
     is_fine = True
 
     def __init__(
-        self,
-        title: str,
-        width: int,
-        height: int,
-        *,
-        instead: str = _INSTEAD,
-        sample_rate: int = 0,
-        on_lost: Callable[[], None] | None = None,
+        self, title: str, width: int, height: int, *, instead: str, sample_rate: int = 0
     ) -> None:
-        """Open the window.
+        """Open the window for pictures of this size, with sound if there is a sample rate.
 
-        Args:
-            title: of the window.
-            width: of the pictures at first.
-            height: of the pictures at first.
-            instead: what a person without a display can do; the end of the error's text.
-            sample_rate: samples of sound per second; 0: there is no sound.
-            on_lost: called if the X server goes away; Xlib ends the process then.
-
-        Raises:
-            UserError: there is no display.
+        An error says that there is no display, and what a person can do `instead`.
         """
         try:
-            _check_screen()
-            with _libraries_silent():
-                pygame.display.init()
-            if not os.environ.get("SDL_VIDEODRIVER") and pygame.display.get_driver() in _UNSEEN:
+            pygame.display.init()
+            driver = pygame.display.get_driver()
+            if driver in _UNSEEN and not os.environ.get("SDL_VIDEODRIVER"):
                 raise pygame.error("no screen found")
         except pygame.error as error:
             raise UserError(f"no display for a window ({error}): {instead}") from error
-        if pygame.display.get_driver() == "x11":
+        if driver == "x11":
             # With its own renderer SDL makes a new window for each new size, and loses keys then.
             os.environ.setdefault("SDL_FRAMEBUFFER_ACCELERATION", "0")
-            self._on_lost = _when_x_is_lost(on_lost)  # kept, since C calls it
         pygame.font.init()
-        self._shape: tuple[int, ...] = (height, width)
-        desktop_width, desktop_height = self._desktop = pygame.display.get_desktop_sizes()[0]
-        self._unit = max(1.0, desktop_height / 1080)
+        pygame.joystick.init()
+        self._desktop = pygame.display.get_desktop_sizes()[0]
+        self._unit = max(1.0, self._desktop[1] / 1080)
         self._bar = round(_BAR * self._unit)
         self._scale = min(
-            _WIDEST * desktop_width / width, (_HIGHEST * desktop_height - self._bar) / height
+            _WIDEST * self._desktop[0] / width, (_HIGHEST * self._desktop[1] - self._bar) / height
         )
         pygame.display.set_caption(title)
-        pygame.display.set_icon(_icon())
-        self._size = self._fitting(self._shape)  # that we gave the window
+        self._size = self._before = self._fitting(width, height)  # that we gave; before full screen
         self._surface = pygame.display.set_mode(self._size, pygame.RESIZABLE)
-        self._before = self._size  # full screen
         self._font = pygame.font.Font(None, round(_FONT * self._unit))
-        self._channel = self._open_sound(sample_rate) if sample_rate else None
+        self.has_sound = False
+        if sample_rate:
+            try:
+                pygame.mixer.init(sample_rate, -16, 1, 512, allowedchanges=0)
+                self.has_sound = True
+            except pygame.error as error:
+                logger.warning("no sound: %s", error)
         self._samples: list[npt.NDArray[np.uint8]] = []
         # Directions, by what is held: the scan code of a key, or a gamepad's part.
         self._held: dict[object, str] = {}
         self._gamepads: dict[int, pygame.joystick.JoystickType] = {}
-        with _libraries_silent():
-            pygame.joystick.init()
-        self._show_loading()
-
-    @property
-    def has_sound(self) -> bool:
-        """Whether there is sound, and a device to hear it."""
-        return self._channel is not None
+        self._surface.fill(_BACK)
+        self._show_card(["loading ..."], *self._size)  # a network takes seconds to load
+        pygame.display.flip()
+        pygame.event.pump()
 
     def poll(self) -> tuple[list[str], Collection[str]]:
         """Return the keys pressed since the last call, and the directions held now."""
@@ -137,8 +91,8 @@ class Window:
                 pressed.append(name)
                 if name == "f":
                     self._change_full_screen()
-                if name in _STEERING:
-                    self._held[event.scancode] = _STEERING[name]
+                if name in STEERING:
+                    self._held[event.scancode] = STEERING[name]
             elif event.type == pygame.KEYUP:
                 self._held.pop(event.scancode, None)
             else:
@@ -171,21 +125,14 @@ class Window:
             self._held[part, axis] = directions[axis][value > 0]
 
     def _change_full_screen(self) -> None:
-        """Fill the display, or go back to the window as it was.
-
-        NB! Without a window manager SDL fills the display only with a window of its size and place,
-        and gives a window that was full the size of before, whatever size it is given.
-        """
-        is_full = bool(self._surface.get_flags() & pygame.FULLSCREEN)
-        if is_full and self._before == self._size:
-            self._before = self._size = self._fitting(self._shape)
-        elif not is_full:
+        """Fill the display, or go back to the window as it was."""
+        size, flag = self._before, pygame.RESIZABLE
+        if not self._surface.get_flags() & pygame.FULLSCREEN:
             self._before = self._surface.get_size()
+            size, flag = self._desktop, pygame.FULLSCREEN
+        # NB! Without a window manager SDL fills the display only with a window of its size.
         pygame.display.set_mode(self._desktop, pygame.RESIZABLE)
-        self._surface = pygame.display.set_mode(
-            self._before if is_full else self._desktop,
-            pygame.RESIZABLE if is_full else pygame.FULLSCREEN,
-        )
+        self._surface = pygame.display.set_mode(size, flag)
 
     def show(
         self,
@@ -195,11 +142,15 @@ class Window:
         beside: Sequence[str] = (),  # noqa: ARG002 (a window's picture has it)
     ) -> None:
         """Show a picture as large as the window allows, two lines of text below, a card over it."""
-        self._follow(picture.shape[:2])
+        high, wide = picture.shape[:2]
+        # The mind makes the window wider, unless a person chose its size.
+        if self._surface.get_size() == self._size != (fitting := self._fitting(wide, high)):
+            self._size = fitting
+            self._surface = pygame.display.set_mode(fitting, pygame.RESIZABLE)
         width, height = self._surface.get_size()
         room = max(1, height - self._bar)
-        scale = min(width / picture.shape[1], room / picture.shape[0])
-        size = (max(1, int(picture.shape[1] * scale)), max(1, int(picture.shape[0] * scale)))
+        scale = min(width / wide, room / high)
+        size = (max(1, int(wide * scale)), max(1, int(high * scale)))
         scaled = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR)
         self._surface.fill(_BACK)
         image = pygame.image.frombuffer(scaled.data, size, "RGB")
@@ -215,99 +166,53 @@ class Window:
 
     def sound(self, samples: npt.NDArray[np.uint8], volume: float) -> None:
         """Play the sound of a frame; sound that comes too late is dropped."""
-        if self._channel is None:
-            return
         self._samples.append(samples)
         if len(self._samples) < _FRAMES_PER_SOUND:
             return
         joined, self._samples = np.concatenate(self._samples), []
-        if self._channel.get_queue() is None:
+        channel = pygame.mixer.Channel(0)
+        if channel.get_queue() is None:
             wave = ((joined.astype(np.int16) - 128) << 7).tobytes()
-            self._channel.set_volume(volume)
-            self._channel.queue(pygame.mixer.Sound(buffer=wave))
+            channel.set_volume(volume)
+            channel.queue(pygame.mixer.Sound(buffer=wave))
 
     def close(self) -> None:
         """Close the window."""
         pygame.quit()
 
-    def _show_loading(self) -> None:
-        """Show at once that something will come: a network takes seconds to load."""
-        width, height = self._surface.get_size()
-        self._surface.fill(_BACK)
-        self._show_card(["loading ..."], width, height)
-        pygame.display.flip()
-        pygame.event.pump()
-
     def _show_card(self, lines: Sequence[str], width: int, height: int) -> None:
         """Show lines in a box in the middle of (width, height), the first one as a heading.
 
-        What follows two spaces or more in a line stands in a second column.
+        What follows two spaces or more in a line goes into a second column.
         """
         row = self._font.get_linesize() + 4
         cells = [re.split(r"\s{2,}", line.strip(), maxsplit=1) for line in lines]
-        texts = [
-            [self._font.render(cell, True, _TEXT if index else _HEADING) for cell in line]
-            for index, line in enumerate(cells)
-        ]
-        column = max((line[0].get_width() for line in texts if len(line) > 1), default=0) + row
-        ends = [line[0].get_width() for line in texts]
-        ends += [column + line[1].get_width() for line in texts if len(line) > 1]
-        box = pygame.Surface((max(ends) + 2 * row, row * (len(texts) + 1)))
+        first = [len(line) == 2 and self._font.size(line[0])[0] for line in cells]
+        second = max(first) + row  # where the second column begins
+        ends = [self._font.size(line[-1])[0] + (len(line) - 1) * second for line in cells]
+        box = pygame.Surface((max(ends) + 2 * row, row * (len(cells) + 1)))
         box.fill(_BACK)
-        for index, line in enumerate(texts):
-            for number, text in enumerate(line):
-                box.blit(text, (row + number * column, row // 2 + row * index))
+        for index, line in enumerate(cells):
+            for column, cell in enumerate(line):
+                text = self._font.render(cell, True, _TEXT if index else _HEADING)
+                box.blit(text, (row + column * second, row // 2 + row * index))
         box.set_alpha(235)
         scale = min(1.0, width / box.get_width(), height / box.get_height())
-        if scale < 1:
-            box = pygame.transform.smoothscale_by(box, scale)
+        box = pygame.transform.smoothscale_by(box, scale)
         self._surface.blit(box, ((width - box.get_width()) // 2, (height - box.get_height()) // 2))
 
-    def _fitting(self, shape: tuple[int, ...]) -> tuple[int, int]:
-        """The width and height of a window for a picture (height, width)."""
-        width = min(int(shape[1] * self._scale), int(_WIDEST * self._desktop[0]))
-        height = int(shape[0] * self._scale) + self._bar
-        return width, min(height, int(_HIGHEST * self._desktop[1]))
-
-    def _follow(self, shape: tuple[int, ...]) -> None:
-        """Give the window the size for another picture, unless a person chose one."""
-        if shape != self._shape and self._surface.get_size() == self._size:
-            self._size = self._fitting(shape)
-            self._surface = pygame.display.set_mode(self._size, pygame.RESIZABLE)
-        self._shape = shape
-
-    def _open_sound(self, sample_rate: int) -> pygame.mixer.Channel | None:
-        try:
-            with _libraries_silent():
-                pygame.mixer.init(sample_rate, -16, 1, 512, allowedchanges=0)
-        except pygame.error as error:
-            logger.warning("no sound: %s", error)
-            return None
-        return pygame.mixer.Channel(0)
-
-
-def _icon() -> pygame.Surface:
-    """A ball between two paddles."""
-    icon = pygame.Surface((64, 64))
-    icon.fill((144, 72, 17))
-    for colour, box in (
-        ((213, 130, 74), (6, 10, 8, 26)),
-        ((236, 236, 236), (32, 28, 8, 8)),
-        ((92, 186, 92), (50, 28, 8, 26)),
-    ):
-        icon.fill(colour, box)
-    return icon
+    def _fitting(self, width: int, height: int) -> tuple[int, int]:
+        """The width and height of a window for a picture."""
+        return (
+            min(int(width * self._scale), int(_WIDEST * self._desktop[0])),
+            min(int(height * self._scale) + self._bar, int(_HIGHEST * self._desktop[1])),
+        )
 
 
 def _name(event: pygame.event.Event) -> str:
-    """Name a key: what it types, in lower case; its place on the keyboard if that is not Latin.
-
-    Only the capital E has a meaning of its own.
-    """
-    if event.key == pygame.K_ESCAPE:
-        return "escape"
-    if event.key == pygame.K_BACKSPACE:
-        return "backspace"
+    """Name a key: what it types, in lower case but for E; its place if that is not Latin."""
+    if event.key in (pygame.K_ESCAPE, pygame.K_BACKSPACE):
+        return pygame.key.name(event.key)
     typed: str = event.unicode.lower()
     letter = event.scancode - pygame.KSCAN_A
     if not typed.isascii() and 0 <= letter < 26:
@@ -315,28 +220,3 @@ def _name(event: pygame.event.Event) -> str:
     if typed == "e" and getattr(event, "mod", 0) & pygame.KMOD_SHIFT:
         return "E"
     return typed or pygame.key.name(event.key)
-
-
-@contextlib.contextmanager
-def _libraries_silent() -> Iterator[None]:
-    """Keep complaints of C libraries off stderr: SDL's own error says the same in one line."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-
-
-def _check_screen() -> None:
-    """Stop where there can be no screen, before SDL searches for one and complains.
-
-    Raises:
-        pygame.error: no environment variable names a screen.
-    """
-    named = ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")
-    if sys.platform == "linux" and not any(os.environ.get(name) for name in named):
-        raise pygame.error("neither DISPLAY nor WAYLAND_DISPLAY is set")
