@@ -146,7 +146,7 @@ def test_examples_are_offered_where_nothing_is_near(text: str, tmp_path: Path) -
 def test_missing_file(tmp_path: Path) -> None:
     path = tmp_path / "pong.bin"
     message = complaint(str(path), tmp_path)
-    assert f"{path} not found" in message
+    assert f"{path}: No such file" in message
     assert "give a game's name" in message
 
 

@@ -26,6 +26,7 @@ class Console(VisibleGame):
     frames_per_second = 60
     samples_per_frame = 512
     can_idle = True
+    _now: npt.NDArray[np.uint8]  # luminance of the last frame
 
     def __init__(
         self,
@@ -52,8 +53,7 @@ class Console(VisibleGame):
         self._rom_path = rom_path
         self.seed(seed)
         self._color_averaging = color_averaging
-        self._before = self._now = self.ale.getScreenGrayscale()
-        self.frames = 0
+        self.start_game(0)
         self.actions = (
             self.ale.getMinimalActionSet() if minimal_action_set else self.ale.getLegalActionSet()
         )
@@ -61,21 +61,6 @@ class Console(VisibleGame):
         self.keys = {}
         self.observation_shape = self._screen_shape = screen_shape
         self.observation_dtype = np.dtype(np.uint8)
-
-    @property
-    @override
-    def lives(self) -> int:
-        return int(self.ale.lives())
-
-    @property
-    @override
-    def game_over(self) -> bool:
-        return bool(self.ale.game_over())
-
-    @property
-    @override
-    def terminal(self) -> bool:
-        return self.game_over
 
     @override
     def seed(self, seed: int) -> None:
@@ -90,13 +75,15 @@ class Console(VisibleGame):
             if self.ale.game_over():
                 self.ale.reset_game()
         self.frames = 0
-        self._before = self._now = self.ale.getScreenGrayscale()
+        self._look()
+        self._before = self._now
 
     @override
     def act(self, action: int | None) -> float:
         reward = self.ale.act(ale_py.Action.NOOP if action is None else self.actions[action])
         self.frames += 1
-        self._before, self._now = self._now, self.ale.getScreenGrayscale()
+        self._before = self._now
+        self._look()
         return float(reward)
 
     @override
@@ -132,8 +119,10 @@ class Console(VisibleGame):
 
         NB! `picture` and `sound` stay those of the last frame until the next one is played.
         """
-        state, self._before, self._now, self.frames = moment
+        state, self._before, now, self.frames = moment
         self.ale.restoreState(state)
+        self._look()
+        self._now = now
 
     @override
     def enlarge(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -145,6 +134,11 @@ class Console(VisibleGame):
     def close(self) -> None:
         del self.ale
 
+    def _look(self) -> None:
+        self._now = self.ale.getScreenGrayscale()
+        self.lives = int(self.ale.lives())
+        self.terminal = self.game_over = bool(self.ale.game_over())
+
 
 class ConsoleEnvironment(VisibleGames):
     """`ALEEnvironment` in Python, for what the vector engine cannot do: averaging colours."""
@@ -152,31 +146,16 @@ class ConsoleEnvironment(VisibleGames):
     def __init__(
         self,
         *,
-        rom_path: Path,
         num_games: int,
-        screen_shape: tuple[int, int],
         frame_skip: int,
-        repeat_action_probability: float,
-        minimal_action_set: bool,
         random_starts: int,
         lost_life_is_terminal: bool,
         max_frames: int,
-        color_averaging: bool,
+        **settings: Any,
     ) -> None:
-        """See `ALEEnvironment` and, for `color_averaging`, `Console`."""
-        consoles = [
-            Console(
-                rom_path=rom_path,
-                screen_shape=screen_shape,
-                repeat_action_probability=repeat_action_probability,
-                minimal_action_set=minimal_action_set,
-                color_averaging=color_averaging,
-                seed=0,
-            )
-            for _ in range(num_games)
-        ]
+        """See `ALEEnvironment`; the settings are those of `Console`."""
         super().__init__(
-            consoles,
+            [Console(**settings, seed=0) for _ in range(num_games)],
             max_frames=max_frames,
             frame_skip=frame_skip,
             random_starts=random_starts,

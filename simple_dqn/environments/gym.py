@@ -7,7 +7,9 @@ Grid World (`simple_dqn/GridWorld-v0`).
 import logging
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import ale_py
@@ -19,7 +21,7 @@ from typing_extensions import override
 
 from simple_dqn.environment import Observations
 from simple_dqn.environments import grid_world
-from simple_dqn.environments.gym_observations import pictures, reading_of
+from simple_dqn.environments.gym_observations import reading_of
 from simple_dqn.environments.screens import to_bytes
 from simple_dqn.environments.visible_game import VisibleGame, VisibleGames
 from simple_dqn.errors import UserError
@@ -43,6 +45,7 @@ _ACTION_NAMES = {
     "Acrobot": "LEFT NOOP RIGHT",
     "LunarLander": "NOOP LEFT UP RIGHT",  # fire the left, the main, the right engine
     "CarRacing": "NOOP RIGHT LEFT UP DOWN",
+    "GridWorld": "LEFT DOWN RIGHT UP",
     "FrozenLake": "LEFT DOWN RIGHT UP",
     "CliffWalking": "UP RIGHT DOWN LEFT",
     "Taxi": "DOWN UP RIGHT LEFT FIRE DROP",  # fire: pick up
@@ -66,26 +69,16 @@ class GymEnvironment(VisibleGames):
         *,
         environment_id: str,
         num_games: int,
-        screen_shape: tuple[int, int],
         rendered: bool = False,
-        options: Mapping[str, Any] | None = None,
         max_steps: int | None = None,
+        **settings: Any,
     ) -> None:
-        """Make `num_games` environments; see `GymConsole` for what is given to each.
+        """Make `num_games` environments; the other settings are those of `GymConsole`.
 
         A game is cut after `max_steps` steps; None: only by the environment's own limit.
         """
-        games = [
-            GymConsole(
-                environment_id=environment_id,
-                screen_shape=screen_shape,
-                rendered=rendered,
-                options=options or {},
-                seed=0,
-                visible=rendered,
-            )
-            for _ in range(num_games)
-        ]
+        settings |= {"environment_id": environment_id, "rendered": rendered}
+        games = [GymConsole(**settings, visible=rendered) for _ in range(num_games)]
         if max_steps is not None and games[0].max_steps > max_steps:
             logger.info(
                 "%s: games in tests are cut after %s steps", environment_id, f"{max_steps:,}"
@@ -94,25 +87,16 @@ class GymEnvironment(VisibleGames):
 
 
 class GymConsole(VisibleGame):
-    """One Gymnasium environment. A frame is a step of it; there is neither sound nor idling.
-
-    Attributes:
-        max_steps: the environment's own time limit; `sys.maxsize`: it has none.
-    """
-
-    samples_per_frame = 0
-    can_idle = False
-    lives = 0
-    terminal = game_over = False
+    """One Gymnasium environment. A frame is a step; there is neither sound nor a way back."""
 
     def __init__(
         self,
         *,
         environment_id: str,
         screen_shape: tuple[int, int],
-        rendered: bool,
-        options: Mapping[str, Any],
-        seed: int,
+        rendered: bool = False,
+        options: Mapping[str, Any] = MappingProxyType({}),
+        seed: int = 0,
         visible: bool = True,
     ) -> None:
         """Make the environment.
@@ -146,16 +130,12 @@ class GymConsole(VisibleGame):
             for keys, action in keys_to_action().items()
             if all(key in _DIRECTIONS for key in keys)
         }
-        self._reading = (
-            pictures(screen_shape)
-            if rendered
-            else reading_of(self._game.observation_space, screen_shape)
-        )
+        space = self._game.observation_space
+        self._reading = reading_of(space, screen_shape, rendered=rendered)
         self.observation_shape, self.observation_dtype, _ = self._reading
         self.frames_per_second = round(self._game.metadata.get("render_fps") or 30)
-        limit = self._game.spec.max_episode_steps if self._game.spec else None
-        self.max_steps = limit or sys.maxsize
-        self.frames = 0
+        own_limit = self._game.spec.max_episode_steps if self._game.spec else None
+        self.max_steps = own_limit or sys.maxsize
         self._seed: int | None = seed
         self._seen: Any = None
 
@@ -165,7 +145,6 @@ class GymConsole(VisibleGame):
 
     @override
     def start_game(self, noops: int) -> None:
-        """Start a game; no-op frames belong to Atari alone."""
         self.frames, self.terminal, self.game_over = 0, False, False
         self._seen, _ = self._call("reset", seed=self._seed)
         self._seed = None  # what is random continues from game to game
@@ -182,27 +161,12 @@ class GymConsole(VisibleGame):
 
     @override
     def observation(self, frames: int) -> Observations:
-        observation: Observations = self._reading.read(
-            self._picture() if self._rendered else self._seen
-        )
-        return observation
+        return self._reading.read(self._picture() if self._rendered else self._seen)
 
     @override
     def picture(self) -> npt.NDArray[np.uint8]:
         picture = to_bytes(self._picture())
         return picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
-
-    @override
-    def sound(self) -> npt.NDArray[np.uint8]:
-        return np.zeros(0, np.uint8)
-
-    @override
-    def keep(self) -> None:
-        """Return None: Gymnasium's environments cannot go back."""
-
-    @override
-    def go_back(self, moment: Any) -> None:
-        raise AssertionError(moment)
 
     @override
     def enlarge(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -227,21 +191,8 @@ class GymConsole(VisibleGame):
         return picture
 
     def _call(self, method: str, *arguments: Any, **keywords: Any) -> Any:
-        """Call a method of the environment.
-
-        Raises:
-            UserError: the environment's own code raised an error.
-        """
-        try:
-            return getattr(self._game, method)(*arguments, **keywords)
-        except UserError:
-            raise
-        except Exception as error:
-            raise UserError(
-                f"{self._environment_id} failed in {method}() at step {self.frames} of a game: "
-                f"{type(error).__name__}: {_line(error)}; correct the environment's code, or "
-                "install what it needs"
-            ) from error
+        what = f"{self._environment_id} failed in {method}() at step {self.frames} of a game"
+        return _call(what, partial(getattr(self._game, method), *arguments, **keywords))
 
 
 def make_gymnasium(
@@ -252,14 +203,10 @@ def make_gymnasium(
     Raises:
         UserError: there is no such environment, or making it failed.
     """
-    try:
-        return gymnasium.make(environment_id, **keywords, **options)
-    except UserError:  # of our own environment
-        raise
-    except Exception as error:  # whatever someone else's environment raises
-        given = f" with {dict(options)}" if options else ""
-        reason = _line(error) or type(error).__name__
-        raise UserError(f"Gymnasium cannot make {environment_id!r}{given}: {reason}") from error
+    given = f" with {dict(options)}" if options else ""
+    make = partial(gymnasium.make, environment_id, **{**options, **keywords})
+    game: gymnasium.Env[Any, Any] = _call(f"Gymnasium cannot make {environment_id!r}{given}", make)
+    return game
 
 
 def action_names(environment_id: str, game: Any, number: int) -> tuple[str, ...]:
@@ -281,6 +228,15 @@ def action_names(environment_id: str, game: Any, number: int) -> tuple[str, ...]
     return default.get(number, tuple(str(action) for action in range(number)))
 
 
-def _line(error: Exception) -> str:
-    """The error's text in one line."""
-    return " ".join(str(error).split())
+def _call(what_fails: str, function: Callable[[], Any]) -> Any:
+    """Call an environment's code; whatever it raises becomes a UserError of one line."""
+    try:
+        return function()
+    except UserError:  # of our own environment
+        raise
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(
+            f"{what_fails}: {reason}; check the environment's code, its options and its "
+            "dependencies"
+        ) from error

@@ -15,23 +15,19 @@ _MOST_NUMBERS = 2**20  # of one observation
 
 
 class Reading(NamedTuple):
-    """How to read what an environment shows.
-
-    Attributes:
-        shape: shape of an observation.
-        dtype: dtype of an observation.
-        read: takes what the environment shows and returns an observation, (*shape), which the
-            caller owns.
-    """
+    """How to turn what an environment shows into an observation, which the caller owns."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    read: Callable[[Any], npt.NDArray[Any]]
+    read: Callable[[Any], npt.NDArray[Any]]  # returns (*shape)
 
 
-def reading_of(space: spaces.Space[Any], screen_shape: tuple[int, int]) -> Reading:
-    """Choose how to read the observations of a space.
+def reading_of(
+    space: spaces.Space[Any], screen_shape: tuple[int, int], *, rendered: bool = False
+) -> Reading:
+    """Choose how to read the observations of a space, or what is rendered instead.
 
+        what is rendered: pictures of any kind      a screen, uint8 screen_shape
         bytes (h, w), (h, w, 1) or (h, w, 3)        a screen, uint8 screen_shape
         other bytes                                 as they are, uint8
         other numbers                               as they are, float32
@@ -44,10 +40,13 @@ def reading_of(space: spaces.Space[Any], screen_shape: tuple[int, int]) -> Readi
     Raises:
         UserError: the space has no fixed number of numbers, or too many.
     """
-    shape = space.shape if isinstance(space, spaces.Box | spaces.MultiBinary) else None
+    shape = (space.shape or ()) if isinstance(space, spaces.Box | spaces.MultiBinary) else ()
     is_bytes = isinstance(space, spaces.Box) and space.dtype == np.uint8
-    if is_bytes and shape and (len(shape) == 2 or (len(shape) == 3 and shape[2] in {1, 3})):
-        return pictures(screen_shape)
+    is_picture = len(shape) == 2 or (len(shape) == 3 and shape[2] in {1, 3})
+    if rendered or (is_bytes and is_picture):
+        return Reading(
+            screen_shape, np.dtype(np.uint8), lambda picture: to_screen(picture, screen_shape)
+        )
     size = spaces.flatdim(space) if space.is_np_flattenable else 0
     if not 0 < size <= _MOST_NUMBERS:
         raise UserError(
@@ -60,17 +59,9 @@ def reading_of(space: spaces.Space[Any], screen_shape: tuple[int, int]) -> Readi
     )
     dtype = np.dtype(np.uint8 if is_bytes or is_true_or_not else np.float32)
     scale = dtype.type(255 if is_true_or_not else 1)
-
     flatten = np.asarray if isinstance(space, spaces.Box) else partial(spaces.flatten, space)
 
     def read(seen: Any) -> npt.NDArray[Any]:
         return np.asarray(flatten(seen), dtype).reshape(shape) * scale
 
     return Reading(shape, dtype, read)
-
-
-def pictures(screen_shape: tuple[int, int]) -> Reading:
-    """Return how to read pictures."""
-    return Reading(
-        screen_shape, np.dtype(np.uint8), lambda picture: to_screen(picture, screen_shape)
-    )

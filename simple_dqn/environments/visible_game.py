@@ -1,7 +1,8 @@
 """What a game needs so that a person can watch and play it; such games as an environment."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +11,7 @@ from typing_extensions import override
 from simple_dqn.environment import Environment, Observations, TimeStep
 
 
-class VisibleGame(Protocol):
+class VisibleGame(ABC):
     """One game, frame by frame: `console.Console` or `gym.GymConsole`.
 
     Attributes:
@@ -22,6 +23,9 @@ class VisibleGame(Protocol):
         samples_per_frame: samples of sound in a frame, 8 bits each, mono; 0: there is no sound.
         can_idle: whether a frame can be played without an action.
         frames: frames played in the current game, without the no-op frames at its start.
+        lives: lives that are left; 0 in games without lives.
+        terminal: whether the game ended and no reward can follow.
+        game_over: whether the game ended, or was cut by a time limit of its own.
     """
 
     action_meanings: list[str]
@@ -29,51 +33,52 @@ class VisibleGame(Protocol):
     observation_shape: tuple[int, ...]
     observation_dtype: np.dtype[Any]
     frames_per_second: int
-    samples_per_frame: int
-    can_idle: bool
-    frames: int
+    samples_per_frame = 0
+    can_idle = False
+    frames = 0
+    lives = 0
+    terminal = False
+    game_over = False
 
-    @property
-    def lives(self) -> int:
-        """Lives that are left; 0 in games without lives."""
-
-    @property
-    def terminal(self) -> bool:
-        """Whether the game ended and no reward can follow."""
-
-    @property
-    def game_over(self) -> bool:
-        """Whether the game ended, or was cut by a time limit of its own."""
-
+    @abstractmethod
     def seed(self, seed: int) -> None:
         """Set the seed of all games from the next one on."""
 
+    @abstractmethod
     def start_game(self, noops: int) -> None:
-        """Start a game with a number of no-op frames."""
+        """Start a game, in Atari with a number of no-op frames."""
 
+    @abstractmethod
     def act(self, action: int | None) -> float:
         """Play a frame; return its reward. The action is None only where `can_idle` is true."""
 
+    @abstractmethod
     def observation(self, frames: int) -> Observations:
         """Return what a step of so many frames showed, (*observation_shape)."""
 
+    @abstractmethod
     def picture(self) -> npt.NDArray[np.uint8]:
         """Return what a person sees, uint8 (height, width, 3), RGB."""
 
-    def sound(self) -> npt.NDArray[np.uint8]:
-        """Return the sound of the last frame, uint8 (samples_per_frame,); 128 is silence."""
-
-    def keep(self) -> object | None:
-        """Return this moment of the game, for `go_back`; None: the game cannot go back."""
-
-    def go_back(self, moment: Any) -> None:
-        """Continue from a moment that `keep` returned."""
-
+    @abstractmethod
     def enlarge(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Enlarge a picture for people, with pixels as wide as high; both sides are even."""
 
+    @abstractmethod
     def close(self) -> None:
         """Release what the game holds; it is not used afterwards."""
+
+    def sound(self) -> npt.NDArray[np.uint8]:
+        """Return the sound of the last frame, uint8 (samples_per_frame,); 128 is silence."""
+        return np.zeros(self.samples_per_frame, np.uint8)
+
+    def keep(self) -> object | None:
+        """Return this moment of the game, for `go_back`; None: the game cannot go back."""
+        return None
+
+    def go_back(self, moment: Any) -> None:
+        """Continue from a moment that `keep` returned."""
+        raise NotImplementedError
 
 
 class VisibleGames(Environment):
