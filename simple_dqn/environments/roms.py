@@ -21,7 +21,7 @@ _HINT = "give a game's name (pong) or a ROM file that can be read"
 
 
 class Game(NamedTuple):
-    """An Atari game that ALE can play: its name (`space_invaders`), ROM file and the ROM's MD5."""
+    """A game: its name or id (`space_invaders`) and, in Atari, its ROM file and the ROM's MD5."""
 
     name: str
     rom_path: Path
@@ -38,8 +38,7 @@ def find_game(text: str, roms_dir: Path) -> Game:
     """
     path = Path(text)
     # NB! A file `pong` in the current folder does not hide the game.
-    may_be_file = len(path.parts) > 1 or path.suffix
-    if path.suffix in {".bin", ".rom", ".a26"} or (may_be_file and path.is_file()):
+    if path.suffix.lower() in {".bin", ".rom", ".a26"} or (path.name != text and path.is_file()):
         return _read_rom(path)
     by_squashed_name = {name.replace("_", ""): name for name in game_names()}
     wanted = re.sub(r"^ALE/|(NoFrameskip|Deterministic)?(-v\d+)?$", "", text)
@@ -76,8 +75,7 @@ def human_normalized_score(game: str, score: float) -> float | None:
 
     Mnih et al. 2015, Methods, Evaluation procedure.
     """
-    scores = published_scores().get(game)
-    if scores is None:
+    if (scores := published_scores().get(game)) is None:
         return None
     return 100 * (score - scores.random) / (scores.human - scores.random)
 

@@ -121,8 +121,7 @@ class VisibleGames(Environment):
 
     @override
     def observe(self) -> TimeStep:
-        shape = (self.num_games, *self.observation_shape)
-        observations = np.empty(shape, self.observation_dtype)
+        observations = np.empty((self.num_games, *self.observation_shape), self.observation_dtype)
         rewards = np.zeros(self.num_games, np.float32)
         terminals = np.zeros(self.num_games, np.bool_)
         game_overs = np.zeros(self.num_games, np.bool_)
