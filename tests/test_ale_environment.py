@@ -80,12 +80,15 @@ class SlowGame:
         lives, reward, pictures = self.ale.lives(), 0, []
         for frame in range(self.frame_skip):
             reward += self.ale.act(self.actions[action])
-            if self.ale.game_over():
-                return observation(self.start(), reward, terminal=True, game_over=True)
             if frame >= self.frame_skip - 2:
                 pictures.append(self.luminance())
-        screen = self.resized(np.maximum.reduce(pictures))
-        return observation(screen, reward, terminal=self.ale.lives() < lives, game_over=False)
+            if self.ale.game_over():
+                break
+        over = self.ale.game_over()
+        terminal = over or self.ale.lives() < lives
+        screen = self.start() if over else self.resized(np.maximum.reduce(pictures))
+        rewards = np.array([reward], np.float32)
+        return TimeStep(screen[None], rewards, np.array([terminal]), np.array([over]))
 
     def luminance(self) -> npt.NDArray[np.uint8]:
         red, green, blue = np.moveaxis(self.ale.getScreenRGB(), -1, 0)
@@ -97,17 +100,6 @@ class SlowGame:
         height, width = self.screen_shape
         screen = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
         return np.asarray(screen, np.uint8)
-
-
-def observation(
-    screen: npt.NDArray[np.uint8], reward: float, *, terminal: bool, game_over: bool
-) -> TimeStep:
-    return TimeStep(
-        screen[None],
-        np.array([reward], np.float32),
-        np.array([terminal]),
-        np.array([game_over]),
-    )
 
 
 def play_slowly(game: SlowGame, actions: npt.NDArray[np.int64]) -> Recording:
@@ -205,7 +197,7 @@ def test_fire_is_not_pressed_at_a_games_start() -> None:
 @pytest.mark.parametrize("make", [make_ale, make_console])
 @pytest.mark.parametrize("random_starts", [0, 10])
 def test_a_game_starts_with_0_to_random_starts_idle_frames(make: Any, random_starts: int) -> None:
-    """In Star Gunner no two of the first screens are the same, so that they tell the frames.
+    """In Star Gunner no two of the first screens are the same, so each shows its frames.
 
     Games are cut after their first step; each step brings another first screen.
     """
@@ -265,15 +257,11 @@ def test_action_sets(make: Any) -> None:
 
 
 def test_the_number_of_threads_changes_nothing() -> None:
-    settings = {
-        "num_games": 3,
-        "repeat_action_probability": 0.25,
-        "random_starts": 30,
-        "max_frames": 150,
-    }
+    settings = {"num_games": 3, "repeat_action_probability": 0.25, "random_starts": 30}
     actions = random_actions(4, 50, num_games=3)
     one, two = (
-        play(make_ale("breakout", num_threads=threads, **settings), actions) for threads in (1, 2)
+        play(make_ale("breakout", num_threads=threads, max_frames=150, **settings), actions)
+        for threads in (1, 2)
     )
     assert one.game_overs.any()
     assert_equal(one, two)

@@ -6,6 +6,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+from helpers import play
 
 from simple_dqn.environments.gym import GymEnvironment
 from simple_dqn.main import main
@@ -99,13 +100,7 @@ def test_only_games_that_may_last_longer_are_cut(caplog: pytest.LogCaptureFixtur
                 environment_id=name, num_games=1, screen_shape=(36, 36), max_steps=limit
             )
         assert bool(caplog.records) == is_logged
-        game.restart(0)
-        steps = 0
-        over = np.array([False])
-        while not over.any():
-            game.act(np.zeros(1, np.int64))
-            _, _, terminals, over = game.observe()
-            steps += 1
-            assert not terminals.any()
-        assert steps == length
+        recording = play(game, np.zeros((length + 1, 1), np.int64))
+        assert np.flatnonzero(recording.game_overs).tolist() == [length - 1]
+        assert not recording.terminals.any()
         game.close()

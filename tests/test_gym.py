@@ -270,30 +270,30 @@ def test_values_that_mean_nothing(capsys: pytest.CaptureFixture[str]) -> None:
         assert option in refused(capsys, 2, "train", "CartPole-v1", *SMALL, option, value)
 
 
-@pytest.mark.parametrize("kind", [["CartPole-v1"], ["Taxi-v4"], ["catching"]])
+@pytest.mark.parametrize("name", ["CartPole-v1", "Taxi-v4", "catching"])
 def test_vectors_are_learned_tested_resumed_and_drawn(
-    root: Path, kind: list[str], capsys: pytest.CaptureFixture[str]
+    root: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options, consent = [*SMALL, *kind], []
-    if kind == ["catching"]:
+    options, consent = [*SMALL, name], []
+    if name == "catching":
         consent = ["--allow_import", "true"]
         options += ["--environment", "test_gym:OwnCatch", "--environment_options", '{"scale": 2}']
     assert main(["train", *options, "--log_games", "true"]) == 0
     errors = capsys.readouterr().err
     assert re.search(r"replay memory: 300 steps of \d+ bytes", errors)
     assert "held-out states" in errors
-    if kind != ["Taxi-v4"]:
+    if name != "Taxi-v4":
         assert re.search(r"Episode 1: score=-?\d+, eps=1.00", errors)
-    rows = read_rows(root / "results" / f"{kind[0]}.csv")
+    table = root / "results" / f"{name}.csv"
+    rows = read_rows(table)
     assert [row["phase"] for row in rows] == ["random", "train", "test", "train", "test"]
-    assert main(["test", str(root / "snapshots" / f"{kind[0]}_2.safetensors"), *consent]) == 0
-    first = root / "snapshots" / f"{kind[0]}_1.safetensors"
-    (root / "results" / f"{kind[0]}.csv").rename(root / "whole.csv")
-    (root / "snapshots" / f"{kind[0]}_2.safetensors").unlink()
+    first, second = (root / "snapshots" / f"{name}_{epoch}.safetensors" for epoch in (1, 2))
+    assert main(["test", str(second), *consent]) == 0
+    second.unlink()
     assert main(["train", *options, "--overwrite", "true", "--epochs", "1"]) == 0
     assert main(["resume", str(first), "--epochs", "2", *consent]) == 0
-    assert read_rows(root / "results" / f"{kind[0]}.csv") == read_rows(root / "whole.csv")
-    assert main(["plot", str(root / "whole.csv")]) == 0
+    assert read_rows(table) == rows
+    assert main(["plot", str(table)]) == 0
     if consent:
         assert "not shown" in refused(capsys, 1, "record", str(first), *consent)
 
@@ -317,10 +317,8 @@ def test_a_game_is_filmed_and_played(
         assert (video.width, video.height) == (630 + 360, 420)
         assert video.average_rate == 50
         assert video.frames >= 8
-    sound = refused(
-        capsys, 1, "record", snapshot, "--record_sound_filename", "x.wav", "--overwrite", "true"
-    )
-    assert "makes no sound" in sound
+    with_sound = ["record", snapshot, "--record_sound_filename", "x.wav", "--overwrite", "true"]
+    assert "makes no sound" in refused(capsys, 1, *with_sound)
     if observations == "auto":
         assert "no filters" in refused(capsys, 1, "nvis", snapshot)
     else:
