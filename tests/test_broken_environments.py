@@ -1,4 +1,4 @@
-"""Gymnasium environments with mistakes of their own: told in one line; and games without an end."""
+"""Gymnasium environments with mistakes of their own, and games without an end."""
 
 import logging
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+from helpers import play
 
 from simple_dqn.environments.gym import GymEnvironment
-from simple_dqn.errors import UserError
 from simple_dqn.main import main
 from simple_dqn.run import environments
 
@@ -64,7 +64,7 @@ def registered() -> None:
     ("method", "step"), [("make", None), ("reset", 0), ("step", 7), ("render", 7)]
 )
 @pytest.mark.usefixtures("root")
-def test_a_mistake_of_the_environment_is_told_with_its_step(
+def test_a_mistake_of_the_environment_is_an_error_that_names_its_step(
     capsys: pytest.CaptureFixture[str], method: str, step: int | None
 ) -> None:
     assert main(["train", f"Broken-{method}-v0", *TINY, "--log_level", "ERROR"]) == 1
@@ -88,7 +88,7 @@ def test_a_test_of_endless_games_ends(
 
 def test_only_games_that_may_last_longer_are_cut(caplog: pytest.LogCaptureFixture) -> None:
     """Without a limit of the caller's, and below it, the environment's own limit holds."""
-    for name, limit, told, length in (
+    for name, limit, is_logged, length in (
         ("Short-v0", 30, False, 5),
         ("Short-v0", 3, True, 3),
         ("Endless-v0", 4, True, 4),
@@ -99,19 +99,8 @@ def test_only_games_that_may_last_longer_are_cut(caplog: pytest.LogCaptureFixtur
             game = GymEnvironment(
                 environment_id=name, num_games=1, screen_shape=(36, 36), max_steps=limit
             )
-        assert bool(caplog.records) == told
-        game.restart(0)
-        steps = 0
-        over = np.array([False])
-        while not over.any():
-            game.act(np.zeros(1, np.int64))
-            _, _, terminals, over = game.observe()
-            steps += 1
-            assert not terminals.any()
-        assert steps == length
+        assert bool(caplog.records) == is_logged
+        recording = play(game, np.zeros((length + 1, 1), np.int64))
+        assert np.flatnonzero(recording.game_overs).tolist() == [length - 1]
+        assert not recording.terminals.any()
         game.close()
-
-
-def test_user_errors_stay_as_they_are() -> None:
-    with pytest.raises(UserError, match="cannot make"):
-        GymEnvironment(environment_id="Nowhere-v0", num_games=1, screen_shape=(36, 36))

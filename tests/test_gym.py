@@ -1,6 +1,7 @@
 """Gymnasium's environments: what a network sees of them, from the command line to the film."""
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,15 +12,13 @@ import numpy.typing as npt
 import pytest
 from catch import VectorCatch
 from gymnasium import spaces
+from gymnasium.wrappers import TimeLimit
 from helpers import make_memory
 from test_main import read_rows, refused
 
-from simple_dqn.environment import Environment
-from simple_dqn.environments.gym import GymEnvironment, action_names
-from simple_dqn.environments.gym_console import GymConsole
+from simple_dqn.environments.gym import GymConsole, GymEnvironment, action_names
 from simple_dqn.environments.gym_observations import reading_of
 from simple_dqn.environments.screens import to_screen
-from simple_dqn.errors import UserError
 from simple_dqn.main import main
 from simple_dqn.returns import NStepReturn
 
@@ -28,16 +27,17 @@ OPTIONS = (
     "--train_steps 100 --test_steps 60 --test_games 0 --epochs 2 --random_seed 0 --backend cpu"
 )
 SMALL = OPTIONS.split()
+PICTURES = ["--observations", "pictures", "--network", "nips"]
 
 pytestmark = pytest.mark.usefixtures("root")
 
 
-class Dictionary(gymnasium.Env[Any, int]):
+class Dictionary(gymnasium.Env[Any, Any]):
     """Observations are dictionaries; a game has three steps, and action 1 is rewarded."""
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"]}
-    action_space = spaces.Discrete(2)
-    observation_space = spaces.Dict(
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 9}
+    action_space: spaces.Space[Any] = spaces.Discrete(2)
+    observation_space: spaces.Space[Any] = spaces.Dict(
         {"place": spaces.Discrete(3), "pair": spaces.Tuple([spaces.Box(0, 9, (2,))])}
     )
 
@@ -55,6 +55,9 @@ class Dictionary(gymnasium.Env[Any, int]):
         self.place = min(self.place + 1, 2)
         return self.seen(), float(action), over, False, {}
 
+    def render(self) -> Any:
+        return None
+
     def seen(self) -> dict[str, Any]:
         return {"place": self.place, "pair": (np.array([self.place, 7], np.float32),)}
 
@@ -63,6 +66,30 @@ class Text(Dictionary):
     """Observations of no fixed size."""
 
     observation_space = spaces.Sequence(spaces.Discrete(3))
+
+
+class Steered(Dictionary):
+    """A steering wheel: actions are not discrete."""
+
+    action_space = spaces.Box(-1, 1, (1,), np.float32)
+
+
+class Keyed(Dictionary):
+    """Keys have names: letters, or numbers of letters and of arrows."""
+
+    action_space = spaces.Discrete(4)
+
+    def get_keys_to_action(self) -> dict[tuple[int | str, ...], int]:
+        return {(): 0, ("w", " "): 1, (ord("a"),): 2, (1073741903,): 3, ("q",): 3}
+
+    def render(self) -> Any:
+        raise gymnasium.error.DependencyNotInstalled("pygame is not installed")
+
+
+class Many(Dictionary):
+    """More actions than a byte holds."""
+
+    action_space = spaces.Discrete(257)
 
 
 class OwnCatch(VectorCatch):
@@ -74,8 +101,8 @@ class OwnCatch(VectorCatch):
         assert game == "catching"
 
 
-gymnasium.register("Dictionary-v0", entry_point=Dictionary)
-gymnasium.register("Text-v0", entry_point=Text)
+for kind in (Dictionary, Text, Steered, Keyed, Many):
+    gymnasium.register(f"{kind.__name__}-v0", entry_point=kind)
 
 
 def make(environment_id: str, num_games: int = 1, **changes: Any) -> GymEnvironment:
@@ -121,49 +148,49 @@ def test_the_500_steps_of_cartpole_are_a_cut_and_a_fall_is_a_terminal() -> None:
         (spaces.Box(-9, 9, (2,), np.float64), [[1.5, -3]], np.array([[1.5, -3]], np.float32)),
         (spaces.Box(-9, 9, (), np.float32), [1.5, 2], np.array([[1.5], [2]], np.float32)),
         (spaces.Box(0, 255, (3,), np.uint8), [[1, 2, 255]], np.array([[1, 2, 255]], np.uint8)),
-        (spaces.Box(0, 1, (1, 2, 3), np.bool_), [[[[0, 1, 0], [1, 1, 1]]]], None),
+        (
+            spaces.Box(0, 1, (1, 1, 3), np.bool_),
+            [[[[0, 1, 0]]]],
+            np.array([[[[0, 255, 0]]]], np.uint8),
+        ),
         (spaces.Discrete(4, start=2), [2, 5], np.array([[255, 0, 0, 0], [0, 0, 0, 255]], np.uint8)),
         (spaces.MultiDiscrete([2, 3]), [[1, 0]], np.array([[0, 255, 255, 0, 0]], np.uint8)),
         (spaces.MultiBinary(3), [[1, 0, 1]], np.array([[255, 0, 255]], np.uint8)),
     ],
 )
 def test_what_is_observed_becomes_numbers(
-    space: spaces.Space[Any], seen: list[Any], expected: npt.NDArray[Any] | None
+    space: spaces.Space[Any], seen: list[Any], expected: npt.NDArray[Any]
 ) -> None:
     reading = reading_of(space, (84, 84))
     given = np.array(seen, space.dtype)
-    read = reading.read(given)
-    if expected is None:
-        expected = (given * np.uint8(255)).astype(np.uint8)
+    read = np.stack([reading.read(each) for each in given])
     np.testing.assert_array_equal(read, expected)
     assert read.dtype == expected.dtype == reading.dtype
     assert read.shape == (len(seen), *reading.shape)
-    assert not np.shares_memory(read, given)
+    assert not np.shares_memory(reading.read(given[0]), given)
 
 
-@pytest.mark.parametrize("shape", [(20, 30), (20, 30, 1), (20, 30, 3)])
-def test_bytes_of_a_pictures_shape_are_screens(shape: tuple[int, ...]) -> None:
-    reading = reading_of(spaces.Box(0, 255, shape, np.uint8), (10, 15))
-    screens = reading.read(np.full((2, *shape), 90, np.uint8))
-    assert screens.shape == (2, *reading.shape) == (2, 10, 15)
-    assert (screens == 90).all()
-
-
-@pytest.mark.parametrize("shape", [(10, 10), (10, 10, 1), (10, 10, 3), (10, 10, 4)])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_pictures_of_floats_are_not_black(shape: tuple[int, ...], dtype: type) -> None:
-    assert (to_screen(np.full(shape, 0.5, dtype), (36, 40)) == 128).all()
-    assert (to_screen(np.full(shape, 200, dtype), (36, 40)) == 200).all()
-    assert (to_screen(np.full(shape, True), (36, 40)) == 255).all()
+def test_pictures_are_screens() -> None:
+    """Bytes of a picture's shape; and what is rendered, in which floats are not black."""
+    for shape in ((20, 30), (20, 30, 1), (20, 30, 3)):
+        reading = reading_of(spaces.Box(0, 255, shape, np.uint8), (10, 15))
+        screen = reading.read(np.full(shape, 90, np.uint8))
+        assert screen.shape == reading.shape == (10, 15)
+        assert (screen == 90).all()
+    for shape in ((10, 10), (10, 10, 1), (10, 10, 3), (10, 10, 4)):
+        for dtype in (np.float32, np.float64):
+            assert (to_screen(np.full(shape, 0.5, dtype), (36, 40)) == 128).all()
+            assert (to_screen(np.full(shape, 200, dtype), (36, 40)) == 200).all()
+        assert (to_screen(np.full(shape, True), (36, 40)) == 255).all()
 
 
 @pytest.mark.filterwarnings("ignore:.*out of date")
-@pytest.mark.parametrize("environment_id", ["ALE/Breakout-v5", "Breakout-v0"])
-def test_ataris_games_have_ids_too(environment_id: str) -> None:
-    environment = make(environment_id)
-    assert environment.restart(0).shape == (1, 84, 84)
-    assert environment.action_meanings == ("NOOP", "FIRE", "RIGHT", "LEFT")
-    environment.close()
+def test_ataris_games_have_ids_too() -> None:
+    for environment_id in ("ALE/Breakout-v5", "Breakout-v0"):
+        environment = make(environment_id)
+        assert environment.restart(0).shape == (1, 84, 84)
+        assert environment.action_meanings == ("NOOP", "FIRE", "RIGHT", "LEFT")
+        environment.close()
 
 
 def test_an_id_may_name_the_module_to_import(
@@ -203,10 +230,16 @@ def test_dictionaries_and_tuples_are_flattened() -> None:
     assert main(["train", "Dictionary-v0", *SMALL]) == 0
 
 
+@pytest.mark.filterwarnings("ignore:.*RGB-array rendering")
 @pytest.mark.parametrize(
     ("arguments", "what_is_wrong"),
     [
-        (["Text-v0"], "observations of Sequence cannot be learned from"),
+        (["Text-v0"], "cannot learn from observations of Sequence"),
+        (["Steered-v0"], "discrete ones are needed"),
+        (["Many-v0"], "at most 256"),
+        (["Keyed-v0", *PICTURES], "failed in render() at step 0"),
+        (["Keyed-v0", *PICTURES], "pygame is not installed"),
+        (["Dictionary-v0", *PICTURES], "does not render a picture"),
         (["NoSuch-v0"], "Gymnasium cannot make 'NoSuch-v0'"),
         (["no_such_package:Game-v0"], "no_such_package"),
         (["CartPole-v1", "--environment_options", '{"wheels": 4}'], "wheels"),
@@ -218,53 +251,51 @@ def test_dictionaries_and_tuples_are_flattened() -> None:
         (["catching", "--environment", "catch:Catch"], "cannot make environment"),
     ],
 )
-def test_what_cannot_be_played_is_told(
+def test_what_cannot_be_played_is_refused(
     root: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], what_is_wrong: str
 ) -> None:
     assert what_is_wrong in refused(capsys, 1, "train", arguments[0], *SMALL, *arguments[1:])
     assert not list(root.rglob("*.safetensors"))
 
 
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [
-        ("--environment_options", "[1]"),
-        ("--environment_options", "{"),
-        ("--network", "64,"),
-        ("--network", "0"),
-        ("--observations", "sounds"),
-    ],
-)
-def test_values_that_mean_nothing(
-    capsys: pytest.CaptureFixture[str], option: str, value: str
-) -> None:
-    assert option in refused(capsys, 2, "train", "CartPole-v1", *SMALL, option, value)
+def test_values_that_mean_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    for text in (
+        "--environment_options [1]",
+        "--environment_options {",
+        "--network 64,",
+        "--network 0",
+        "--observations sounds",
+    ):
+        option, value = text.split()
+        assert option in refused(capsys, 2, "train", "CartPole-v1", *SMALL, option, value)
 
 
-@pytest.mark.parametrize("kind", [["CartPole-v1"], ["Taxi-v4"], ["catching"]])
+@pytest.mark.parametrize("name", ["CartPole-v1", "Taxi-v4", "catching"])
 def test_vectors_are_learned_tested_resumed_and_drawn(
-    root: Path, kind: list[str], capsys: pytest.CaptureFixture[str]
+    root: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options, consent = [*SMALL, *kind], []
-    if kind == ["catching"]:
+    options, consent = [*SMALL, name], []
+    if name == "catching":
         consent = ["--allow_import", "true"]
         options += ["--environment", "test_gym:OwnCatch", "--environment_options", '{"scale": 2}']
     assert main(["train", *options, "--log_games", "true"]) == 0
     errors = capsys.readouterr().err
     assert re.search(r"replay memory: 300 steps of \d+ bytes", errors)
     assert "held-out states" in errors
-    if kind != ["Taxi-v4"]:
+    if name != "Taxi-v4":
         assert re.search(r"Episode 1: score=-?\d+, eps=1.00", errors)
-    rows = read_rows(root / "results" / f"{kind[0]}.csv")
+    table = root / "results" / f"{name}.csv"
+    rows = read_rows(table)
     assert [row["phase"] for row in rows] == ["random", "train", "test", "train", "test"]
-    assert main(["test", str(root / "snapshots" / f"{kind[0]}_2.safetensors"), *consent]) == 0
-    first = root / "snapshots" / f"{kind[0]}_1.safetensors"
-    (root / "results" / f"{kind[0]}.csv").rename(root / "whole.csv")
-    (root / "snapshots" / f"{kind[0]}_2.safetensors").unlink()
+    first, second = (root / "snapshots" / f"{name}_{epoch}.safetensors" for epoch in (1, 2))
+    assert main(["test", str(second), *consent]) == 0
+    second.unlink()
     assert main(["train", *options, "--overwrite", "true", "--epochs", "1"]) == 0
     assert main(["resume", str(first), "--epochs", "2", *consent]) == 0
-    assert read_rows(root / "results" / f"{kind[0]}.csv") == read_rows(root / "whole.csv")
-    assert main(["plot", str(root / "whole.csv")]) == 0
+    assert read_rows(table) == rows
+    assert main(["plot", str(table)]) == 0
+    if consent:
+        assert "not shown" in refused(capsys, 1, "record", str(first), *consent)
 
 
 @pytest.mark.parametrize("observations", ["auto", "pictures"])
@@ -286,10 +317,8 @@ def test_a_game_is_filmed_and_played(
         assert (video.width, video.height) == (630 + 360, 420)
         assert video.average_rate == 50
         assert video.frames >= 8
-    sound = refused(
-        capsys, 1, "record", snapshot, "--record_sound_filename", "x.wav", "--overwrite", "true"
-    )
-    assert "makes no sound" in sound
+    with_sound = ["record", snapshot, "--record_sound_filename", "x.wav", "--overwrite", "true"]
+    assert "makes no sound" in refused(capsys, 1, *with_sound)
     if observations == "auto":
         assert "no filters" in refused(capsys, 1, "nvis", snapshot)
     else:
@@ -306,65 +335,42 @@ def test_a_game_is_filmed_and_played(
     assert "steps of a person's play" in capsys.readouterr().err
 
 
-def test_an_own_environment_cannot_be_shown(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    own = ["catching", *SMALL, "--environment", "test_gym:OwnCatch"]
-    assert main(["train", *own, "--epochs", "1"]) == 0
-    snapshot = str(root / "snapshots" / "catching_1.safetensors")
-    told = refused(capsys, 1, "record", snapshot, "--allow_import", "true")
-    assert "not shown" in told
-
-
-def test_a_console_plays_what_the_environment_plays() -> None:
-    """The same seed, the same actions: the same observations, rewards and ends."""
-    environment: Environment = make("CartPole-v1")
-    console = GymConsole(
-        environment_id="CartPole-v1", screen_shape=(84, 84), rendered=False, options={}, seed=5
+def test_games_are_those_of_gymnasiums_own_vector_environment() -> None:
+    """The same seeds, the same actions: the same observations, rewards and ends."""
+    environment, rng = make("CartPole-v1", 3, max_steps=25), np.random.default_rng(0)
+    twin = gymnasium.make_vec(
+        "CartPole-v1",
+        num_envs=3,
+        vectorization_mode="sync",
+        vector_kwargs={"autoreset_mode": gymnasium.vector.AutoresetMode.SAME_STEP},
+        wrappers=[partial(TimeLimit, max_episode_steps=25)],
     )
-    seed = int(np.random.SeedSequence(3).generate_state(1)[0])
-    console._seed = seed
-    console.start_game(0)
-    np.testing.assert_array_equal(environment.restart(3)[0], console.observation(1))
-    while not console.game_over:
-        environment.act(np.array([1]))
-        time_step = environment.observe()
-        assert console.act(1) == time_step.rewards[0]
-        assert (console.terminal, console.game_over) == (
-            time_step.terminals[0],
-            time_step.game_overs[0],
-        )
-        if not console.game_over:
-            np.testing.assert_array_equal(time_step.observations[0], console.observation(1))
-    assert console.picture().shape == (400, 600, 3)
-    assert console.enlarge(console.picture()).shape == (420, 630, 3)
+    first, _ = twin.reset(seed=np.random.SeedSequence(3).generate_state(3).tolist())
+    np.testing.assert_array_equal(environment.restart(3), first)
+    cuts_met = 0
+    for _ in range(300):
+        actions = rng.integers(2, size=3)
+        environment.act(actions)
+        observations, rewards, terminals, cuts, _ = twin.step(actions)
+        expected = (observations, rewards, terminals, terminals | cuts)
+        for ours, theirs in zip(environment.observe(), expected, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        cuts_met += (cuts & ~terminals).sum()
+    assert cuts_met
 
 
-class Keyed(gymnasium.Env[Any, int]):
-    """An environment that names its keys: letters, or numbers of letters and of arrows."""
-
-    action_space = spaces.Discrete(4)
-    observation_space = spaces.Box(0, 1, (1,), np.float32)
-    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
-
-    def __init__(self, render_mode: str | None = None) -> None:
-        self.render_mode = render_mode
-
-    def get_keys_to_action(self) -> dict[tuple[int | str, ...], int]:
-        return {(): 0, ("w", " "): 1, (ord("a"),): 2, (1073741903,): 3, ("q",): 3}
-
-
-gymnasium.register("Keyed-v0", entry_point=Keyed)
-
-
-def test_an_environment_names_its_keys() -> None:
-    console = GymConsole(
-        environment_id="Keyed-v0", screen_shape=(84, 84), rendered=False, options={}, seed=5
-    )
-    assert console.keys == {
+def test_a_console_has_keys_and_pictures() -> None:
+    make_console = partial(GymConsole, screen_shape=(84, 84))
+    assert make_console(environment_id="Keyed-v0").keys == {
         frozenset(): 0,
         frozenset({"UP", "FIRE"}): 1,
         frozenset({"LEFT"}): 2,
         frozenset({"RIGHT"}): 3,
     }
+    console = make_console(environment_id="CartPole-v1")
+    console.start_game(0)
+    assert console.picture().shape == (400, 600, 3)
+    assert console.enlarge(console.picture()).shape == (420, 630, 3)
 
 
 def test_actions_have_names() -> None:
@@ -376,18 +382,9 @@ def test_actions_have_names() -> None:
 
 
 def test_the_reward_of_an_end_takes_the_place_of_the_games_own() -> None:
-    """Not clipped; after the end, and where a game goes on, nothing changes."""
+    """Not clipped; after the end, and where a game continues, nothing changes."""
     rewards = np.array([[1, 1], [1, 5], [1, 1]], np.float32)
     ended = np.array([[False, False], [True, True], [False, True]])
     returns, discounts = NStepReturn(2, 0.5, -1, 1, terminal_reward=-10)(rewards, ended)
     np.testing.assert_array_equal(returns, [1.5, -10, 1 - 5])
     np.testing.assert_array_equal(discounts, [0.25, 0, 0])
-
-
-def test_too_many_actions_are_refused() -> None:
-    class Many(Keyed):
-        action_space = spaces.Discrete(257)
-
-    gymnasium.register("Many-v0", entry_point=Many)
-    with pytest.raises(UserError, match="at most 256"):
-        make("Many-v0")

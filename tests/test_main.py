@@ -437,7 +437,7 @@ def test_bad_roms_are_refused(root: Path, capsys: pytest.CaptureFixture[str]) ->
         path = root / f"{name}.bin"
         path.write_bytes(content)
         assert str(path) in refused(capsys, 1, "train", str(path))
-    assert "not found" in refused(capsys, 1, "train", "roms/missing.bin")
+    assert "No such file" in refused(capsys, 1, "train", "roms/missing.bin")
     assert "did you mean pong" in refused(capsys, 1, "train", "pnog")
 
 

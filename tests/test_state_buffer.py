@@ -11,7 +11,7 @@ from simple_dqn.state_buffer import StateBuffer
 
 SCREEN_SHAPE = (1, 3)
 
-# (terminal, game over): goes on, a lost life, a game's end, a time limit.
+# (terminal, game over): the game continues, a lost life, a game's end, a time limit.
 ENDS = {"on": (False, False), "life": (True, False), "end": (True, True), "limit": (False, True)}
 
 
@@ -35,27 +35,16 @@ def values_of(buffer: StateBuffer) -> list[list[int]]:
     return buffer.states[:, :, 0, 0].tolist()
 
 
-def test_begins_blank() -> None:
+def test_screens_shift_towards_the_oldest() -> None:
     buffer = make_buffer(num_games=2)
     assert buffer.states.shape == (2, 3, *SCREEN_SHAPE)
     assert buffer.states.dtype == np.uint8
-    assert values_of(buffer) == [[0, 0, 0], [0, 0, 0]]
-
-
-def test_screens_shift_towards_the_oldest() -> None:
-    buffer = make_buffer(num_games=2)
-    goes_on = np.array([False, False])
-    seen = []
-    for value in range(1, 6):
-        buffer.add(paint(value, 10 * value), goes_on)
-        seen.append(values_of(buffer))
-    assert seen == [
-        [[0, 0, 1], [0, 0, 10]],
-        [[0, 1, 2], [0, 10, 20]],
-        [[1, 2, 3], [10, 20, 30]],
-        [[2, 3, 4], [20, 30, 40]],
-        [[3, 4, 5], [30, 40, 50]],
-    ]
+    screens = paint(0, 0)
+    for value in range(5):
+        assert values_of(buffer) == [[max(0, f * (value - i)) for i in (2, 1, 0)] for f in (1, 10)]
+        screens[:] = paint(value + 1, 10 * (value + 1))
+        buffer.add(screens, np.array([False, False]))
+        screens.fill(99)  # screens are copied
 
 
 def test_a_start_blanks_the_history_of_its_game_alone() -> None:
@@ -71,26 +60,12 @@ def test_a_start_blanks_the_history_of_its_game_alone() -> None:
 
 
 def test_without_starts_all_games_begin() -> None:
-    buffer = make_buffer(num_games=2)
-    for value in (1, 2, 3):
-        buffer.add(paint(value, value), np.array([False, False]))
-    buffer.add(paint(4, 5))
-    assert values_of(buffer) == [[0, 0, 4], [0, 0, 5]]
-
-
-def test_a_history_of_one_screen() -> None:
-    buffer = make_buffer(num_games=2, history_length=1)
-    buffer.add(paint(1, 2))
-    buffer.add(paint(3, 4), np.array([False, True]))
-    assert values_of(buffer) == [[3], [4]]
-
-
-def test_screens_are_copied() -> None:
-    buffer = make_buffer()
-    screens = paint(1)
-    buffer.add(screens)
-    screens.fill(9)
-    assert values_of(buffer) == [[0, 0, 1]]
+    for history_length in (1, 3):
+        buffer = make_buffer(num_games=2, history_length=history_length)
+        for value in (1, 2, 3):
+            buffer.add(paint(value, value), np.array([False, False]))
+        buffer.add(paint(4, 5))
+        assert values_of(buffer) == [[0, 0, 4][-history_length:], [0, 0, 5][-history_length:]]
 
 
 @pytest.mark.parametrize("history_length", [1, 2, 4])

@@ -10,6 +10,7 @@ from pathlib import Path
 import ale_py
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
 from simple_dqn.environment import Environment, TimeStep
 
@@ -51,8 +52,7 @@ class ALEEnvironment(Environment):
             repeat_action_probability: probability per frame that the last action is repeated.
             minimal_action_set: offer only the game's own actions, not all 18.
             random_starts: largest number of no-op frames at a game's start.
-            lost_life_is_terminal: learning sees a lost life as terminal (training); the game
-                itself continues.
+            lost_life_is_terminal: a lost life is a terminal (in training); the game continues.
             max_frames: number of frames after which a game is cut off; NO_LIMIT: never.
         """
         self.num_games = num_games
@@ -86,23 +86,23 @@ class ALEEnvironment(Environment):
         self._full_paddle = np.ones(num_games, np.float32)
         self._lives = np.zeros(num_games, np.int32)
 
+    @override
     def restart(self, seed: int) -> npt.NDArray[np.uint8]:
-        """Start new games; see the base class."""
         seeds = np.random.SeedSequence(seed).generate_state(self.num_games) >> 1  # 31 bits
         screens, info = self._engine.reset(np.arange(self.num_games), seeds.astype(np.int32))
         self._lives = info["lives"]
         return screens[:, 0]
 
+    @override
     def act(self, actions: npt.NDArray[np.int64]) -> None:
-        """Hand the actions to the emulator threads and return at once."""
         self._engine.send(actions, self._full_paddle)
 
+    @override
     def close(self) -> None:
-        """Stop the emulator threads; see the base class."""
         del self._engine
 
+    @override
     def observe(self) -> TimeStep:
-        """Wait for the emulators; see the base class."""
         screens, rewards, terminals, cuts, info = self._engine.recv()
         game_overs = terminals | cuts
         lives = info["lives"]  # where a game ended, the lives of the next game

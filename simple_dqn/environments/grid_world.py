@@ -16,7 +16,6 @@ from simple_dqn.errors import UserError
 
 # A start in the middle and two stars in opposite corners, as in many lectures.
 DEFAULT_MAP = "*...\n....\n..S.\n...*"
-_LETTERS = "S.*#"
 _MOVES = ((0, -1), (1, 0), (0, 1), (-1, 0))  # rows, columns: left, down, right, up
 _CELL = 32  # pixels
 _FLOOR, _WALL, _LINE = (250, 250, 247), (70, 74, 84), (200, 200, 196)
@@ -27,8 +26,8 @@ _IN_STAR = np.sqrt(_DISTANCES[:, None]) + np.sqrt(_DISTANCES) < np.sqrt(0.36)
 _IN_WALKER = np.hypot(_DISTANCES[:, None], _DISTANCES) < 0.28
 
 # As in Gymnasium's own FrozenLake: probability, next state, reward, whether the game ends.
-Outcome = tuple[float, int, float, bool]
-Table = dict[int, dict[int, list[Outcome]]]  # of each state and action
+_Outcome = tuple[float, int, float, bool]
+Table = dict[int, dict[int, list[_Outcome]]]  # of each state and action
 
 
 class GridWorld(gymnasium.Env[Any, Any]):
@@ -54,7 +53,7 @@ class GridWorld(gymnasium.Env[Any, Any]):
         """Read a map: lines of cells, or the name of a file (.txt) that holds them.
 
         Raises:
-            UserError: the map is wrong, or `slip` is not a probability.
+            UserError: the map is wrong or cannot be read, or `slip` is not a probability.
         """
         if not 0 <= slip <= 1:
             raise UserError(f"slip {slip} is not a probability; give a number from 0 to 1")
@@ -68,10 +67,6 @@ class GridWorld(gymnasium.Env[Any, Any]):
         self.action_space = gymnasium.spaces.Discrete(len(_MOVES))
         self.observation_space = gymnasium.spaces.Discrete(self.desc.size)
         self._state = int(self._starts[0])
-
-    def get_action_meanings(self) -> list[str]:
-        """Return the names of the actions."""
-        return ["LEFT", "DOWN", "RIGHT", "UP"]
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -104,7 +99,7 @@ class GridWorld(gymnasium.Env[Any, Any]):
                 square[_IN_WALKER] = _WALKER
         return picture
 
-    def _outcomes(self, state: int, action: int, slip: float) -> list[Outcome]:
+    def _outcomes(self, state: int, action: int, slip: float) -> list[_Outcome]:
         """What can happen; nothing on a star or in a wall, where no game continues."""
         if self.desc.flat[state] in "*#":
             return [(1.0, state, 0.0, True)]
@@ -124,22 +119,17 @@ class GridWorld(gymnasium.Env[Any, Any]):
 
 
 def _read(text: str) -> npt.NDArray[np.str_]:
-    """The letters of a map, or of the file that holds it, (rows, columns).
-
-    Raises:
-        UserError: the file cannot be read, or the map is wrong.
-    """
+    """The letters of a map, or of the file that holds it, (rows, columns)."""
     if text.endswith(".txt"):
         try:
             text = Path(text).read_text()
         except (OSError, UnicodeError) as error:
             raise UserError(f"cannot read map {text}: {error}") from error
     lines = [line.strip() for line in text.split("\n") if line.strip()]
-    unknown = sorted(set("".join(lines)) - set(_LETTERS))
-    if unknown:
+    if unknown := set("".join(lines)) - set("S.*#"):
         raise UserError(
-            f"the map has the unknown letter {unknown[0]!r}; S is a start, * a star, # a wall and "
-            ". floor"
+            f"the map has the unknown letter {min(unknown)!r}; S is a start, * a star, # a wall "
+            "and . floor"
         )
     for letter, name in (("S", "start"), ("*", "star")):
         if not any(letter in line for line in lines):

@@ -4,22 +4,26 @@ Importing this module registers Atari's games with Gymnasium (`ALE/Breakout-v5`,
 Grid World (`simple_dqn/GridWorld-v0`).
 """
 
-import contextlib
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import ale_py
+import cv2
 import gymnasium
 import numpy as np
 import numpy.typing as npt
-from gymnasium.wrappers import TimeLimit
+from typing_extensions import override
 
-from simple_dqn.environment import Environment, Observations, TimeStep
+from simple_dqn.environment import Observations
 from simple_dqn.environments import grid_world
-from simple_dqn.environments.gym_observations import pictures, reading_of
+from simple_dqn.environments.gym_observations import reading_of
+from simple_dqn.environments.screens import to_bytes
+from simple_dqn.environments.visible_game import VisibleGame, VisibleGames
 from simple_dqn.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -27,6 +31,12 @@ logger = logging.getLogger(__name__)
 gymnasium.register_envs(ale_py)
 gymnasium.register_envs(grid_world)
 
+_HEIGHT = 420  # pixels of a picture that is shown
+# Directions of keys as `get_keys_to_action` names them: letters, or numbers of letters and of
+# pygame's arrows.
+_LETTERS = {"w": "UP", "a": "LEFT", "s": "DOWN", "d": "RIGHT", " ": "FIRE"}
+_ARROWS = {1073741906: "UP", 1073741905: "DOWN", 1073741904: "LEFT", 1073741903: "RIGHT"}
+_DIRECTIONS = _LETTERS | _ARROWS | {ord(letter): name for letter, name in _LETTERS.items()}
 _MOST_ACTIONS = 256  # the replay memory keeps an action in a byte
 # Names of actions that Gymnasium's own environments do not give, by the beginning of an id.
 _ACTION_NAMES = {
@@ -35,6 +45,7 @@ _ACTION_NAMES = {
     "Acrobot": "LEFT NOOP RIGHT",
     "LunarLander": "NOOP LEFT UP RIGHT",  # fire the left, the main, the right engine
     "CarRacing": "NOOP RIGHT LEFT UP DOWN",
+    "GridWorld": "LEFT DOWN RIGHT UP",
     "FrozenLake": "LEFT DOWN RIGHT UP",
     "CliffWalking": "UP RIGHT DOWN LEFT",
     "Taxi": "DOWN UP RIGHT LEFT FIRE DROP",  # fire: pick up
@@ -44,8 +55,8 @@ _ACTION_NAMES = {
 }
 
 
-class GymEnvironment(Environment):
-    """Several copies of a Gymnasium environment, played by Gymnasium's own vector environment.
+class GymEnvironment(VisibleGames):
+    """Several copies of a Gymnasium environment.
 
     A step is the environment's own; a time limit of its own cuts a game without a terminal.
 
@@ -58,198 +69,174 @@ class GymEnvironment(Environment):
         *,
         environment_id: str,
         num_games: int,
-        screen_shape: tuple[int, int],
         rendered: bool = False,
-        options: Mapping[str, Any] | None = None,
         max_steps: int | None = None,
+        **settings: Any,
     ) -> None:
-        """Make the environments.
+        """Make `num_games` environments; the other settings are those of `GymConsole`.
 
-        Args:
-            environment_id: such as `CartPole-v1`, or `module:Id` to import a module before.
-            num_games: how many of them.
-            screen_shape: (height, width), where observations are pictures.
-            rendered: an observation is what the environment renders, not what it observes.
-            options: keyword arguments of the environment.
-            max_steps: after which a game is cut; None: after as many as the environment says.
-
-        Raises:
-            UserError: no such environment, its actions are not discrete, or nothing can be learned
-                from its observations.
+        A game is cut after `max_steps` steps; None: only by the environment's own limit.
         """
-        self._games: gymnasium.vector.SyncVectorEnv = make_gymnasium(
-            gymnasium.make_vec,
-            environment_id,
-            {
-                "num_envs": num_games,
-                "vectorization_mode": "sync",
-                "vector_kwargs": {"autoreset_mode": gymnasium.vector.AutoresetMode.SAME_STEP},
-                "wrappers": [partial(TimeLimit, max_episode_steps=max_steps)] if max_steps else [],
-                **({"render_mode": "rgb_array"} if rendered else {}),
-            },
-            options or {},
-        )
-        self._environment_id = environment_id
-        self._rendered = rendered
-        space = self._games.single_action_space
-        self.num_actions, self._first_action = check_actions(environment_id, space)
-        own_limit = self._games.spec.max_episode_steps if self._games.spec else None
-        if max_steps is not None and (own_limit is None or own_limit > max_steps):
+        settings |= {"environment_id": environment_id, "rendered": rendered}
+        games = [GymConsole(**settings, visible=rendered) for _ in range(num_games)]
+        if max_steps is not None and games[0].max_steps > max_steps:
             logger.info(
                 "%s: games in tests are cut after %s steps", environment_id, f"{max_steps:,}"
             )
-        self.num_games = num_games
-        self._copies = list(self._games.envs)
-        self.action_meanings = action_names(environment_id, self._copies[0], self.num_actions)
-        self._reading = (
-            pictures(screen_shape)
-            if rendered
-            else reading_of(self._games.single_observation_space, screen_shape)
-        )
+        super().__init__(games, max_frames=max_steps or sys.maxsize)
+
+
+class GymConsole(VisibleGame):
+    """One Gymnasium environment. A frame is a step; there is neither sound nor a way back."""
+
+    def __init__(
+        self,
+        *,
+        environment_id: str,
+        screen_shape: tuple[int, int],
+        rendered: bool = False,
+        options: Mapping[str, Any] = MappingProxyType({}),
+        seed: int = 0,
+        visible: bool = True,
+    ) -> None:
+        """Make the environment.
+
+        Args:
+            environment_id: such as `CartPole-v1`, or `module:Id` to import a module before.
+            screen_shape: (height, width), where observations are pictures.
+            rendered: an observation is what the environment renders, not what it observes.
+            options: keyword arguments of the environment.
+            seed: seed of its randomness, 32 bits.
+            visible: whether pictures are asked for; not every environment can render.
+
+        Raises:
+            UserError: there is no such environment, its actions are not discrete, or nothing can be
+                learned from its observations.
+        """
+        keywords = {"render_mode": "rgb_array"} if visible else {}
+        self._game = make_gymnasium(environment_id, options, **keywords)
+        self._environment_id, self._rendered = environment_id, rendered
+        space = self._game.action_space
+        if not isinstance(space, gymnasium.spaces.Discrete) or space.n > _MOST_ACTIONS:
+            raise UserError(
+                f"{environment_id} has the actions {space}; discrete ones are needed, at most "
+                f"{_MOST_ACTIONS}"
+            )
+        self._first_action = space.start
+        self.action_meanings = list(action_names(environment_id, self._game, int(space.n)))
+        keys_to_action = getattr(self._game.unwrapped, "get_keys_to_action", dict)
+        self.keys = {
+            frozenset(_DIRECTIONS[key] for key in keys): int(action)
+            for keys, action in keys_to_action().items()
+            if all(key in _DIRECTIONS for key in keys)
+        }
+        space = self._game.observation_space
+        self._reading = reading_of(space, screen_shape, rendered=rendered)
         self.observation_shape, self.observation_dtype, _ = self._reading
-        self._actions = np.zeros(num_games, np.int64)
-        self._steps = 0  # since the last restart
+        self.frames_per_second = round(self._game.metadata.get("render_fps") or 30)
+        own_limit = self._game.spec.max_episode_steps if self._game.spec else None
+        self.max_steps = own_limit or sys.maxsize
+        self._seed: int | None = seed
+        self._seen: Any = None
 
-    def restart(self, seed: int) -> Observations:
-        """Start new games; see the base class."""
-        seeds = np.random.SeedSequence(seed).generate_state(self.num_games)
-        self._steps = 0
-        with mistakes_told(self._environment_id, "reset", self._steps):
-            seen, _ = self._games.reset(seed=seeds.tolist())
-        return self._observations(seen)
+    @override
+    def seed(self, seed: int) -> None:
+        self._seed = seed
 
-    def act(self, actions: npt.NDArray[np.int64]) -> None:
-        """Remember the actions; see the base class."""
-        self._actions[:] = actions
+    @override
+    def start_game(self, noops: int) -> None:
+        self.frames, self.terminal, self.game_over = 0, False, False
+        self._seen, _ = self._call("reset", seed=self._seed)
+        self._seed = None  # what is random continues from game to game
 
-    def observe(self) -> TimeStep:
-        """Play the step, game after game; see the base class."""
-        self._steps += 1
-        with mistakes_told(self._environment_id, "step", self._steps):
-            seen, rewards, terminals, cuts, _ = self._games.step(self._actions + self._first_action)
-        observations = self._observations(seen)
-        return TimeStep(observations, rewards.astype(np.float32), terminals, terminals | cuts)
-
-    def close(self) -> None:
-        """Close the environments."""
-        self._games.close()
-
-    def _observations(self, seen: Any) -> Observations:
-        """Turn what the environments show, or render, into observations."""
-        if not self._rendered:
-            if not isinstance(seen, np.ndarray):  # a dictionary or a tuple of arrays
-                seen = list(gymnasium.vector.utils.iterate(self._games.observation_space, seen))
-            return self._reading.read(seen)
-        return self._reading.read(
-            [render(self._environment_id, game, self._steps) for game in self._copies]
+    @override
+    def act(self, action: int | None) -> float:
+        assert action is not None
+        self.frames += 1
+        self._seen, reward, self.terminal, cut, _ = self._call(
+            "step", np.int64(action + self._first_action)
         )
+        self.game_over = bool(self.terminal or cut)
+        return float(reward)
+
+    @override
+    def observation(self, frames: int) -> Observations:
+        return self._reading.read(self._picture() if self._rendered else self._seen)
+
+    @override
+    def picture(self) -> npt.NDArray[np.uint8]:
+        picture = to_bytes(self._picture())
+        return picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
+
+    @override
+    def enlarge(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Resize a picture to a height of 420 and an even width."""
+        height, width = picture.shape[:2]
+        size = (max(2, 2 * round(width * _HEIGHT / height / 2)), _HEIGHT)
+        how = cv2.INTER_NEAREST if height <= _HEIGHT // 2 else cv2.INTER_AREA
+        return cv2.resize(picture, size, interpolation=how)  # type: ignore[return-value]
+
+    @override
+    def close(self) -> None:
+        self._game.close()
+
+    def _picture(self) -> npt.NDArray[Any]:
+        """What the environment renders: a picture of any kind that `to_bytes` knows."""
+        picture = self._call("render")
+        if not isinstance(picture, np.ndarray) or picture.ndim not in {2, 3}:
+            raise UserError(
+                f"{self._environment_id} does not render a picture; choose another environment, or "
+                "leave out --observations pictures"
+            )
+        return picture
+
+    def _call(self, method: str, *arguments: Any, **keywords: Any) -> Any:
+        what = f"{self._environment_id} failed in {method}() at step {self.frames} of a game"
+        return _call(what, partial(getattr(self._game, method), *arguments, **keywords))
 
 
 def make_gymnasium(
-    make: Callable[..., Any],
-    environment_id: str,
-    keywords: Mapping[str, Any],
-    options: Mapping[str, Any],
-) -> Any:
-    """Call a function of Gymnasium that makes environments.
-
-    Args:
-        make: the function.
-        environment_id: such as `CartPole-v1` or `module:Id`.
-        keywords: keyword arguments that we give.
-        options: keyword arguments that the user gives.
+    environment_id: str, options: Mapping[str, Any], **keywords: Any
+) -> gymnasium.Env[Any, Any]:
+    """Make an environment with the user's keyword arguments, the options, and ours.
 
     Raises:
         UserError: there is no such environment, or making it failed.
     """
-    try:
-        return make(environment_id, **keywords, **options)
-    except UserError:  # of our own environment
-        raise
-    except Exception as error:  # whatever someone else's environment raises
-        told = _line(error) or type(error).__name__
-        given = f" with {dict(options)}" if options else ""
-        raise UserError(f"Gymnasium cannot make {environment_id!r}{given}: {told}") from error
-
-
-def check_actions(environment_id: str, space: gymnasium.Space[Any]) -> tuple[int, int]:
-    """Return the number of actions and the environment's own number of the first.
-
-    Raises:
-        UserError: the actions are not discrete, or too many.
-    """
-    if not isinstance(space, gymnasium.spaces.Discrete) or space.n > _MOST_ACTIONS:
-        raise UserError(
-            f"{environment_id} has the actions {space}; discrete ones are needed, at most "
-            f"{_MOST_ACTIONS}"
-        )
-    return int(space.n), int(space.start)
+    given = f" with {dict(options)}" if options else ""
+    make = partial(gymnasium.make, environment_id, **{**options, **keywords})
+    game: gymnasium.Env[Any, Any] = _call(f"Gymnasium cannot make {environment_id!r}{given}", make)
+    return game
 
 
 def action_names(environment_id: str, game: Any, number: int) -> tuple[str, ...]:
-    """Name the actions: as the environment does, as we know it, or by their numbers.
+    """Name so many actions: as the environment does, as we know it, or by their numbers.
 
     Two actions without a name are LEFT and RIGHT, three are LEFT, NOOP and RIGHT.
-
-    Args:
-        environment_id: as given.
-        game: one of the environments.
-        number: of actions.
     """
-    tell = getattr(game.unwrapped, "get_action_meanings", None)
-    if tell is not None:
-        # NB! Names are in snapshots, as single words.
-        told = tuple(re.sub(r"\W+", "_", str(name), flags=re.ASCII)[:40] for name in tell())
-        if len(told) == number == len(set(told)) and all(told):
-            return told
-    own = re.split("[:/]", environment_id)
+    get_meanings = getattr(game.unwrapped, "get_action_meanings", list)
+    # NB! Names are in snapshots, as single words.
+    own = tuple(re.sub(r"\W+", "_", str(name), flags=re.ASCII)[:40] for name in get_meanings())
+    if len(own) == number == len(set(own)) and all(own):
+        return own
+    parts = re.split("[:/]", environment_id)
     for beginning, text in _ACTION_NAMES.items():
         names = tuple(text.split())
-        if any(part.startswith(beginning) for part in own) and len(names) == number:
+        if any(part.startswith(beginning) for part in parts) and len(names) == number:
             return names
     default = {2: ("LEFT", "RIGHT"), 3: ("LEFT", "NOOP", "RIGHT")}
     return default.get(number, tuple(str(action) for action in range(number)))
 
 
-@contextlib.contextmanager
-def mistakes_told(environment_id: str, call: str, steps: int) -> Iterator[None]:
-    """Tell in one line what goes wrong in an environment's own code.
-
-    Args:
-        environment_id: as given.
-        call: name of the method that is called.
-        steps: played since the environment was restarted.
-    """
+def _call(what_fails: str, function: Callable[[], Any]) -> Any:
+    """Call an environment's code; whatever it raises becomes a UserError of one line."""
     try:
-        yield
-    except UserError:
+        return function()
+    except UserError:  # of our own environment
         raise
     except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise UserError(
-            f"{environment_id} failed in {call}() at step {steps} of the phase: "
-            f"{type(error).__name__}: {_line(error)}; the mistake is in the environment's code"
+            f"{what_fails}: {reason}; check the environment's code, its options and its "
+            "dependencies"
         ) from error
-
-
-def _line(error: Exception) -> str:
-    """The error's text in one line."""
-    return " ".join(str(error).split())
-
-
-def render(environment_id: str, game: gymnasium.Env[Any, Any], steps: int) -> npt.NDArray[Any]:
-    """Return what an environment renders: a picture of any kind that `to_bytes` knows.
-
-    Raises:
-        UserError: it renders no picture.
-    """
-    with mistakes_told(environment_id, "render", steps):
-        try:
-            picture = game.render()
-        except (gymnasium.error.Error, ImportError) as error:
-            raise UserError(f"{environment_id} cannot be shown: {error}") from error
-    if not isinstance(picture, np.ndarray) or picture.ndim not in {2, 3}:
-        raise UserError(
-            f"{environment_id} renders no picture; choose an environment that does, or leave out "
-            "--observations pictures"
-        )
-    return picture

@@ -1,6 +1,7 @@
-"""What a Gymnasium environment lets one see, as observations of one shape and dtype."""
+"""What a Gymnasium environment shows, as observations of one shape and dtype."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,23 +15,19 @@ _MOST_NUMBERS = 2**20  # of one observation
 
 
 class Reading(NamedTuple):
-    """How to read what several environments show.
-
-    Attributes:
-        shape: of one observation.
-        dtype: of the observations.
-        read: takes what n environments show, an array or a list, and returns observations,
-            (n, *shape), which the caller owns.
-    """
+    """How to turn what an environment shows into an observation, which the caller owns."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    read: Callable[[Any], npt.NDArray[Any]]
+    read: Callable[[Any], npt.NDArray[Any]]  # returns (*shape)
 
 
-def reading_of(space: spaces.Space[Any], screen_shape: tuple[int, int]) -> Reading:
-    """Choose how to read the observations of a space.
+def reading_of(
+    space: spaces.Space[Any], screen_shape: tuple[int, int], *, rendered: bool = False
+) -> Reading:
+    """Choose how to read the observations of a space, or what is rendered instead.
 
+        what is rendered: pictures of any kind      a screen, uint8 screen_shape
         bytes (h, w), (h, w, 1) or (h, w, 3)        a screen, uint8 screen_shape
         other bytes                                 as they are, uint8
         other numbers                               as they are, float32
@@ -43,41 +40,28 @@ def reading_of(space: spaces.Space[Any], screen_shape: tuple[int, int]) -> Readi
     Raises:
         UserError: the space has no fixed number of numbers, or too many.
     """
-    kind: npt.DTypeLike = np.float32
-    if isinstance(space, spaces.Box):
-        if space.dtype == np.uint8 and _is_picture(space.shape):
-            return pictures(screen_shape)
-        if space.dtype != np.bool_:
-            kind, shape = np.uint8 if space.dtype == np.uint8 else kind, space.shape or (1,)
-            return Reading(
-                shape, np.dtype(kind), lambda seen: np.array(seen, kind).reshape(-1, *shape)
-            )
+    shape = (space.shape or ()) if isinstance(space, spaces.Box | spaces.MultiBinary) else ()
+    is_bytes = isinstance(space, spaces.Box) and space.dtype == np.uint8
+    is_picture = len(shape) == 2 or (len(shape) == 3 and shape[2] in {1, 3})
+    if rendered or (is_bytes and is_picture):
+        return Reading(
+            screen_shape, np.dtype(np.uint8), lambda picture: to_screen(picture, screen_shape)
+        )
     size = spaces.flatdim(space) if space.is_np_flattenable else 0
     if not 0 < size <= _MOST_NUMBERS:
         raise UserError(
-            f"observations of {type(space).__name__} cannot be learned from: {space}; give "
+            f"the network cannot learn from observations of {type(space).__name__}: {space}; give "
             "--observations pictures"
         )
-    flat = space.shape if isinstance(space, spaces.Box | spaces.MultiBinary) else (size,)
-    true = 1
-    if not isinstance(space, spaces.Dict | spaces.Tuple):
-        kind, true = np.uint8, 255
+    shape = shape or (size,)
+    is_true_or_not = space.dtype == np.bool_ or isinstance(
+        space, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary
+    )
+    dtype = np.dtype(np.uint8 if is_bytes or is_true_or_not else np.float32)
+    scale = dtype.type(255 if is_true_or_not else 1)
+    flatten = np.asarray if isinstance(space, spaces.Box) else partial(spaces.flatten, space)
 
     def read(seen: Any) -> npt.NDArray[Any]:
-        rows = [true * np.asarray(spaces.flatten(space, each)).astype(kind) for each in seen]
-        return np.stack(rows).reshape(-1, *(flat or (1,)))
+        return np.asarray(flatten(seen), dtype).reshape(shape) * scale
 
-    return Reading(flat or (1,), np.dtype(kind), read)
-
-
-def pictures(screen_shape: tuple[int, int]) -> Reading:
-    """How to read pictures."""
-    return Reading(
-        screen_shape,
-        np.dtype(np.uint8),
-        lambda seen: np.stack([to_screen(picture, screen_shape) for picture in seen]),
-    )
-
-
-def _is_picture(shape: tuple[int, ...]) -> bool:
-    return len(shape) == 2 or (len(shape) == 3 and shape[2] in {1, 3})
+    return Reading(shape, dtype, read)

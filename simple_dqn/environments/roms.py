@@ -21,7 +21,7 @@ _HINT = "give a game's name (pong) or a ROM file that can be read"
 
 
 class Game(NamedTuple):
-    """An Atari game that ALE can play: its name (`space_invaders`), ROM file and the ROM's MD5."""
+    """A game: its name or id (`space_invaders`) and, in Atari, its ROM file and the ROM's MD5."""
 
     name: str
     rom_path: Path
@@ -29,25 +29,17 @@ class Game(NamedTuple):
 
 
 def find_game(text: str, roms_dir: Path) -> Game:
-    """Find the game meant by a name, a ROM file or an environment id.
+    """Find a game by its name, ROM file or environment id, such as `ALE/Pong-v5`.
 
-    Args:
-        text: `pong`, `SpaceInvaders`, `space_invaders`, `roms/pong.bin` or `ALE/Pong-v5`.
-        roms_dir: folder of the user's ROMs, which are used instead of those of ale-py.
+    ROMs in the user's folder `roms_dir` are used instead of those of ale-py.
 
     Raises:
         UserError: there is no such game or file, or ALE does not know the ROM.
     """
     path = Path(text)
-    try:
-        # NB! A file `pong` in the current folder does not hide the game.
-        if (len(path.parts) > 1 or path.suffix) and path.is_file():
-            return _read_rom(path)
-    except OSError as error:  # a name too long, a folder closed to the user
-        raise UserError(f"cannot look for {text}: {error.strerror}; {_HINT}") from error
-    if path.suffix in {".bin", ".rom", ".a26"}:
-        raise UserError(f"ROM file {path} not found; {_HINT}")
-    wheel_roms = Path(str(resources.files("ale_py"))) / "roms"
+    # NB! A file `pong` in the current folder does not hide the game.
+    if path.suffix.lower() in {".bin", ".rom", ".a26"} or (path.name != text and path.is_file()):
+        return _read_rom(path)
     by_squashed_name = {name.replace("_", ""): name for name in game_names()}
     wanted = re.sub(r"^ALE/|(NoFrameskip|Deterministic)?(-v\d+)?$", "", text)
     wanted = re.sub(r"[^a-z0-9]", "", wanted.lower())
@@ -61,25 +53,21 @@ def find_game(text: str, roms_dir: Path) -> Game:
             + "a Gymnasium environment needs its id and --environment gym"
         )
     name = by_squashed_name[wanted]
-    own_rom = roms_dir / f"{name}.bin"
-    game = _read_rom(own_rom if own_rom.exists() else wheel_roms / f"{name}.bin")
+    rom = roms_dir / f"{name}.bin"
+    if not rom.exists():
+        rom = Path(str(resources.files("ale_py"))) / "roms" / f"{name}.bin"
+    game = _read_rom(rom)
     if game.name != name:
-        raise UserError(f"{own_rom} is the ROM of {game.name}; rename or remove it")
+        raise UserError(f"{rom} is the ROM of {game.name}; rename or remove it")
     return game
 
 
 class Scores(NamedTuple):
-    """The published scores of a game.
-
-    Attributes:
-        random: of random play.
-        human: of a human.
-        nature: of DQN after 50 million steps; nan where there is none.
-    """
+    """The published scores of a game."""
 
     random: float
     human: float
-    nature: float
+    nature: float  # of DQN after 50 million steps; nan where there is none
 
 
 def human_normalized_score(game: str, score: float) -> float | None:
@@ -87,8 +75,7 @@ def human_normalized_score(game: str, score: float) -> float | None:
 
     Mnih et al. 2015, Methods, Evaluation procedure.
     """
-    scores = published_scores().get(game)
-    if scores is None:
+    if (scores := published_scores().get(game)) is None:
         return None
     return 100 * (score - scores.random) / (scores.human - scores.random)
 
@@ -102,18 +89,13 @@ def game_names() -> list[str]:
 def published_scores() -> dict[str, Scores]:
     """Scores by game.
 
-    Random play and human are those that Wang et al. 2016 (Dueling network architectures, appendix)
-    give for 57 games with no-op starts, DQN's those of Mnih et al. 2015 (extended data table 2) for
-    49 of them.
+    Of random play and a human for 57 games with no-op starts: Wang et al. 2016 (Dueling network
+    architectures, appendix); of DQN for 49 of them: Mnih et al. 2015 (extended data table 2).
     """
-    table = (
-        resources.files("simple_dqn.environments").joinpath("scores.csv").read_text().splitlines()
-    )
+    table = resources.files("simple_dqn.environments").joinpath("scores.csv").read_text()
     return {
-        row["game"]: Scores(
-            float(row["random"]), float(row["human"]), float(row["nature"] or "nan")
-        )
-        for row in csv.DictReader(table)
+        row.pop("game"): Scores(**{name: float(score or "nan") for name, score in row.items()})
+        for row in csv.DictReader(table.splitlines())
     }
 
 

@@ -1,15 +1,18 @@
-"""What a game needs so that a person can watch and play it."""
+"""What a game needs so that a person can watch and play it; such games as an environment."""
 
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
-from simple_dqn.environment import Observations
+from simple_dqn.environment import Environment, Observations, TimeStep
 
 
-class VisibleGame(Protocol):
-    """One game, frame by frame: `console.Console` or `gym_console.GymConsole`.
+class VisibleGame(ABC):
+    """One game, frame by frame: `console.Console` or `gym.GymConsole`.
 
     Attributes:
         action_meanings: names of the actions, by number.
@@ -19,7 +22,10 @@ class VisibleGame(Protocol):
         frames_per_second: frames in a second of the game's own time.
         samples_per_frame: samples of sound in a frame, 8 bits each, mono; 0: there is no sound.
         can_idle: whether a frame can be played without an action.
-        frames: frames played in the current game.
+        frames: frames played in the current game, without the no-op frames at its start.
+        lives: lives that are left; 0 in games without lives.
+        terminal: whether the game ended and no reward can follow.
+        game_over: whether the game ended, or was cut by a time limit of its own.
     """
 
     action_meanings: list[str]
@@ -27,42 +33,119 @@ class VisibleGame(Protocol):
     observation_shape: tuple[int, ...]
     observation_dtype: np.dtype[Any]
     frames_per_second: int
-    samples_per_frame: int
-    can_idle: bool
-    frames: int
+    samples_per_frame = 0
+    can_idle = False
+    frames = 0
+    lives = 0
+    terminal = False
+    game_over = False
 
-    @property
-    def lives(self) -> int:
-        """Lives that are left; 0 in games without lives."""
+    @abstractmethod
+    def seed(self, seed: int) -> None:
+        """Set the seed of all games from the next one on."""
 
-    @property
-    def terminal(self) -> bool:
-        """Whether the game ended and no reward can follow."""
-
-    @property
-    def game_over(self) -> bool:
-        """Whether the game ended, or was cut by a time limit of its own."""
-
+    @abstractmethod
     def start_game(self, noops: int) -> None:
-        """Start a game with a number of no-op frames."""
+        """Start a game, in Atari with a number of no-op frames."""
 
+    @abstractmethod
     def act(self, action: int | None) -> float:
         """Play a frame; return its reward. The action is None only where `can_idle` is true."""
 
+    @abstractmethod
     def observation(self, frames: int) -> Observations:
         """Return what a step of so many frames showed, (*observation_shape)."""
 
+    @abstractmethod
     def picture(self) -> npt.NDArray[np.uint8]:
         """Return what a person sees, uint8 (height, width, 3), RGB."""
 
+    @abstractmethod
+    def enlarge(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Enlarge a picture for people, with pixels as wide as high; both sides are even."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release what the game holds; it is not used afterwards."""
+
     def sound(self) -> npt.NDArray[np.uint8]:
         """Return the sound of the last frame, uint8 (samples_per_frame,); 128 is silence."""
+        return np.zeros(self.samples_per_frame, np.uint8)
 
     def keep(self) -> object | None:
         """Return this moment of the game, for `go_back`; None: the game cannot go back."""
+        return None
 
     def go_back(self, moment: Any) -> None:
         """Continue from a moment that `keep` returned."""
+        raise NotImplementedError
 
-    def enlarge(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """Enlarge a picture for people, with pixels as wide as high; both sides are even."""
+
+class VisibleGames(Environment):
+    """Plays visible games one after another, frame by frame."""
+
+    def __init__(
+        self,
+        games: Sequence[VisibleGame],
+        *,
+        max_frames: int,
+        frame_skip: int = 1,
+        random_starts: int = 0,
+        lost_life_is_terminal: bool = False,
+    ) -> None:
+        """See `ALEEnvironment` for the arguments."""
+        self.num_games = len(games)
+        self.action_meanings = tuple(games[0].action_meanings)
+        self.num_actions = len(self.action_meanings)
+        self.observation_shape = games[0].observation_shape
+        self.observation_dtype = games[0].observation_dtype
+        self._games = games
+        self._max_frames = max_frames
+        self._frame_skip = frame_skip
+        self._random_starts = random_starts
+        self._lost_life_is_terminal = lost_life_is_terminal
+        self._rngs: list[np.random.Generator] = []  # one a game, so that no game affects another
+        self._actions = np.zeros(self.num_games, np.int64)
+
+    @override
+    def restart(self, seed: int) -> Observations:
+        seeds = self._seeds(seed)
+        self._rngs = [np.random.default_rng(s) for s in seeds]
+        for game, own_seed in zip(self._games, seeds, strict=True):
+            game.seed(int(own_seed))
+        return np.stack([self._start(i) for i in range(self.num_games)])
+
+    @override
+    def act(self, actions: npt.NDArray[np.int64]) -> None:
+        self._actions[:] = actions
+
+    @override
+    def observe(self) -> TimeStep:
+        observations = np.empty((self.num_games, *self.observation_shape), self.observation_dtype)
+        rewards = np.zeros(self.num_games, np.float32)
+        terminals = np.zeros(self.num_games, np.bool_)
+        game_overs = np.zeros(self.num_games, np.bool_)
+        for i, (game, action) in enumerate(zip(self._games, self._actions, strict=True)):
+            lives = game.lives
+            frames = min(self._frame_skip, self._max_frames - game.frames)
+            for _ in range(frames):
+                rewards[i] += game.act(int(action))
+                if game.game_over:
+                    break
+            terminals[i] = game.terminal or (self._lost_life_is_terminal and game.lives < lives)
+            game_overs[i] = game.game_over or game.frames >= self._max_frames
+            observations[i] = self._start(i) if game_overs[i] else game.observation(frames)
+        return TimeStep(observations, rewards, terminals, game_overs)
+
+    @override
+    def close(self) -> None:
+        for game in self._games:
+            game.close()
+
+    def _seeds(self, seed: int) -> npt.NDArray[Any]:
+        """A seed for each game, (num_games,)."""
+        return np.random.SeedSequence(seed).generate_state(self.num_games)
+
+    def _start(self, i: int) -> Observations:
+        self._games[i].start_game(int(self._rngs[i].integers(self._random_starts + 1)))
+        return self._games[i].observation(1)

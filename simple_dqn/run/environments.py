@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 from simple_dqn.environment import Environment
 from simple_dqn.environments.atari import NO_LIMIT, ALEEnvironment
 from simple_dqn.environments.console import Console, ConsoleEnvironment
-from simple_dqn.environments.gym import GymEnvironment
-from simple_dqn.environments.gym_console import GymConsole
+from simple_dqn.environments.gym import GymConsole, GymEnvironment
 from simple_dqn.environments.roms import Game
 from simple_dqn.environments.visible_game import VisibleGame
 from simple_dqn.errors import UserError

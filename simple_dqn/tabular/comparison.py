@@ -65,9 +65,7 @@ def read_environment(settings: Settings) -> TabularEnvironment:
         UserError: the environment has no table of its transitions, or too many states.
     """
     name = settings.game
-    game: gymnasium.Env[Any, Any] = make_gymnasium(
-        gymnasium.make, name, {}, environment_options(settings)
-    )
+    game = make_gymnasium(name, environment_options(settings))
     table = getattr(game.unwrapped, "P", None)
     if not isinstance(table, dict) or not isinstance(
         game.observation_space, gymnasium.spaces.Discrete
