@@ -27,13 +27,11 @@ _NOT_OF_THE_PAPER = {"environment", "random_seed"}
 def arguments_of(command: Command, given: Mapping[str, Any]) -> dict[str, Any]:
     """Make the arguments of a command's function from what its command line gives, by name.
 
-    Returns:
-        The command's own options, with a snapshot that was read in place of its path; besides, if
-        the command takes options of a run, `settings`.
+    These are the command's own options, with a snapshot that was read in place of its path, and
+    `settings` if the command takes options of a run.
 
     Raises:
-        UserError: a snapshot or a preset cannot be read, or an option has a value that it cannot
-            have.
+        UserError: see `merge`; or a snapshot cannot be read.
     """
     settings_names = {row.name for row in OPTIONS}
     own = {row.name: given.get(row.name, row.default) for row in command.own}
@@ -108,7 +106,7 @@ def read_preset(name: str) -> dict[str, Any]:
     The schema of a snapshot's options checks them.
 
     Raises:
-        UserError: there is no such file, or it names something that no snapshot keeps: file names,
+        UserError: the file cannot be read, or names an option that no snapshot keeps: a file name,
             `overwrite` and the like are given on the command line alone.
         OptionError: an option has a value that it cannot have.
     """
@@ -116,13 +114,13 @@ def read_preset(name: str) -> dict[str, Any]:
         return {row.name: row.default for row in KEPT if row.name not in _NOT_OF_THE_PAPER}
     presets = resources.files("simple_dqn.options") / "presets"
     own = presets / f"{name}.toml"
-    stems = sorted(["nature", *(Path(str(file)).stem for file in presets.iterdir())])
-    hint = f"give a TOML file or one of: {', '.join(stems)}"
     try:
-        text = own.read_text() if own.is_file() else Path(name).read_text()
-        values = tomllib.loads(text)
+        values = tomllib.loads(own.read_text() if own.is_file() else Path(name).read_text())
     except (OSError, ValueError, RecursionError) as error:  # TOMLDecodeError is a ValueError
-        raise UserError(f"cannot read preset {name}: {error}; {hint}") from error
+        names = ", ".join(sorted(["nature", *(Path(str(p)).stem for p in presets.iterdir())]))
+        raise UserError(
+            f"cannot read preset {name}: {error}; give a TOML file or one of: {names}"
+        ) from error
     try:
         return check_options(values)
     except OptionError as error:

@@ -46,10 +46,9 @@ def parse(name: str, arguments: Sequence[str]) -> dict[str, Any]:
     Returns:
         What was given, by name; what was not given is not there.
     """
-    words = _with_negative_numbers(arguments)
     parser = make_parser(COMMANDS[name])
-    _check_names(parser, words)
-    given = vars(parser.parse_intermixed_args(words))
+    _check_names(parser, arguments)
+    given = vars(parser.parse_intermixed_args(arguments))
     return {name: value for name, value in given.items() if value is not None}
 
 
@@ -71,18 +70,6 @@ def near_names(name: str, known: Iterable[str]) -> str:
     return f", did you mean {' or '.join(near)}?" if near else ""
 
 
-def _with_negative_numbers(arguments: Sequence[str]) -> list[str]:
-    """Write `--min_reward -1e38` as `--min_reward=-1e38`: argparse takes -1e38 for an option."""
-    words: list[str] = []
-    for argument in arguments:
-        last = words[-1] if words else ""
-        if _NEGATIVE.match(argument) and re.fullmatch("--[^=]+", last):
-            words[-1] += f"={argument}"
-        else:
-            words.append(argument)
-    return words
-
-
 def make_parser(command: Command) -> argparse.ArgumentParser:
     """Make the parser of a command."""
     parser = _Parser(
@@ -94,6 +81,7 @@ def make_parser(command: Command) -> argparse.ArgumentParser:
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
     )
+    parser._negative_number_matcher = _NEGATIVE  # argparse's own takes -1e38 for an option
     _add(parser, [row for row in command.own if row.positional])
     _add(parser.add_argument_group(command.name), [r for r in command.own if not r.positional])
     for name, rows in command.options().items():
