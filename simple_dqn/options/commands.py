@@ -12,25 +12,15 @@ ROWS = {row.name: row for row in OPTIONS}
 
 
 class Command(NamedTuple):
-    """A command.
+    """A command."""
 
-    Attributes:
-        name: as it is called, and as its function in `simple_dqn.commands` is.
-        summary: what it does, in a line.
-        own: arguments and options that are not options of a run.
-        roles: of the options of a run that the command takes, see `Option`; none: it takes none.
-        draws_games: whether each call draws other games, whatever random seed a snapshot has.
-        more: the end of its help.
-        extra: libraries that only this command needs.
-    """
-
-    name: str
-    summary: str
-    own: tuple[Option, ...] = ()
-    roles: tuple[str, ...] = ()
-    draws_games: bool = False
-    more: str = "scripts/README.md says more on each option."
-    extra: tuple[str, ...] = ()
+    name: str  # also of its module in `simple_dqn.commands` and of the function there
+    summary: str  # what it does, in a line
+    own: tuple[Option, ...] = ()  # arguments and options that are not options of a run
+    roles: tuple[str, ...] = ()  # of the options of a run that it takes, see `Option`
+    draws_games: bool = False  # each call draws other games, whatever seed a snapshot has
+    more: str = "scripts/README.md says more on each option."  # the end of its help
+    extra: tuple[str, ...] = ()  # libraries that only this command needs
 
     @property
     def usage(self) -> str:

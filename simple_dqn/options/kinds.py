@@ -14,15 +14,10 @@ from simple_dqn.errors import OptionError
 
 @dataclass(frozen=True)
 class ValueType:
-    """A type of value.
+    """A type of value."""
 
-    Attributes:
-        check: takes a value or its text, returns the value; raises ArgumentTypeError for others.
-        metavar: the word for a value in help texts; BOOL: the option alone means true.
-    """
-
-    check: Callable[[Any], Any]
-    metavar: str
+    check: Callable[[Any], Any]  # (value or its text) -> value; raises ArgumentTypeError for others
+    metavar: str  # the word for a value in help texts; BOOL: the option alone means true
 
     def __call__(self, value: object) -> Any:
         """Check a value."""
@@ -33,31 +28,20 @@ class ValueType:
 class Option:
     """A row of a table of options.
 
-    Attributes:
-        name: without dashes.
-        default: value where nothing is given; None: there is no value then.
-        type: of its values.
-        help: what the value is, with its unit.
-        role: which commands take it: `learn`, what says how a network learns; `play`, how a trained
-            network plays; `test`, of tests; `begin`, how a new run begins; `write`, what a command
-            writes.
-        kept: whether a snapshot keeps it; other options belong to one command on one machine.
-        suite: whether a suite gives it to all its runs.
-        group: heading above it; "" belongs to the command itself.
-        nargs: argparse's number of values: None is one, "+" several, "?" may be left out.
-        positional: given by its place on the command line, not by its name.
+    The role says which commands take it: `learn`, how a network learns; `play`, how a trained
+    network plays; `test`, of tests; `begin`, how a new run begins; `write`, what a command writes.
     """
 
-    name: str
-    default: Any
+    name: str  # without dashes
+    default: Any  # value where nothing is given
     type: ValueType
-    help: str
+    help: str  # what the value is, with its unit
     role: str = "learn"
-    kept: bool = True
-    suite: bool = True
-    group: str = ""
-    nargs: str | None = None
-    positional: bool = False
+    kept: bool = True  # by a snapshot; other options belong to one command on one machine
+    suite: bool = True  # a suite gives it to all its runs
+    group: str = ""  # heading above it; "" belongs to the command itself
+    nargs: str | None = None  # argparse's number of values: None is one, "+" several, "?" optional
+    positional: bool = False  # given by its place on the command line, not by its name
 
     def check(self, value: object) -> Any:
         """Return the value that a value or its text means.
@@ -79,11 +63,11 @@ class Option:
 
 
 def as_text(value: object) -> str:
-    """Write a value as on the command line."""
+    """Write a value as on the command line, exactly."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
-        return f"{value:g}"
+        return str(value).removesuffix(".0")
     if isinstance(value, tuple):
         return ",".join(as_text(each) for each in value)
     return f"{value:,}" if isinstance(value, int) else str(value)

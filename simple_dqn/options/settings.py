@@ -24,7 +24,6 @@ from simple_dqn.options.kinds import (
     path,
     text,
 )
-from simple_dqn.options.kinds import as_text as as_text
 
 # Larger numbers have no use; their products fit into 64 bits, numbers with a point into 32.
 _STEPS, _EPOCHS, _LARGEST = integer(0, 10**12), integer(0, 10**6), 1e38

@@ -29,15 +29,9 @@ Call = Callable[..., Any]  # calls a method of the archive, wherever it is, and 
 def carry_out(run: PlannedRun, call: Call, place: str, threads: int, mine: Path) -> str | None:
     """Carry out what is left of a run, and send each epoch's files to the archive.
 
-    Args:
-        run: the run.
-        call: `call("read", path, offset)` calls a method of the archive.
-        place: name of this machine.
-        threads: number of threads of the run.
-        mine: folder on this machine for this run of this suite alone; it is removed at the end.
-
-    Returns:
-        None, or what went wrong: the last line of the run's log.
+    `call("read", path, offset)` calls a method of the archive. `place` is the name of this machine,
+    `mine` a folder on it for this run of this suite alone; it is removed at the end. Returns None,
+    or what went wrong: the last line of the run's log.
     """
     shutil.rmtree(mine, ignore_errors=True)  # what an attempt that was killed left
     mine.mkdir(parents=True)
