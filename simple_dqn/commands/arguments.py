@@ -68,16 +68,12 @@ def merge(
 ) -> Settings:
     """Put the values of options together.
 
-    Args:
-        given: on the command line.
-        preset: name or file of a preset.
-        snapshot: of the run that is resumed, or whose network is used.
-        keep_seed: whether the snapshot's random seed counts.
-        allow_import: whether a file may name a Python module, which is then imported.
+    The snapshot is that of the run that is resumed, or whose network is used; `keep_seed` says
+    whether its random seed counts.
 
     Raises:
         UserError: the preset cannot be read, an option has a value that it cannot have, or a file
-            names a module that may not be imported.
+            names a Python module without `allow_import`.
     """
     values: dict[str, Any] = {}
     if snapshot is not None:
@@ -103,12 +99,8 @@ def merge(
 def read_preset(name: str) -> dict[str, Any]:
     """Read the values of options from a preset of the package, or from a TOML file.
 
-    The schema of a snapshot's options checks them.
-
-    Raises:
-        UserError: the file cannot be read, or names an option that no snapshot keeps: a file name,
-            `overwrite` and the like are given on the command line alone.
-        OptionError: an option has a value that it cannot have.
+    The schema of a snapshot's options checks them: a file name, `overwrite` and the like are given
+    on the command line alone.
     """
     if name == "nature":  # the defaults, also where a snapshot says otherwise
         return {row.name: row.default for row in KEPT if row.name not in _NOT_OF_THE_PAPER}

@@ -23,6 +23,7 @@ import gymnasium
 import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
+from typing_extensions import override
 
 from simple_dqn import streams
 from simple_dqn.agent import Callback
@@ -51,10 +52,10 @@ class Work(NamedTuple):
 
 
 class Stopwatch(Callback):
-    """Measures a phase without the restart of its games."""
+    """Remembers when a phase starts, after the restart of its games."""
 
+    @override
     def on_phase_start(self, *_: object) -> None:
-        """Remember when the phase starts."""
         self.start = time.perf_counter()
 
 
@@ -120,10 +121,11 @@ def table(settings: Settings, rates: Mapping[str, float], flops: int) -> str:
         rows.append((PEER, peer, f"steps/s, ratio ours to theirs {training / peer:.3g}"))
     dearest = sorted(costs, key=lambda part: -costs[part])
     shares = ", ".join(f"{part} {costs[part] * training:.0%}" for part in dearest)
-    return "".join(
+    lines = [
         f"{name:20}{f'{value:,.0f}' if value >= 100 else f'{value:.3g}':>8} {note}\n"
         for name, value, note in rows
-    ) + (
+    ]
+    return "".join(lines) + (
         f"\nThis machine is bound by {dearest[0]}; of a training step's time each takes by itself: "
         f"{shares} (emulation runs beside updates).\n"
     )
@@ -188,16 +190,14 @@ def _peer_training(settings: Settings, game: Game, threads: parts.Threads) -> Wo
             f"--peers true needs stable-baselines3 ({error}); scripts/benchmark.sh installs it"
         ) from error
     gymnasium.register_envs(ale_py)
+    sticky = settings.repeat_action_probability
+    steps = math.lcm(settings.train_frequency, settings.num_games)
     environment = env_util.make_atari_env(
         f"ALE/{game.name.title().replace('_', '')}-v5",
-        env_kwargs={
-            "frameskip": 1,
-            "repeat_action_probability": settings.repeat_action_probability,
-        },
+        env_kwargs={"frameskip": 1, "repeat_action_probability": sticky},
         wrapper_kwargs={"frame_skip": settings.frame_skip, "screen_size": settings.screen_height},
         n_envs=settings.num_games,
     )
-    steps = math.lcm(settings.train_frequency, settings.num_games)
     model = DQN(
         "CnnPolicy",
         vec_env.VecFrameStack(environment, settings.history_length or 4),

@@ -1,7 +1,7 @@
 """Types of values, and the rows of the tables of options, each of which has a type."""
 
-import decimal
 import json
+import math
 import re
 from argparse import ArgumentTypeError
 from collections.abc import Callable
@@ -81,13 +81,12 @@ def integer(minimum: int, maximum: int) -> ValueType:
         if re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+", text):
             text = text.replace(",", "")
         try:
-            exact = decimal.Decimal(text)
-        except decimal.InvalidOperation:
-            exact = decimal.Decimal("nan")
-        if not exact.is_finite() or (exact.adjusted() < 18 and exact != exact.to_integral_value()):
+            exact = float(text)  # all maxima are below 2^53
+        except ValueError:
+            exact = math.nan
+        if not exact.is_integer():
             raise ArgumentTypeError(f"{text!r} is not a whole number")
-        # NB! 1e999999999 is a whole number that no memory holds.
-        if exact.adjusted() > 18 or not minimum <= exact <= maximum:
+        if not minimum <= exact <= maximum:
             raise ArgumentTypeError(
                 f"{text} is out of range; it must be {minimum:,} to {maximum:,}"
             )

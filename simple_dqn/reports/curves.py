@@ -129,11 +129,7 @@ def new_figure(**options: Any) -> Figure:
 
 
 def write_figure(figure: Figure, output: Path, *, dpi: int = 130) -> None:
-    """Write a figure in the format of the file's ending, in one go; without an ending, as PNG.
-
-    Raises:
-        UserError: there is no such format, or the picture cannot be written there.
-    """
+    """Write a figure in the format of the file's ending, in one go; without an ending, as PNG."""
     picture = io.BytesIO()
     try:
         with rc_context({"pdf.fonttype": 42}):  # TrueType: many journals refuse Type 3

@@ -20,8 +20,6 @@ from simple_dqn.suite.plan import PlannedRun
 _SECONDS = 1.0  # from one look at the run's files to the next
 _LONGEST_END = 60.0  # seconds that a run has to end in when it is told to stop
 _PR_SET_PDEATHSIG = 1  # of Linux: the signal that a process gets when its parent dies
-# Order in which files are sent: a snapshot last, since it needs the others.
-_KINDS = ("", ".csv", ".memory", ".training.safetensors", ".safetensors")
 
 Call = Callable[..., Any]  # calls a method of the archive, wherever it is, and returns its result
 
@@ -93,7 +91,7 @@ class _Attempt:
         # next snapshot: if the same files are found twice, none was missed in between.
         if earlier.keys() != states.keys():
             return
-        for path in sorted(states, key=lambda path: (_kind(path), path)):
+        for path in sorted(states, key=_order):
             if states[path] != self._sent.get(path):
                 try:
                     self._send_file(path)
@@ -120,10 +118,9 @@ class _Attempt:
         return states
 
 
-def _kind(path: str) -> int:
-    """Place of a file's kind in `_KINDS`; logs and curves have the first."""
-    endings = [kind for kind in _KINDS if path.endswith(kind)]  # all end with ""
-    return _KINDS.index(max(endings, key=len))
+def _order(path: str) -> tuple[bool, bool]:
+    """A snapshot is sent last, since it needs the other files; before it its training state."""
+    return path.endswith(".safetensors"), not path.endswith(".training.safetensors")
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
