@@ -222,16 +222,6 @@ def test_whole_games_can_be_tested(root: Path) -> None:
     assert -21 <= float(row["min_game_reward"]) <= float(row["max_game_reward"]) < -10
 
 
-def test_games_by_every_name(root: Path) -> None:
-    options = [*TINY, "--train_steps", "0", "--test_steps", "0"]
-    own = root / "my roms" / "space_invaders.bin"
-    own.parent.mkdir()
-    shutil.copy(str(roms.get_rom_path("space_invaders")), own)
-    for label, name in enumerate(("SpaceInvaders", "space_invaders", "ALE/SpaceInvaders-v5", own)):
-        assert main(["train", str(name), f"run{label}", *options]) == 0
-        assert (root / "results" / f"space_invaders_run{label}.csv").exists()
-
-
 def test_start_epoch_and_load_weights(root: Path) -> None:
     assert main(["train", "pong", *TINY, "--epochs", "1"]) == 0
     trained = str(root / "snapshots" / "pong_1.safetensors")
@@ -543,23 +533,6 @@ def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--target_steps" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGHUP])
-def test_a_caller_from_python_keeps_its_signal_handlers(
-    kind: signal.Signals, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """During the command a signal interrupts it as Ctrl-C does."""
-
-    def caller(*_: object) -> None: ...
-
-    monkeypatch.setattr("simple_dqn.main._run", lambda *_: signal.raise_signal(kind))
-    found = signal.signal(kind, caller)
-    try:
-        assert refused(capsys, 130, "plot", "pong.csv") == "simple_dqn: interrupted"
-        assert signal.getsignal(kind) is caller
-    finally:
-        signal.signal(kind, found)
-
-
 @pytest.mark.parametrize(
     ("arguments", "status", "told"),
     [
@@ -635,12 +608,3 @@ def test_places_that_cannot_be_written_are_found_before_the_first_step(
         (root / folder).write_text("a file where a folder is needed")
         assert str(root / folder) in refused(capsys, 1, "train", "pong", *TINY)
         (root / folder).unlink()
-
-
-def test_a_file_named_as_a_game_does_not_hide_it(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "pong").write_text("notes")
-    assert main(["train", "pong", *TINY, "--epochs", "1"]) == 0
-    assert (root / "snapshots" / "pong_1.safetensors").exists()

@@ -46,6 +46,8 @@ WRITTEN: list[tuple[str, object, object]] = [
     ("load_experience", "one.x", (Path("one.x"),)),
     ("load_experience", ["one.x", Path("two.x")], (Path("one.x"), Path("two.x"))),
     ("backend", "cpu", "cpu"),
+    ("tensorboard", "no", False),
+    ("tensorboard", "curves", Path("curves")),
     ("label", "a-b_c.1", "a-b_c.1"),
 ]
 REFUSED: dict[str, tuple[object, ...]] = {
@@ -65,10 +67,12 @@ REFUSED: dict[str, tuple[object, ...]] = {
     "stochastic_round": (True,),
     "optimizer": ("sgd",),
     "distributional": ("iqn",),
-    "network": ("wide", "64,"),
+    "network": ("wide", "64,", "0"),
+    "observations": ("sounds",),
     "environment_options": ("{", "[]"),
     "backend": (["cpu"],),
     "csv_file": (3,),
+    "tensorboard": (1.5,),
     "load_experience": ([3],),
     "label": ("a/b",),
     "game": ("", None),

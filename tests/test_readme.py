@@ -92,14 +92,6 @@ def test_every_deviation_is_told() -> None:
     assert code.count("Deviates: ") == len(told) > 3
 
 
-def test_scripts_are_there() -> None:
-    named = set(re.findall(r"scripts/(\w+\.sh)", README))
-    named |= set(re.findall(r"^\| `(\w+\.sh)", section("Commands"), re.MULTILINE))
-    assert len(named) > 6
-    for script in named:
-        assert (REPOSITORY / "scripts" / script).stat().st_mode & 0o111, script
-
-
 @pytest.fixture
 def shipped() -> set[str]:
     """The files that belong to the repository; a user's own may lie beside them."""

@@ -202,12 +202,3 @@ def test_weights_are_finite_in_the_networks_own_type() -> None:
         array[1] = number
         with pytest.raises(UserError, match=r"0\.bias has numbers that no training gives"):
             network.set_weights({**weights, "0.bias": array})
-
-
-def test_an_optimizer_without_a_state_begins_afresh() -> None:
-    """As when another optimizer is chosen at resuming: RMSProp keeps what it was made with."""
-    _, state = trained()
-    target = {name: value for name, value in state.items() if name.startswith("target.")}
-    other = make_network()
-    other.set_training_state(target)
-    assert other.get_training_state().keys() == state.keys()
