@@ -109,7 +109,7 @@ def test_train_test_resume_plot(
         assert read_rows(again) == [row]
         assert "human-normalized" in capsys.readouterr().out or row["average_reward"] == "nan"
 
-    # resume.sh goes on; the rows so far stay.
+    # resume.sh continues; the rows so far stay.
     before = csv_file.read_text()
     last = str(snapshots / "pong_2.safetensors")
     assert main(["resume", last, "--epochs", "3"]) == 0
@@ -198,7 +198,7 @@ def test_nothing_is_overwritten_unasked(root: Path, capsys: pytest.CaptureFixtur
     assert "fits" in refused(capsys, 1, "resume", early, *too_large)
     assert files(root) == before
 
-    # Asked, it goes back to epoch 1 and on from there, or begins anew.
+    # If asked, it resumes from epoch 1, or begins again.
     assert main(["resume", early, "--overwrite", "true"]) == 0
     assert phases(root / "results" / "pong.csv") == [
         ("0", "random"),
@@ -257,14 +257,14 @@ def test_weights_are_of_the_network_that_is_asked_for(
     assert main(["train", "pong", *TINY, "--epochs", "1", "--test_steps", "20"]) == 0
     trained = str(root / "snapshots" / "pong_1.safetensors")
     before = files(root)
-    for option, value, told in OF_OTHER_NETWORKS:
+    for option, value, message in OF_OTHER_NETWORKS:
         other = [f"--{option}", value]
         load = ["train", "pong", "x", *TINY, *other, "--load_weights", trained]
-        assert told in refused(capsys, 1, *load)
+        assert message in refused(capsys, 1, *load)
         taken = option in {"screen_width", "minimal_action_set"}  # else the snapshot alone says
         for command in ("test", "record"):
             line = refused(capsys, 1 if taken else 2, command, trained, *other)
-            assert (told if taken else f"no option --{option}") in line
+            assert (message if taken else f"no option --{option}") in line
     after = files(root)
     assert {name: after[name] for name in before} == before
     assert all(".lock" in name for name in after.keys() - before.keys())
@@ -278,8 +278,8 @@ def test_another_frame_skip_of_loaded_weights_is_logged(
     assert main(["train", "pong", "same", *TINY, *load]) == 0
     assert "when the network was trained" not in capsys.readouterr().err
     assert main(["train", "pong", "other", *TINY, *load, "--frame_skip", "3"]) == 0
-    told = capsys.readouterr().err
-    assert "--frame_skip is 3 and was 4 when the network was trained" in told
+    message = capsys.readouterr().err
+    assert "--frame_skip is 3 and was 4 when the network was trained" in message
 
 
 def test_a_resumed_run_without_target_network_keeps_its_weights(
@@ -362,7 +362,7 @@ def test_the_pixel_mean_is_measured(
 
 
 def test_numbers_have_no_pixel_mean(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The observations of this game are no pictures."""
+    """The observations of this game are not pictures."""
     monkeypatch.setattr(parts, "make_environment", lambda *_, **__: VectorCatch(num_games=1))
     settings = Settings(
         game="pong", pixel_mean="auto", network="mlp", random_steps=50, replay_size=100, epochs=0
@@ -534,7 +534,7 @@ def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status", "told"),
+    ("arguments", "status", "message"),
     [
         ("trian pong", 2, "there is no command trian, did you mean train?"),
         ("--verison", 2, "there is no command --verison, did you mean --version?"),
@@ -555,13 +555,13 @@ def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
     ],
 )
 def test_mistakes_are_led_to_what_works(
-    root: Path, capsys: pytest.CaptureFixture[str], arguments: str, status: int, told: str
+    root: Path, capsys: pytest.CaptureFixture[str], arguments: str, status: int, message: str
 ) -> None:
     (root / "snapshots").mkdir()
     for name in ("pong_s1_11", "pong_s1_11.training", "breakout_3"):
         (root / "snapshots" / f"{name}.safetensors").touch()
     line = refused(capsys, status, *arguments.split())
-    assert told.format(root=root) in line
+    assert message.format(root=root) in line
     assert "training" not in line
     assert not {"earthworld", "carnival", "joust?"} & set(line.split())
 
@@ -593,7 +593,7 @@ def test_places_that_cannot_be_written_are_found_before_the_first_step(
     """Folders in place of names, names that are too long, files in place of folders."""
     (root / "folder").mkdir()
     (root / "results" / "pong_taken.csv").mkdir(parents=True)
-    for arguments, told in (
+    for arguments, message in (
         (["--save_weights_prefix", "."], "--save_weights_prefix . is a folder"),
         (["--save_weights_prefix", f"{root}/folder/"], "folder is a folder; give the beginning"),
         (["x" * 300], "File name too long"),
@@ -601,7 +601,7 @@ def test_places_that_cannot_be_written_are_found_before_the_first_step(
         (["--csv_file", f"{root}/folder"], "is a folder; name a file"),
         (["taken"], "is a folder; name a file"),
     ):
-        assert told in refused(capsys, 1, "train", "pong", *arguments, *TINY)
+        assert message in refused(capsys, 1, "train", "pong", *arguments, *TINY)
     assert not [path for path in root.rglob("*") if path.is_file()]
     for folder in ("results", "snapshots"):
         shutil.rmtree(root / folder, ignore_errors=True)

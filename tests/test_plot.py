@@ -243,7 +243,7 @@ def test_file_names_tell_the_seeds(
 def test_runs_with_other_settings_are_no_seeds(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, column: str
 ) -> None:
-    """What the training of both tells is compared, as far as both went."""
+    """The training of both is compared, as far as both went."""
     first = write_csv(tmp_path / "pong_s1.csv", [4, 4], [2, 2], column=column)
     second = write_csv(tmp_path / "pong_s2.csv", [4], [3], column=column)
     other = write_csv(tmp_path / "pong_s3.csv", [5], [3], column=column)
@@ -292,7 +292,7 @@ def test_the_resolution_can_be_chosen_and_fonts_are_truetype(
 
 
 def test_steps_frames_or_hours_run_to_the_right(csv_2015: Path) -> None:
-    """A step is 4 frames where no settings tell."""
+    """A step is 4 frames where the settings are unknown."""
     fields = ("average_reward", "total_train_steps", "total_time")
     runs, skipping, gym = (
         read(csv_2015, fields=fields, options={csv_2015: options})

@@ -24,7 +24,7 @@ PLACES = sorted(set(re.findall(r"`([\w/]+\.py): ([\w.]+)`", README)))
 
 
 def section(title: str, document: str = README) -> str:
-    """What stands under a heading of the second level."""
+    """What is under a heading of the second level."""
     return document.split(f"\n## {title}\n")[1].split("\n## ")[0]
 
 
@@ -70,7 +70,7 @@ def test_places_are_there(file: str, name: str) -> None:
 
 
 def test_tree_is_there_and_whole() -> None:
-    """Each file and folder of the tree exists, and each of the package stands in it."""
+    """Each file and folder of the tree exists, and each of the package is in it."""
     cells = re.findall(r"^\| (`.+?`) \| ", section("The code"), re.MULTILINE)
     named = {name for cell in cells for name in re.findall(r"`([\w./]+)`", cell)}
     files = {path.name for path in PACKAGE.glob("*.py") if not path.name.startswith("__")}
