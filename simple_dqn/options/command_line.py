@@ -7,6 +7,7 @@ import argparse
 import difflib
 import re
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 from simple_dqn import streams
@@ -14,17 +15,6 @@ from simple_dqn.options.commands import COMMANDS, Command
 from simple_dqn.options.kinds import Option, as_text
 
 _NEGATIVE = re.compile(r"-(\.?\d|inf|nan)", re.IGNORECASE)
-
-
-class _Formatter(argparse.HelpFormatter):
-    """Gives an option one line where it can; leaves the lines of the help's end as they are."""
-
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=34, width=100)
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        lines = text.splitlines()
-        return "\n".join(lines) if len(lines) > 1 else super()._fill_text(text, width, indent)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -77,7 +67,9 @@ def make_parser(command: Command) -> argparse.ArgumentParser:
         usage=f"simple-dqn {command.usage} [--OPTION VALUE ...]",
         description=f"{command.summary[0].upper()}{command.summary[1:]}.",
         epilog=command.more,
-        formatter_class=_Formatter,
+        formatter_class=partial(
+            argparse.RawDescriptionHelpFormatter, max_help_position=34, width=100
+        ),
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
     )

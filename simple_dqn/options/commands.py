@@ -156,9 +156,7 @@ _PLOT = (
 _RESULTS = path("RESULTS_FOLDER")
 _REPORT = (
     Option("results_folder", None, _RESULTS, "folder of the runs' CSV files", positional=True),
-    Option(
-        "output", None, _FILE, "name for all its files, with the pictures' ending: .png, .svg, .pdf"
-    ),
+    Option("output", None, _FILE, "name of its files, with the pictures' ending: .png, .svg, .pdf"),
 )
 _KNOWN = Option(
     "environment", None, text("ENVIRONMENT"), "Gymnasium id, such as FrozenLake-v1", positional=True
@@ -185,9 +183,7 @@ _SUITE = (
     Option("cpus_per_run", 1.0, number(0, 1024, above=True), "cores, and threads, of each run"),
     Option("gpus_per_run", 0.0, number(0, 64), "GPUs of each run; 0.25: four runs share one"),
     Option("max_runs", None, integer(1, 100_000), "runs at a time (as many as fit)"),
-    Option(
-        "retries", 2, integer(0, 1000), "times that a failed run is continued from its last epoch"
-    ),
+    Option("retries", 2, integer(0, 1000), "times that a failed run resumes from its last epoch"),
     Option("address", None, text("HOST:PORT"), "Ray cluster (this machine alone)"),
 )
 _BENCHMARK = (

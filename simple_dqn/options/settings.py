@@ -110,13 +110,9 @@ class Settings:
     learning_rate_end: float | None = option(
         None, _RATE, "learning rate of the last epoch, reached linearly (the same)"
     )
-    discount_rate: float = option(
-        0.99, PROBABILITY, "factor of a reward for each step that it comes later"
-    )
+    discount_rate: float = option(0.99, PROBABILITY, "factor of a reward per step of delay")
     target: str = option("max", _TARGETS, "value of the next state in a target")
-    double_q: bool = option(
-        False, BOOLEAN, "choose the next action by the network, not the target network"
-    )
+    double_q: bool = option(False, BOOLEAN, "the network, not its target, chooses the next action")
     target_exploration_rate: float = option(
         0.0, PROBABILITY, "probability that a target's next action is random"
     )
@@ -149,9 +145,7 @@ class Settings:
     backend: str | None = option(
         None, _DEVICES, "device (the GPU if there is one)", "play", kept=False, group="backend"
     )
-    device_id: int = option(
-        0, integer(0, 1023), "number of the GPU, counted from 0", "play", kept=False
-    )
+    device_id: int = option(0, integer(0, 1023), "number of the GPU, from 0 on", "play", kept=False)
     datatype: str = option("float32", _DATATYPES, "type of weights and arithmetic", "play")
     native_kernels: bool = option(
         True, BOOLEAN, "on a CPU, convolutions made by the machine's C compiler", "play", kept=False
@@ -172,13 +166,9 @@ class Settings:
     exploration_decay_steps: int = option(
         1_000_000, _SOME_STEPS, "training steps from the first rate to the last"
     )
-    exploration_repeat: int = option(
-        1, integer(1, 10_000), "most steps for which a random action is repeated"
-    )
+    exploration_repeat: int = option(1, integer(1, 10_000), "most steps that a random action lasts")
     exploration_rate_test: float = option(0.05, PROBABILITY, "exploration rate in tests", "play")
-    train_frequency: int = option(
-        4, _SOME_STEPS, "steps from one training of the network to the next"
-    )
+    train_frequency: int = option(4, _SOME_STEPS, "steps between trainings of the network")
     train_repeat: int = option(1, integer(1, 10_000), "minibatches in each training of the network")
     target_steps: int = option(
         10_000, _STEPS, "steps between copies to the target network; 0: there is none"
@@ -187,18 +177,14 @@ class Settings:
         30, integer(0, 10_000), "most frames without an action at an Atari game's start", "play"
     )
 
-    random_steps: int = option(
-        50_000, _STEPS, "steps of random play before training", group="main loop"
-    )
+    random_steps: int = option(50_000, _STEPS, "steps of random play at first", group="main loop")
     train_steps: int = option(250_000, _STEPS, "training steps in an epoch")
     test_steps: int = option(125_000, _STEPS, "test steps in an epoch", "test")
     test_games: int = option(
         0, integer(0, 1_000_000), "games in a test; 0: the test lasts --test_steps", "test"
     )
     epochs: int = option(200, _EPOCHS, "number of the last epoch, counted from 1")
-    start_epoch: int = option(
-        0, _EPOCHS, "epochs that count as done at the start", "begin", kept=False
-    )
+    start_epoch: int = option(0, _EPOCHS, "epochs that count as done at first", "begin", kept=False)
     load_weights: Path | None = option(
         None, path("SNAPSHOT"), "snapshot to take the first weights from", "begin", kept=False
     )
@@ -225,12 +211,8 @@ class Settings:
     random_seed: int | None = option(
         None, _SEEDS, "seed of randomness (drawn and logged)", "play", suite=False, group="common"
     )
-    log_games: bool = option(
-        False, BOOLEAN, "log a line for each game that ends", "test", kept=False
-    )
-    log_level: str = option(
-        "INFO", _LEVELS, "least serious kind of message on stderr", "play", kept=False
-    )
+    log_games: bool = option(False, BOOLEAN, "log each game that ends", "test", kept=False)
+    log_level: str = option("INFO", _LEVELS, "least serious messages on stderr", "play", kept=False)
 
     def __post_init__(self) -> None:
         """Check every value; text becomes the value that it means."""
