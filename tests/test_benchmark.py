@@ -77,7 +77,7 @@ RATES = {
 
 
 def test_report_computes_ratios_and_names_the_bound() -> None:
-    table = benchmark.table(options(), {**RATES, benchmark.PEER: 50.0}, flops=2_000_000_000)
+    table = benchmark.lay_out(options(), {**RATES, benchmark.PEER: 50.0}, flops=2_000_000_000)
     assert "matrix product           200 GFLOP/s" in table
     assert "update, floor             10 ms, 2 GFLOP / matrix product\n" in table
     assert "update                    40 ms, 25/s, ratio to floor 4\n" in table
@@ -98,7 +98,7 @@ def test_report_computes_ratios_and_names_the_bound() -> None:
     ],
 )
 def test_the_slowest_part_bounds(text: str, changed: dict[str, float], bound: str) -> None:
-    table = benchmark.table(options(text), {**RATES, **changed}, flops=1)
+    table = benchmark.lay_out(options(text), {**RATES, **changed}, flops=1)
     assert f"bound by {bound.split()[0]};" in table
     assert f"by itself: {bound}," in table
 

@@ -79,7 +79,7 @@ def benchmark(settings: Settings, seconds: float, *, peers: bool) -> None:
     streams.write(
         f"{_machine(threads)}\n{game.name}: {settings.num_games} game(s) on {threads.environment} "
         f"thread(s), network on {threads.device} with {threads.network} thread(s)\n\n"
-        + table(settings, measure(works, seconds), flops)
+        + lay_out(settings, measure(works, seconds), flops)
     )
 
 
@@ -98,7 +98,7 @@ def measure(works: Mapping[str, Work], seconds: float) -> dict[str, float]:
     return {name: float(np.median(values)) for name, values in rates.items()}
 
 
-def table(settings: Settings, rates: Mapping[str, float], flops: int) -> str:
+def lay_out(settings: Settings, rates: Mapping[str, float], flops: int) -> str:
     """Lay out the rates and what follows from them; `flops` is the arithmetic of an update."""
     floor = flops / rates["matrix product"]  # seconds
     training, update = rates["training"], rates["update"]

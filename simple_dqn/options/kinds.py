@@ -44,11 +44,7 @@ class Option:
     positional: bool = False  # given by its place on the command line, not by its name
 
     def check(self, value: object) -> Any:
-        """Return the value that a value or its text means.
-
-        Raises:
-            OptionError: it is not a value of this option.
-        """
+        """Return the value that a value or its text means; others raise an OptionError."""
         required = self.positional and self.nargs is None
         if value is None and self.default is None and not required:
             return None

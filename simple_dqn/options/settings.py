@@ -12,34 +12,23 @@ from pathlib import Path
 from typing import Any
 
 from simple_dqn.options import kinds
-from simple_dqn.options.kinds import (
-    BOOLEAN,
-    PROBABILITY,
-    Option,
-    ValueType,
-    choice,
-    integer,
-    named,
-    number,
-    path,
-    text,
-)
+from simple_dqn.options.kinds import BOOLEAN, PROBABILITY, Option, choice, integer, number
 
 # Larger numbers have no use; their products fit into 64 bits, numbers with a point into 32.
 _STEPS, _EPOCHS, _LARGEST = integer(0, 10**12), integer(0, 10**6), 1e38
 _SOME_STEPS, _PIXELS = integer(1, 10**12), integer(36, 1024)
 _REWARD, _RATE = number(-_LARGEST, _LARGEST), number(0, 1e30)
 _LEVELS = choice("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-_HEADS = named("none", "c51", "qr")
-_TARGETS = named("max", "double", "expected", "munchausen")
+_HEADS = kinds.named("none", "c51", "qr")
+_TARGETS = kinds.named("max", "double", "expected", "munchausen")
 _DATATYPES = choice("float16", "float32", "float64")
 _OPTIMIZERS = choice("rmsprop", "adam", "adadelta")
 _VIEWS, _DEVICES = choice("auto", "pictures"), choice("cpu", "gpu")
 _SEEDS = integer(0, 2**32 - 1)
-_FILE, _NAME = path("FILE"), text("NAME")
+_FILE, _NAME = kinds.path("FILE"), kinds.text("NAME")
 
 
-def option(default: Any, type: ValueType, help: str, role: str = "learn", **tags: Any) -> Any:
+def option(default: Any, type: kinds.ValueType, help: str, role: str = "learn", **tags: Any) -> Any:
     """A row of the table below; `tags` are those of `Option`, `group` in a group's first row."""
     row = Option("", default, type, help, role, **tags)
     if row.positional and row.nargs is None:  # has to be given
@@ -56,7 +45,7 @@ class Settings:
     """
 
     game: str = option(
-        None, text("GAME"), "name, ROM file or id of the game", kept=False, positional=True
+        None, kinds.text("GAME"), "name, ROM file or id of the game", kept=False, positional=True
     )
     label: str | None = option(
         None, kinds.LABEL, "name of this run, for its files", kept=False, nargs="?", positional=True
@@ -94,7 +83,9 @@ class Settings:
     history_length: int | None = option(
         None, integer(1, 16), "observations in a state (4 if these are screens, else 1)"
     )
-    memory: str = option("uniform", named("uniform", "prioritized"), "how transitions are drawn")
+    memory: str = option(
+        "uniform", kinds.named("uniform", "prioritized"), "how transitions are drawn"
+    )
     prioritized: bool = option(False, BOOLEAN, "draw transitions with a large error more often")
     priority_exponent: float = option(
         0.6, PROBABILITY, "power of the error that gives the priority; 0: all are equal"
@@ -186,13 +177,17 @@ class Settings:
     epochs: int = option(200, _EPOCHS, "number of the last epoch, counted from 1")
     start_epoch: int = option(0, _EPOCHS, "epochs that count as done at first", "begin", kept=False)
     load_weights: Path | None = option(
-        None, path("SNAPSHOT"), "snapshot to take the first weights from", "begin", kept=False
+        None, kinds.path("SNAPSHOT"), "snapshot to take the first weights from", "begin", kept=False
     )
     load_experience: tuple[Path, ...] = option(
         (), _FILE, "a person's games for the replay memory", kept=False, suite=False, nargs="+"
     )
     save_weights_prefix: Path | None = option(
-        None, path("PREFIX"), "snapshots are PREFIX_<epoch>.safetensors", kept=False, suite=False
+        None,
+        kinds.path("PREFIX"),
+        "snapshots are PREFIX_<epoch>.safetensors",
+        kept=False,
+        suite=False,
     )
     csv_file: Path | None = option(
         None, _FILE, "file of statistics, a row for each phase", "test", kept=False, suite=False
@@ -201,7 +196,11 @@ class Settings:
         False, kinds.FOLDER_OR_TRUTH, "write curves for TensorBoard, also into a FOLDER", kept=False
     )
     writer: tuple[str, ...] = option(
-        (), named("tensorboard"), "what gets the rows besides the CSV file", kept=False, nargs="+"
+        (),
+        kinds.named("tensorboard"),
+        "what gets the rows besides the CSV file",
+        kept=False,
+        nargs="+",
     )
     save_memory: bool = option(True, BOOLEAN, "save the replay memory, so that resuming is exact")
     overwrite: bool = option(

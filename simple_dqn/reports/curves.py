@@ -26,7 +26,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from simple_dqn.environments.roms import human_normalized_score, published_scores
 from simple_dqn.errors import UserError
 from simple_dqn.files import write_atomically
-from simple_dqn.reports.run_tables import PHASES, Groups, game_of, num_seeds
+from simple_dqn.reports.run_tables import PHASES, Groups, game_in, num_seeds
 
 LEARNING = PHASES[1:]  # the phases of a column that says nothing of random play
 Style = dict[str, dict[str, Any]]  # by phase, the keyword arguments of matplotlib's lines
@@ -87,7 +87,7 @@ def make_figure(
         x_axis: one of `X_AXES`; the runs have its column.
         smooth: number of epochs, the latest ones, whose mean a point of a curve is.
     """
-    games = {game_of(name) for name in groups}
+    games = {game_in(name) for name in groups}
     several = len(games - {None}) > 1
     humans = {game: scores.human for game, scores in published_scores().items() if game in games}
     all_known = games == humans.keys()
@@ -159,7 +159,7 @@ def _human_normalized(groups: Groups, field: str) -> Groups:
     """Bring the scores of several games to one scale; 0 is random play, 100 a human."""
     normalized = {}
     for name, rows in groups.items():
-        scores = [human_normalized_score(game_of(name) or "", score) for score in rows[field]]
+        scores = [human_normalized_score(game_in(name) or "", score) for score in rows[field]]
         normalized[name] = rows.assign(**{field: np.array(scores, np.float64)})
     return normalized
 

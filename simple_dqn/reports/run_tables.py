@@ -139,7 +139,7 @@ def group_name(path: Path, paths: Sequence[Path]) -> str:
     return own if names.count(own) > 1 else places[0].as_posix()
 
 
-def game_of(name: str) -> str | None:
+def game_in(name: str) -> str | None:
     """The game with which the name of a run begins; None: it begins with no game that is known.
 
     `space_invaders_s1` → `space_invaders`; `CartPole-v1_s2` → `CartPole-v1`.

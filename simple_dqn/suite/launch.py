@@ -173,7 +173,7 @@ def _failure(reference: Any) -> str | None:
 
 
 def _on_a_machine(archive: Any, run: PlannedRun, threads: int, whose: str) -> str | None:
-    """Carry out a run where Ray has put it; `whose` stands for the suite's folder."""
+    """Carry out a run where Ray has put it; `whose` names the suite's folder."""
 
     def call(method: str, *arguments: object) -> Any:
         return ray.get(getattr(archive, method).remote(*arguments))

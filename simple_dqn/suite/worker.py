@@ -18,7 +18,7 @@ from simple_dqn.suite.archive import CHUNK, Begun
 from simple_dqn.suite.plan import PlannedRun
 
 _SECONDS = 1.0  # from one look at the run's files to the next
-_LONGEST_END = 60.0  # seconds that a run has to end in when it is told to stop
+_LONGEST_END = 60.0  # seconds that a run has to end in after SIGTERM
 _PR_SET_PDEATHSIG = 1  # of Linux: the signal that a process gets when its parent dies
 
 Call = Callable[..., Any]  # calls a method of the archive, wherever it is, and returns its result
