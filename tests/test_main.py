@@ -566,8 +566,10 @@ def test_mistakes_are_led_to_what_works(
     assert not {"earthworld", "carnival", "joust?"} & set(line.split())
 
 
-@pytest.mark.parametrize("optimizer", ["rmsprop", "adam", "adadelta"])
-@pytest.mark.parametrize("native_kernels", ["true", "false"])
+@pytest.mark.parametrize(
+    ("optimizer", "native_kernels"),
+    [("rmsprop", "true"), ("adam", "true"), ("adadelta", "false"), ("adam", "false")],
+)
 def test_the_learning_rate_goes_down_epoch_by_epoch(
     root: Path, optimizer: str, native_kernels: str
 ) -> None:

@@ -110,14 +110,9 @@ def make_figure(
         elif is_score and all_known:
             any_human |= draw_human(axes, *humans.values())
     figure.suptitle(_title(groups), fontsize=14, fontweight="bold", parse_math=False)
-    entries, num_legend_columns = legend_entries(groups, styles, human=any_human)
-    height = 3.3 * num_rows + 0.8 + 0.2 * len(entries) / num_legend_columns
+    legend_rows = draw_legend(figure, groups, styles, human=any_human)
+    height = 3.3 * num_rows + 0.8 + 0.2 * legend_rows
     figure.set_size_inches(11 if num_columns == 2 else 9, height)
-    place: dict[str, Any] = {"loc": "outside lower center", "frameon": False}
-    size = 9 if len(groups) > 1 else 10
-    legend = figure.legend(handles=entries, ncols=num_legend_columns, fontsize=size, **place)
-    for text in legend.get_texts():
-        text.set_parse_math(False)
     return figure
 
 
@@ -269,10 +264,8 @@ def draw_human(axes: Axes, human: float) -> bool:
     return False
 
 
-def legend_entries(
-    groups: Groups, styles: Sequence[Style], *, human: bool
-) -> tuple[list[Artist], int]:
-    """Return the legend's entries and its number of columns.
+def draw_legend(figure: Figure, groups: Groups, styles: Sequence[Style], *, human: bool) -> float:
+    """Draw the legend below the panels; return its number of rows.
 
     One group: the phases in a line. Several: a column of groups by colour, one of phases in black.
     """
@@ -286,13 +279,17 @@ def legend_entries(
         phases.append(Patch(color="#555555", alpha=0.25, label="lowest to highest seed"))
     if human:
         phases.append(Line2D([], [], label="human", **HUMAN_LINE))
-    if len(groups) == 1:
-        return phases, len(phases)
-    names: list[Artist] = [
-        Line2D([], [], **style["test"] | {"label": _summary(name, rows)})
-        for (name, rows), style in zip(groups.items(), styles, strict=True)
-    ]
-    blank = Line2D([], [], linestyle="none", label=" ")  # matplotlib fills columns evenly
-    short, long = sorted((names, phases), key=len)
-    short.extend([blank] * (len(long) - len(short)))
-    return names + phases, 2
+    entries, columns = phases, len(phases)
+    if len(groups) > 1:
+        names: list[Artist] = [
+            Line2D([], [], **style["test"] | {"label": _summary(name, rows)})
+            for (name, rows), style in zip(groups.items(), styles, strict=True)
+        ]
+        blank = Line2D([], [], linestyle="none", label=" ")  # matplotlib fills columns evenly
+        short, long = sorted((names, phases), key=len)
+        short.extend([blank] * (len(long) - len(short)))
+        entries, columns = names + phases, 2
+    place: dict[str, Any] = {"loc": "outside lower center", "frameon": False, "fontsize": 9}
+    for text in figure.legend(handles=entries, ncols=columns, **place).get_texts():
+        text.set_parse_math(False)
+    return len(entries) / columns

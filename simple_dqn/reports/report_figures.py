@@ -13,8 +13,8 @@ from simple_dqn.reports.curves import (
     HUMAN_LINE,
     PHASE_COLOURS,
     draw_human,
+    draw_legend,
     draw_panel,
-    legend_entries,
     new_figure,
     phase_styles,
 )
@@ -41,9 +41,7 @@ def draw_curves(groups: Groups) -> Figure:
         if published := published_scores().get(game_in(name) or ""):
             any_human |= draw_human(axes, published.human)
     widest = max(groups, key=lambda name: num_seeds(groups[name]))
-    entries, _ = legend_entries({widest: groups[widest]}, [style], human=any_human)
-    columns = 3 if num_columns == 1 else len(entries)
-    figure.legend(handles=entries, loc="outside lower center", ncols=columns, frameon=False)
+    draw_legend(figure, {widest: groups[widest]}, [style], human=any_human)
     return figure
 
 
