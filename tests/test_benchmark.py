@@ -91,7 +91,6 @@ def test_report_computes_ratios_and_names_the_bound() -> None:
 @pytest.mark.parametrize(
     ("text", "changed", "bound"),
     [
-        ("", {"predict": 9.0}, "predictions 800%"),
         ("--num_games 8", {"predict": 9.0}, "predictions 111%"),  # a prediction for 8 steps
         ("", {"emulation": 10.0}, "emulation 800%"),
         ("--train_frequency 1 --train_repeat 3", {}, "updates 960%"),

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ale_py import roms
 from catch import VectorCatch
 from helpers import HEADER
 
@@ -420,17 +419,6 @@ def test_impossible_combinations_are_refused(
     assert not any(name.endswith((".csv", ".safetensors")) for name in files(root))
 
 
-def test_bad_roms_are_refused(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """ALE itself would end the process on some of these."""
-    rom = Path(str(roms.get_rom_path("pong"))).read_bytes()
-    for name, content in (("empty", b""), ("short", rom[:1000]), ("flipped", rom[:-1] + b"\0")):
-        path = root / f"{name}.bin"
-        path.write_bytes(content)
-        assert str(path) in refused(capsys, 1, "train", str(path))
-    assert "No such file" in refused(capsys, 1, "train", "roms/missing.bin")
-    assert "did you mean pong" in refused(capsys, 1, "train", "pnog")
-
-
 def test_bad_snapshots_are_refused(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "pong", *TINY, "--epochs", "1"]) == 0
     good = root / "snapshots" / "pong_1.safetensors"
@@ -537,21 +525,15 @@ def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "status", "message"),
     [
         ("trian pong", 2, "there is no command trian, did you mean train?"),
-        ("--verison", 2, "there is no command --verison, did you mean --version?"),
-        ("xyz", 2, "there is no command xyz; --help"),
         ("train pong --epoch 5", 2, "there is no option --epoch, did you mean --epochs"),
         ("train pong --learning-rate=1", 2, "no option --learning-rate, did you mean --learning_r"),
-        ("train pong --xyz 5", 2, "there is no option --xyz; --help"),
         ("train pong --epochs 1.5", 2, "--epochs: '1.5' is not a whole number; --help"),
-        ("plot a.csv --field meanq", 2, "there is no option --field, did you mean --fields?"),
         ("train CartPole-v1", 1, "a Gymnasium environment needs its id and --environment gym"),
         ("train brekout", 1, "did you mean breakout? "),
-        ("train jousts", 1, "unknown game 'jousts'; try pong"),
         ("test pong_s1", 1, "did you mean {root}/snapshots/pong_s1_11.safetensors?"),
         ("play pong_s1_11", 1, "did you mean {root}/snapshots/pong_s1_11.safetensors?"),
         ("play xyz", 1, "try pong"),
         ("resume x.safetensors --load_weights y", 2, "there is no option --load_weights"),
-        ("resume x.safetensors --start_epoch 1", 2, "there is no option --start_epoch"),
     ],
 )
 def test_mistakes_are_led_to_what_works(
@@ -563,7 +545,6 @@ def test_mistakes_are_led_to_what_works(
     line = refused(capsys, status, *arguments.split())
     assert message.format(root=root) in line
     assert "training" not in line
-    assert not {"earthworld", "carnival", "joust?"} & set(line.split())
 
 
 @pytest.mark.parametrize(

@@ -52,18 +52,6 @@ def test_columns_are_all_explained() -> None:
     assert re.findall(r"^\| `(\w+)` \| .+ \|$", table, re.MULTILINE) == list(COLUMNS)
 
 
-def test_algorithm_is_told_whole() -> None:
-    """The pseudo-code's steps and target, in its order, each with a place."""
-    rows = re.findall(r"^\| (.+) \| `([\w/]+\.py): [\w.]+` \|$", section("The algorithm"), re.M)
-    beginnings = ["initialize replay memory", "initialize action-value function", "observe initial"]
-    beginnings += ["select an action", "with probability ε", "otherwise select", "carry out"]
-    beginnings += ["observe reward", "store experience", "sample random", "calculate target"]
-    beginnings += ["train the Q network", "s = s'", "until terminated"]
-    assert len(rows) >= len(beginnings)
-    for (line, _), beginning in zip(rows, beginnings, strict=False):
-        assert line.startswith(beginning)
-
-
 @pytest.mark.parametrize(("file", "name"), PLACES)
 def test_places_are_there(file: str, name: str) -> None:
     assert name in names_in(PACKAGE / file)

@@ -59,14 +59,11 @@ FULL = ["simple_dqn: cannot write to standard output: No space left on device"]
         ("--help", ">|", 141, []),  # as a shell has it
         ("--help", ">/dev/full", 1, FULL),
         ("--help", "2>|", 0, []),
-        ("train --help", ">|", 141, []),
-        ("train --help", ">/dev/full", 1, FULL),
         ("plot results/pong.csv", ">|", 141, []),
         ("test snapshots/pong_1.safetensors", ">| 2>|", 141, []),
         ("test snapshots/pong_1.safetensors", ">/dev/full", 1, FULL),
         ("", "2>|", 2, []),
         ("train --epochs -1", "2>/dev/full", 2, []),
-        ("test no.safetensors", "2>|", 1, []),
     ],
 )
 def test_streams_that_are_full_or_that_nobody_reads(
