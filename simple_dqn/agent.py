@@ -176,7 +176,7 @@ class Agent:
                 rewards=time_step.rewards * playing, game_overs=time_step.game_overs & playing
             )
             shares -= counted.game_overs
-            self._report(counted, int(playing.sum()), rate)
+            self._notify(counted, int(playing.sum()), rate)
         for callback in self.callbacks:
             callback.on_phase_end()
 
@@ -205,7 +205,7 @@ class Agent:
         for _ in range(rounds):
             rate = exploration_rate()
             time_step = self._step(environment, rate, remember=not testing, learn=learn)
-            self._report(time_step, environment.num_games, rate)
+            self._notify(time_step, environment.num_games, rate)
         if not testing:
             self._memory.cut()
         for callback in self.callbacks:
@@ -284,7 +284,7 @@ class Agent:
         self._explore = self._exploration()
         self._state_buffer.add(environment.restart(int(games.generate_state(1)[0])))
 
-    def _report(self, time_step: TimeStep, steps: int, exploration_rate: Rate) -> None:
+    def _notify(self, time_step: TimeStep, steps: int, exploration_rate: Rate) -> None:
         mean = float(np.mean(exploration_rate))
         for callback in self.callbacks:
             callback.on_step(time_step, steps, mean)

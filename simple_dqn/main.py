@@ -5,7 +5,6 @@ import signal
 import sys
 from collections.abc import Sequence
 from types import ModuleType
-from typing import NoReturn
 
 from simple_dqn import __version__, streams
 from simple_dqn.errors import UserError
@@ -47,16 +46,11 @@ def _main(arguments: Sequence[str]) -> tuple[int, str]:
         return 0, ""
     if not arguments or arguments[0] not in COMMANDS:
         return _usage(arguments)
-    found = {}
     for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
         number = getattr(signal, name, None)
         if number and signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP
-            found[number] = signal.signal(number, _interrupt)
-    try:
-        _run(arguments[0], arguments[1:])
-    finally:
-        for number, handler in found.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.default_int_handler)
+    _run(arguments[0], arguments[1:])
     return 0, ""
 
 
@@ -103,7 +97,3 @@ def _usage(arguments: Sequence[str]) -> tuple[int, str]:
         end = " " if hint else "; "
         text = f"simple-dqn: there is no command {arguments[0]}{hint}{end}--help lists them\n"
     return 2, text
-
-
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt

@@ -13,7 +13,6 @@ from helpers import Recording, play, record
 from simple_dqn.environment import TimeStep
 from simple_dqn.environments.atari import NO_LIMIT, ALEEnvironment
 from simple_dqn.environments.console import ConsoleEnvironment
-from simple_dqn.environments.roms import find_game
 
 ROMS = Path(ale_py.__file__).parent / "roms"
 SETTINGS: dict[str, Any] = {
@@ -265,17 +264,6 @@ def test_the_number_of_threads_changes_nothing() -> None:
     )
     assert one.game_overs.any()
     assert_equal(one, two)
-
-
-def test_a_copy_of_a_rom_under_a_foreign_name_plays_the_same_game(tmp_path: Path) -> None:
-    """ALE would end the process if it did not know the ROM."""
-    path = tmp_path / "my games" / "Spiel Nr. 1.rom"
-    path.parent.mkdir()
-    path.write_bytes((ROMS / "pong.bin").read_bytes())
-    rom_path = find_game(str(path), tmp_path).rom_path
-    actions = random_actions(6, 30)
-    recording = play(ALEEnvironment(rom_path=rom_path, num_threads=1, **SETTINGS), actions)
-    assert_equal(recording, play_slowly(SlowGame("pong"), actions))
 
 
 # What people watch is what the network was trained on.

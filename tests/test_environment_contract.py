@@ -297,20 +297,3 @@ def test_a_game_is_not_touched_by_the_actions_in_the_others(
     )
     recording = play(environment, np.ones((SHORT, case.num_games), np.int64), SEED)
     assert (recording.observations[:, 0] != recording.observations[:, -1]).any(), "copies differ"
-
-
-@pytest.mark.parametrize("name", ["Corridor", "NumberedCorridor"])
-def test_gym_screens_and_rewards_are_those_of_the_game(name: str) -> None:
-    environment = make_gym(name, 1, screen_shape=(20, 30))
-    cell = environment.restart(4)[0, 0].argmax() // 3
-    luminance = 0.299 * 250 + 0.587 * 150 + 0.114 * 60
-    while cell < 9:
-        environment.act(np.array([2]))
-        time_step = environment.observe()
-        cell += 1
-        assert time_step.rewards == (2 if cell == 9 else 0)
-        assert time_step.terminals == time_step.game_overs == (cell == 9)
-        if cell < 9:
-            assert set(np.flatnonzero(time_step.observations[0].any(axis=0)) // 3) == {cell}
-            assert time_step.observations.max() == round(luminance)
-    assert 1 <= time_step.observations[0, 0].argmax() // 3 <= 8, "the next game's first screen"

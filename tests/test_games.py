@@ -80,6 +80,8 @@ def test_a_game_by_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     path.rename("old")
     assert find_game("./old", tmp_path).name == "pong"
     assert "unknown game" in complaint("old", tmp_path)
+    Path("pong").write_text("notes")  # it does not hide the game
+    assert find_game("pong", Path("nowhere")).rom_path == PONG.resolve()
 
 
 def test_a_rom_of_the_users_own_wins(tmp_path: Path) -> None:

@@ -258,18 +258,6 @@ def test_what_cannot_be_played_is_refused(
     assert not list(root.rglob("*.safetensors"))
 
 
-def test_values_that_mean_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    for text in (
-        "--environment_options [1]",
-        "--environment_options {",
-        "--network 64,",
-        "--network 0",
-        "--observations sounds",
-    ):
-        option, value = text.split()
-        assert option in refused(capsys, 2, "train", "CartPole-v1", *SMALL, option, value)
-
-
 @pytest.mark.parametrize("name", ["CartPole-v1", "Taxi-v4", "catching"])
 def test_vectors_are_learned_tested_resumed_and_drawn(
     root: Path, name: str, capsys: pytest.CaptureFixture[str]

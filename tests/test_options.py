@@ -46,6 +46,8 @@ WRITTEN: list[tuple[str, object, object]] = [
     ("load_experience", "one.x", (Path("one.x"),)),
     ("load_experience", ["one.x", Path("two.x")], (Path("one.x"), Path("two.x"))),
     ("backend", "cpu", "cpu"),
+    ("tensorboard", "no", False),
+    ("tensorboard", "curves", Path("curves")),
     ("label", "a-b_c.1", "a-b_c.1"),
 ]
 REFUSED: dict[str, tuple[object, ...]] = {
@@ -65,10 +67,12 @@ REFUSED: dict[str, tuple[object, ...]] = {
     "stochastic_round": (True,),
     "optimizer": ("sgd",),
     "distributional": ("iqn",),
-    "network": ("wide", "64,"),
+    "network": ("wide", "64,", "0"),
+    "observations": ("sounds",),
     "environment_options": ("{", "[]"),
     "backend": (["cpu"],),
     "csv_file": (3,),
+    "tensorboard": (1.5,),
     "load_experience": ([3],),
     "label": ("a/b",),
     "game": ("", None),
@@ -184,7 +188,7 @@ def test_a_wrong_value_names_its_option_wherever_it_stands(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         *[(f"{name} = 'x'", "is not an option") for name in ("game", "nothing", "csv_file")],
         ("[nothing]\nx = 1", "is not an option"),
@@ -193,11 +197,11 @@ def test_a_wrong_value_names_its_option_wherever_it_stands(tmp_path: Path) -> No
         (None, "give a TOML file or one of: cartpole, gpu, laptop, nature"),
     ],
 )
-def test_a_preset_has_options_only(tmp_path: Path, text: str | None, told: str) -> None:
+def test_a_preset_has_options_only(tmp_path: Path, text: str | None, message: str) -> None:
     preset = tmp_path / "preset.toml"
     if text is not None:
         preset.write_text(text)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         read_preset(str(preset))
 
 
@@ -245,7 +249,7 @@ def test_help_tells_the_options_that_do_something(command: str) -> None:
 def test_help_of_play_tells_the_keys() -> None:
     """Those that `Play` has, and the steering."""
     text = make_parser(COMMANDS["play"]).format_help().split("keys:")[1]
-    told = {key for line in text.splitlines() for key in line[2:22].replace(",", " ").split()}
+    message = {key for line in text.splitlines() for key in line[2:22].replace(",", " ").split()}
     keyboard = Keyboard([])
     play = Play(
         make_game(make_console("pong")),
@@ -259,7 +263,7 @@ def test_help_of_play_tells_the_keys() -> None:
     )
     names = {"escape": "Esc", "f12": "F12"}
     keys = {names.get(key, key) for key in play._keys} - {"close"}
-    assert told == keys | {"f", "arrows", "or", "WASD", "space", "gamepad"}
+    assert message == keys | {"f", "arrows", "or", "WASD", "space", "gamepad"}
 
 
 def test_help_of_plot_lists_the_columns() -> None:

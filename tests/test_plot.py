@@ -149,19 +149,6 @@ def test_nan_and_infinity_leave_gaps_and_a_lonely_point_a_marker(tmp_path: Path)
     assert line.get_markevery() == [epoch == 11 for epoch in range(1, 61)]
 
 
-@pytest.mark.parametrize("num_epochs", [0, 1, 7, 60])
-def test_epoch_ticks_are_whole_numbers(tmp_path: Path, num_epochs: int) -> None:
-    path = write_csv(tmp_path / "pong.csv", [], [1.0] * num_epochs, random=0.5)
-    (axes,) = draw(path).axes
-    low, high = axes.get_xlim()
-    shown = [tick for tick in axes.get_xticks() if low <= tick <= high]
-    assert shown
-    assert all(tick == int(tick) for tick in shown)
-    assert low < max(num_epochs, 1) < high
-    for line in lines(axes, "test"):
-        assert line.get_markevery() == [num_epochs <= 30] * num_epochs
-
-
 def test_only_a_random_row_shows_the_baseline(csv_2015: Path) -> None:
     csv_2015.write_text("\n".join(LINES_2015[:2]) + "\n")
     figure = draw(csv_2015, fields=("average_reward", "meancost"))
@@ -236,14 +223,11 @@ def test_seeds_become_a_mean_and_a_band(tmp_path: Path) -> None:
     ("names", "groups"),
     [
         (["pong_seed1", "pong_seed2"], {"pong": 2}),
-        (["pong-s1", "a/pong_2", "pongseed3", "pong"], {"pong": 4}),
+        (["pong-s1", "pong_2", "pongseed3", "pong"], {"pong": 4}),
         (["a/pong", "b/pong"], {"a/pong": 1, "b/pong": 1}),
         (["a/pong_s1", "b/pong_s1", "b/pong_s2"], {"a/pong_s1": 1, "b/pong": 2}),
         (["x/a/pong", "y/a/pong", "pong"], {"x/a/pong": 1, "y/a/pong": 1, "pong": 1}),
-        (["pong/seed1", "pong/seed2"], {"pong": 2}),
-        (["pong/seed1", "breakout/seed1"], {"pong": 1, "breakout": 1}),
         (["pong_seed1", "breakout"], {"pong_seed1": 1, "breakout": 1}),
-        (["pong_adam", "pong_rmsprop"], {"pong_adam": 1, "pong_rmsprop": 1}),
         (["pong_a_1", "breakout", "pong_a_2"], {"pong_a": 2, "breakout": 1}),
         (["galaxians1", "galaxians2"], {"galaxians1": 1, "galaxians2": 1}),
     ],
@@ -259,7 +243,7 @@ def test_file_names_tell_the_seeds(
 def test_runs_with_other_settings_are_no_seeds(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, column: str
 ) -> None:
-    """What the training of both tells is compared, as far as both went."""
+    """The training of both is compared, as far as both went."""
     first = write_csv(tmp_path / "pong_s1.csv", [4, 4], [2, 2], column=column)
     second = write_csv(tmp_path / "pong_s2.csv", [4], [3], column=column)
     other = write_csv(tmp_path / "pong_s3.csv", [5], [3], column=column)
@@ -308,7 +292,7 @@ def test_the_resolution_can_be_chosen_and_fonts_are_truetype(
 
 
 def test_steps_frames_or_hours_run_to_the_right(csv_2015: Path) -> None:
-    """A step is 4 frames where no settings tell."""
+    """A step is 4 frames where the settings are unknown."""
     fields = ("average_reward", "total_train_steps", "total_time")
     runs, skipping, gym = (
         read(csv_2015, fields=fields, options={csv_2015: options})
@@ -406,29 +390,11 @@ def test_scores_of_several_games_are_brought_to_one_scale(tmp_path: Path) -> Non
     assert "best test score 14.6" in legend_labels(figure)[0]
 
 
-@pytest.mark.parametrize("name", ["carnival_s1", "CartPole-v1"])
-def test_games_without_a_common_scale_are_told(tmp_path: Path, name: str) -> None:
-    paths = [write_csv(tmp_path / f"{word}.csv", [1], [2]) for word in ("pong_s1", name)]
+def test_games_without_a_common_scale_are_told(tmp_path: Path) -> None:
+    paths = [write_csv(tmp_path / f"{word}.csv", [1], [2]) for word in ("pong_s1", "CartPole-v1")]
     figure = draw(*paths)
     assert figure.axes[0].get_ylabel() == "score, on each game's own scale"
     assert "human" not in legend_labels(figure)
-
-
-def test_legend_lists_groups_and_phases_in_columns_of_their_own(tmp_path: Path) -> None:
-    paths = [write_csv(tmp_path / f"{word}.csv", [1], [2], 3) for word in ("a", "b")]
-    figure = draw(*paths)
-    figure.draw_without_rendering()
-    texts = [text for text in figure.legends[0].get_texts() if text.get_text().strip()]
-    left = [text.get_window_extent().x0 for text in texts]
-    assert left[0] == left[1] < left[2] == left[3] == left[4]
-
-
-def test_a_dozen_games_keep_their_colours_apart(tmp_path: Path) -> None:
-    paths = [write_csv(tmp_path / f"{word}.csv", [], [1, 2]) for word in "abcdefghijkl"]
-    figure = draw(*paths)
-    tests = [line for line in figure.axes[0].lines if line.get_alpha() == 1 and heights(line)]
-    assert len({to_hex(line.get_color()) for line in tests}) == 12
-    assert figure.get_suptitle() == "12 runs compared"
 
 
 # People's mistakes.
@@ -447,6 +413,7 @@ def test_unknown_field_names_the_nearest_column_or_all(csv_2015: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        (None, "cannot read"),
         (b"", "has no columns 'epoch' and 'phase'"),
         (bytes(range(256)), "is not a text file"),
         (b"epoch,average_reward\n1,2\n", "has no columns 'epoch' and 'phase'"),
@@ -456,26 +423,19 @@ def test_unknown_field_names_the_nearest_column_or_all(csv_2015: Path) -> None:
     ],
 )
 def test_unusable_file_is_named_and_leaves_nothing_behind(
-    tmp_path: Path, content: bytes, message: str
+    tmp_path: Path, content: bytes | None, message: str
 ) -> None:
     path = tmp_path / "pong.csv"
-    path.write_bytes(content)
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_bytes(content)
     with pytest.raises(UserError) as raised:
         draw_file(path, tmp_path / "pong.png")
     assert str(path) in str(raised.value)
     assert message in str(raised.value)
     assert "\n" not in str(raised.value)
     assert [entry.name for entry in tmp_path.iterdir()] == ["pong.csv"]
-
-
-def test_missing_file_and_folder_are_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"cannot read .*nothing\.csv: No such file"):
-        draw_file(tmp_path / "nothing.csv", tmp_path / "out.png")
-    with pytest.raises(UserError, match=r"cannot read .*: Is a directory"):
-        plot([tmp_path], "meanq", None, 130, "epochs", 1)
-    with pytest.raises(UserError, match="at least one column with --fields"):
-        draw_file(tmp_path / "nothing.csv", tmp_path / "out.png", fields=" ,")
-    assert list(tmp_path.iterdir()) == []
 
 
 # The picture on the disk.
@@ -505,13 +465,3 @@ def test_unusable_output_is_named_and_leaves_nothing_behind(csv_2015: Path, tmp_
         with pytest.raises(UserError, match=f"cannot write {output}.*{reason}"):
             draw_file(csv_2015, output)
     assert sorted(tmp_path.rglob("*")) == before
-
-
-def test_odd_file_names_are_taken_literally(tmp_path: Path) -> None:
-    names = ("_a$b$", "$\\frac$", "x%s{y}")
-    paths = [write_csv(tmp_path / f"{name}.csv", [1], [2]) for name in names]
-    draw_file(paths[1], tmp_path / "b.png")
-    figure = draw(*paths)
-    figure.draw_without_rendering()
-    labels = [f"{name}, best test score 2.00 (epoch 1)" for name in names]
-    assert legend_labels(figure)[:3] == labels

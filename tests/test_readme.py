@@ -24,7 +24,7 @@ PLACES = sorted(set(re.findall(r"`([\w/]+\.py): ([\w.]+)`", README)))
 
 
 def section(title: str, document: str = README) -> str:
-    """What stands under a heading of the second level."""
+    """What is under a heading of the second level."""
     return document.split(f"\n## {title}\n")[1].split("\n## ")[0]
 
 
@@ -52,25 +52,13 @@ def test_columns_are_all_explained() -> None:
     assert re.findall(r"^\| `(\w+)` \| .+ \|$", table, re.MULTILINE) == list(COLUMNS)
 
 
-def test_algorithm_is_told_whole() -> None:
-    """The pseudo-code's steps and target, in its order, each with a place."""
-    rows = re.findall(r"^\| (.+) \| `([\w/]+\.py): [\w.]+` \|$", section("The algorithm"), re.M)
-    beginnings = ["initialize replay memory", "initialize action-value function", "observe initial"]
-    beginnings += ["select an action", "with probability ε", "otherwise select", "carry out"]
-    beginnings += ["observe reward", "store experience", "sample random", "calculate target"]
-    beginnings += ["train the Q network", "s = s'", "until terminated"]
-    assert len(rows) >= len(beginnings)
-    for (line, _), beginning in zip(rows, beginnings, strict=False):
-        assert line.startswith(beginning)
-
-
 @pytest.mark.parametrize(("file", "name"), PLACES)
 def test_places_are_there(file: str, name: str) -> None:
     assert name in names_in(PACKAGE / file)
 
 
 def test_tree_is_there_and_whole() -> None:
-    """Each file and folder of the tree exists, and each of the package stands in it."""
+    """Each file and folder of the tree exists, and each of the package is in it."""
     cells = re.findall(r"^\| (`.+?`) \| ", section("The code"), re.MULTILINE)
     named = {name for cell in cells for name in re.findall(r"`([\w./]+)`", cell)}
     files = {path.name for path in PACKAGE.glob("*.py") if not path.name.startswith("__")}
@@ -90,14 +78,6 @@ def test_every_deviation_is_told() -> None:
     commands = (REPOSITORY / "scripts" / "README.md").read_text()
     told = re.findall(r"^- ", section("Known differences", commands), re.MULTILINE)
     assert code.count("Deviates: ") == len(told) > 3
-
-
-def test_scripts_are_there() -> None:
-    named = set(re.findall(r"scripts/(\w+\.sh)", README))
-    named |= set(re.findall(r"^\| `(\w+\.sh)", section("Commands"), re.MULTILINE))
-    assert len(named) > 6
-    for script in named:
-        assert (REPOSITORY / "scripts" / script).stat().st_mode & 0o111, script
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The shell scripts, called as a person would, from a folder with spaces in its path."""
 
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -137,15 +136,3 @@ def test_files_of_the_current_folder_are_no_modules(project: Path, tmp_path: Pat
     run(project, "train.sh", "pong", "trap", *TINY, "--train_steps", "0", cwd=tmp_path)
     run(project, "profile_random.sh", *SHORT["profile_random.sh"].split(), cwd=tmp_path)
     assert not (tmp_path / "executed").exists()
-
-
-def test_every_script_calls_python_safely() -> None:
-    """Scripts for which the test above would take too long, and the installation of .venv."""
-    text = "".join(path.read_text() for path in (REPOSITORY / "scripts").glob("*.sh"))
-    assert text.count('python" -P -') >= 13
-    assert not re.search('python" -[^P]', text)
-
-
-def test_a_clone_with_autocrlf_has_line_feeds() -> None:
-    """bash would read `bash\\r` and `pipefail\\r`."""
-    assert "* text=auto eol=lf\n" in (REPOSITORY / ".gitattributes").read_text()

@@ -152,7 +152,7 @@ def assert_same(root: Path, expected: Path) -> None:
 def test_a_suite_that_is_killed_and_interrupted_ends_as_if_it_never_was(
     tmp_path: Path, expected: Path
 ) -> None:
-    """Twice killed, once told to stop; each time no process is left."""
+    """Killed twice, interrupted once; no process is ever left."""
     root = tmp_path / "my dqn"
     root.mkdir()
     for snapshot, stop in [

@@ -11,7 +11,6 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from simple_dqn.commands.watchers import watched_run
-from simple_dqn.errors import OptionError
 from simple_dqn.main import main
 from simple_dqn.options.settings import Settings
 
@@ -173,16 +172,6 @@ def test_a_folder_can_be_named(root: Path, tmp_path: Path) -> None:
     watched_run(Settings(**short, label="a", tensorboard=folder)).train()
     assert [step for step, _ in curves(folder / "CartPole-v1_a")["eval/mean_reward"]] == [500]
     assert not (root / "results" / "tensorboard").exists()
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [("true", True), ("no", False), ("curves", Path("curves")), (Path("true"), True)],
-)
-def test_values_of_the_option(value: object, expected: object) -> None:
-    assert Settings(game="pong", tensorboard=value).tensorboard == expected  # type: ignore[arg-type]
-    with pytest.raises(OptionError, match=r"--tensorboard: 1\.5 is not a file name"):
-        Settings(game="pong", tensorboard=1.5)  # type: ignore[arg-type]
 
 
 def test_an_unusable_folder_is_refused_before_anything_is_written(

@@ -27,13 +27,11 @@ _NOT_OF_THE_PAPER = {"environment", "random_seed"}
 def arguments_of(command: Command, given: Mapping[str, Any]) -> dict[str, Any]:
     """Make the arguments of a command's function from what its command line gives, by name.
 
-    Returns:
-        The command's own options, with a snapshot that was read in place of its path; besides, if
-        the command takes options of a run, `settings`.
+    These are the command's own options, with a snapshot that was read in place of its path, and
+    `settings` if the command takes options of a run.
 
     Raises:
-        UserError: a snapshot or a preset cannot be read, or an option has a value that it cannot
-            have.
+        UserError: see `merge`; or a snapshot cannot be read.
     """
     settings_names = {row.name for row in OPTIONS}
     own = {row.name: given.get(row.name, row.default) for row in command.own}
@@ -70,16 +68,12 @@ def merge(
 ) -> Settings:
     """Put the values of options together.
 
-    Args:
-        given: on the command line.
-        preset: name or file of a preset.
-        snapshot: of the run that is resumed, or whose network is used.
-        keep_seed: whether the snapshot's random seed counts.
-        allow_import: whether a file may name a Python module, which is then imported.
+    The snapshot is that of the run that is resumed, or whose network is used; `keep_seed` says
+    whether its random seed counts.
 
     Raises:
         UserError: the preset cannot be read, an option has a value that it cannot have, or a file
-            names a module that may not be imported.
+            names a Python module without `allow_import`.
     """
     values: dict[str, Any] = {}
     if snapshot is not None:
@@ -105,24 +99,20 @@ def merge(
 def read_preset(name: str) -> dict[str, Any]:
     """Read the values of options from a preset of the package, or from a TOML file.
 
-    The schema of a snapshot's options checks them.
-
-    Raises:
-        UserError: there is no such file, or it names something that no snapshot keeps: file names,
-            `overwrite` and the like are given on the command line alone.
-        OptionError: an option has a value that it cannot have.
+    The schema of a snapshot's options checks them: a file name, `overwrite` and the like are given
+    on the command line alone.
     """
     if name == "nature":  # the defaults, also where a snapshot says otherwise
         return {row.name: row.default for row in KEPT if row.name not in _NOT_OF_THE_PAPER}
     presets = resources.files("simple_dqn.options") / "presets"
     own = presets / f"{name}.toml"
-    stems = sorted(["nature", *(Path(str(file)).stem for file in presets.iterdir())])
-    hint = f"give a TOML file or one of: {', '.join(stems)}"
     try:
-        text = own.read_text() if own.is_file() else Path(name).read_text()
-        values = tomllib.loads(text)
+        values = tomllib.loads(own.read_text() if own.is_file() else Path(name).read_text())
     except (OSError, ValueError, RecursionError) as error:  # TOMLDecodeError is a ValueError
-        raise UserError(f"cannot read preset {name}: {error}; {hint}") from error
+        names = ", ".join(sorted(["nature", *(Path(str(p)).stem for p in presets.iterdir())]))
+        raise UserError(
+            f"cannot read preset {name}: {error}; give a TOML file or one of: {names}"
+        ) from error
     try:
         return check_options(values)
     except OptionError as error:

@@ -23,6 +23,7 @@ import gymnasium
 import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
+from typing_extensions import override
 
 from simple_dqn import streams
 from simple_dqn.agent import Callback
@@ -51,10 +52,10 @@ class Work(NamedTuple):
 
 
 class Stopwatch(Callback):
-    """Measures a phase without the restart of its games."""
+    """Remembers when a phase starts, after the restart of its games."""
 
+    @override
     def on_phase_start(self, *_: object) -> None:
-        """Remember when the phase starts."""
         self.start = time.perf_counter()
 
 
@@ -78,7 +79,7 @@ def benchmark(settings: Settings, seconds: float, *, peers: bool) -> None:
     streams.write(
         f"{_machine(threads)}\n{game.name}: {settings.num_games} game(s) on {threads.environment} "
         f"thread(s), network on {threads.device} with {threads.network} thread(s)\n\n"
-        + report(settings, measure(works, seconds), flops)
+        + lay_out(settings, measure(works, seconds), flops)
     )
 
 
@@ -97,7 +98,7 @@ def measure(works: Mapping[str, Work], seconds: float) -> dict[str, float]:
     return {name: float(np.median(values)) for name, values in rates.items()}
 
 
-def report(settings: Settings, rates: Mapping[str, float], flops: int) -> str:
+def lay_out(settings: Settings, rates: Mapping[str, float], flops: int) -> str:
     """Lay out the rates and what follows from them; `flops` is the arithmetic of an update."""
     floor = flops / rates["matrix product"]  # seconds
     training, update = rates["training"], rates["update"]
@@ -120,10 +121,11 @@ def report(settings: Settings, rates: Mapping[str, float], flops: int) -> str:
         rows.append((PEER, peer, f"steps/s, ratio ours to theirs {training / peer:.3g}"))
     dearest = sorted(costs, key=lambda part: -costs[part])
     shares = ", ".join(f"{part} {costs[part] * training:.0%}" for part in dearest)
-    return "".join(
+    lines = [
         f"{name:20}{f'{value:,.0f}' if value >= 100 else f'{value:.3g}':>8} {note}\n"
         for name, value, note in rows
-    ) + (
+    ]
+    return "".join(lines) + (
         f"\nThis machine is bound by {dearest[0]}; of a training step's time each takes by itself: "
         f"{shares} (emulation runs beside updates).\n"
     )
@@ -188,16 +190,14 @@ def _peer_training(settings: Settings, game: Game, threads: parts.Threads) -> Wo
             f"--peers true needs stable-baselines3 ({error}); scripts/benchmark.sh installs it"
         ) from error
     gymnasium.register_envs(ale_py)
+    sticky = settings.repeat_action_probability
+    steps = math.lcm(settings.train_frequency, settings.num_games)
     environment = env_util.make_atari_env(
         f"ALE/{game.name.title().replace('_', '')}-v5",
-        env_kwargs={
-            "frameskip": 1,
-            "repeat_action_probability": settings.repeat_action_probability,
-        },
+        env_kwargs={"frameskip": 1, "repeat_action_probability": sticky},
         wrapper_kwargs={"frame_skip": settings.frame_skip, "screen_size": settings.screen_height},
         n_envs=settings.num_games,
     )
-    steps = math.lcm(settings.train_frequency, settings.num_games)
     model = DQN(
         "CnnPolicy",
         vec_env.VecFrameStack(environment, settings.history_length or 4),

@@ -28,7 +28,6 @@ _MARKDOWN_COLUMNS = (
     *("run", "seeds", "steps", "random", "human", "Nature", "mean", "std"),
     *("human-normalized", "steps to human level"),
 )
-_COLUMNS_WITHOUT_HUMANS = (0, 1, 2, 6, 7)
 _NOTES = """
 Mean and std are over the seeds' last tests; std has seeds - 1 in its denominator.
 """
@@ -49,10 +48,6 @@ def report(results_folder: Path, output: Path | None) -> None:
     """Write the table as Markdown and CSV and draw two pictures; print the table and all names.
 
     The names of all files come from `output`, by default `report.png` in the folder.
-
-    Raises:
-        UserError: no run in the folder has been tested, or a file cannot be written or is not
-            from an earlier report.
     """
     output = output or results_folder / "report"
     if not output.suffix:
@@ -82,11 +77,7 @@ def report(results_folder: Path, output: Path | None) -> None:
 
 
 def _read(folder: Path, earlier: Path) -> Groups:
-    """Read the runs of a folder, but not the earlier report; log which files are left out.
-
-    Raises:
-        UserError: there is no such folder.
-    """
+    """Read the runs of a folder, but not the earlier report; log which files are left out."""
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; give the folder of CSV files of runs")
     tables = {}
@@ -110,7 +101,7 @@ def _over_games(results: Sequence[GameResult]) -> list[Aggregate]:
 def _markdown(folder: Path, results: Sequence[GameResult], over_games: Sequence[Aggregate]) -> str:
     """The tables and what they mean."""
     games = [result for result in results if result.published]
-    columns = range(len(_MARKDOWN_COLUMNS)) if games else _COLUMNS_WITHOUT_HUMANS
+    columns = range(len(_MARKDOWN_COLUMNS)) if games else (0, 1, 2, 6, 7)
     rows: list[Sequence[str]] = [_MARKDOWN_COLUMNS]
     for result in results:
         never = "not reached" if result.published else ""

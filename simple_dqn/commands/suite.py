@@ -26,11 +26,7 @@ def suite(
     retries: int,
     dry_run: bool,
 ) -> None:
-    """Carry out what is left of a suite: each game that `settings` names with each seed.
-
-    Raises:
-        UserError: a run failed each time, or the suite cannot begin.
-    """
+    """Carry out what is left of a suite: each game that `settings` names with each seed."""
     runs = plan_runs(settings, seeds)
     if dry_run:
         for run in runs:

@@ -31,7 +31,7 @@ Table = dict[int, dict[int, list[_Outcome]]]  # of each state and action
 
 
 class GridWorld(gymnasium.Env[Any, Any]):
-    """A walker on a map of cells.
+    """A walker on a map of cells; `desc` has its letters, str (rows, columns), as in FrozenLake.
 
         S  start; several: one is drawn        .  floor
         *  star, a terminal state              #  wall
@@ -39,10 +39,6 @@ class GridWorld(gymnasium.Env[Any, Any]):
     A state is the number of a cell, row by row. An action moves the walker a cell left, down, right
     or up; where there is a wall or an edge the walker stays. Every step costs 1. With `slip` the
     walker moves at right angles instead: half of that probability to either side.
-
-    Attributes:
-        P: `P[state][action]`, see `Table`.
-        desc: the letters of the map, str (rows, columns), named as FrozenLake does.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012
@@ -50,20 +46,14 @@ class GridWorld(gymnasium.Env[Any, Any]):
     def __init__(
         self, map: str = DEFAULT_MAP, slip: float = 0.0, render_mode: str | None = None
     ) -> None:
-        """Read a map: lines of cells, or the name of a file (.txt) that holds them.
-
-        Raises:
-            UserError: the map is wrong or cannot be read, or `slip` is not a probability.
-        """
+        """Read a map: lines of cells, or the name of a file (.txt) that holds them."""
         if not 0 <= slip <= 1:
             raise UserError(f"slip {slip} is not a probability; give a number from 0 to 1")
         self.desc = _read(map)
         self.render_mode = render_mode
         self._starts = np.flatnonzero(self.desc == "S")
-        self.P: Table = {
-            state: {action: self._outcomes(state, action, slip) for action in range(len(_MOVES))}
-            for state in range(self.desc.size)
-        }
+        states, actions = range(self.desc.size), range(len(_MOVES))
+        self.P: Table = {s: {a: self._outcomes(s, a, slip) for a in actions} for s in states}
         self.action_space = gymnasium.spaces.Discrete(len(_MOVES))
         self.observation_space = gymnasium.spaces.Discrete(self.desc.size)
         self._state = int(self._starts[0])

@@ -108,10 +108,6 @@ class GymConsole(VisibleGame):
             options: keyword arguments of the environment.
             seed: seed of its randomness, 32 bits.
             visible: whether pictures are asked for; not every environment can render.
-
-        Raises:
-            UserError: there is no such environment, its actions are not discrete, or nothing can be
-                learned from its observations.
         """
         keywords = {"render_mode": "rgb_array"} if visible else {}
         self._game = make_gymnasium(environment_id, options, **keywords)
@@ -198,11 +194,7 @@ class GymConsole(VisibleGame):
 def make_gymnasium(
     environment_id: str, options: Mapping[str, Any], **keywords: Any
 ) -> gymnasium.Env[Any, Any]:
-    """Make an environment with the user's keyword arguments, the options, and ours.
-
-    Raises:
-        UserError: there is no such environment, or making it failed.
-    """
+    """Make an environment with the user's keyword arguments, the options, and ours."""
     given = f" with {dict(options)}" if options else ""
     make = partial(gymnasium.make, environment_id, **{**options, **keywords})
     game: gymnasium.Env[Any, Any] = _call(f"Gymnasium cannot make {environment_id!r}{given}", make)

@@ -36,9 +36,6 @@ def reading_of(
 
     What is true is 255 in bytes and what is not is 0, since the network scales bytes to [0, 1]; a
     float would take four times the memory.
-
-    Raises:
-        UserError: the space has no fixed number of numbers, or too many.
     """
     shape = (space.shape or ()) if isinstance(space, spaces.Box | spaces.MultiBinary) else ()
     is_bytes = isinstance(space, spaces.Box) and space.dtype == np.uint8

@@ -17,7 +17,6 @@ from simple_dqn.errors import UserError
 
 # ALE knows the ROMs of these games, but cannot play them.
 _FOR_TWO_PLAYERS = {"combat", "joust", "maze_craze", "warlords"}
-_HINT = "give a game's name (pong) or a ROM file that can be read"
 
 
 class Game(NamedTuple):
@@ -109,7 +108,8 @@ def _read_rom(path: Path) -> Game:
     try:
         rom = path.read_bytes()
     except OSError as error:
-        raise UserError(f"cannot read ROM file {path}: {error.strerror}; {_HINT}") from error
+        hint = "give a game's name (pong) or a ROM file that can be read"
+        raise UserError(f"cannot read ROM file {path}: {error.strerror}; {hint}") from error
     if not rom:
         raise UserError(f"ROM file {path} is empty; get the ROM again or give the game's name")
     md5 = hashlib.md5(rom, usedforsecurity=False).hexdigest()

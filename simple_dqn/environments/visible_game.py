@@ -12,33 +12,19 @@ from simple_dqn.environment import Environment, Observations, TimeStep
 
 
 class VisibleGame(ABC):
-    """One game, frame by frame: `console.Console` or `gym.GymConsole`.
+    """One game, frame by frame: `console.Console` or `gym.GymConsole`."""
 
-    Attributes:
-        action_meanings: names of the actions, by number.
-        keys: actions by the directions that a person holds down; empty where the names say them.
-        observation_shape: shape of what the network sees.
-        observation_dtype: dtype of what the network sees.
-        frames_per_second: frames in a second of the game's own time.
-        samples_per_frame: samples of sound in a frame, 8 bits each, mono; 0: there is no sound.
-        can_idle: whether a frame can be played without an action.
-        frames: frames played in the current game, without the no-op frames at its start.
-        lives: lives that are left; 0 in games without lives.
-        terminal: whether the game ended and no reward can follow.
-        game_over: whether the game ended, or was cut by a time limit of its own.
-    """
-
-    action_meanings: list[str]
-    keys: dict[frozenset[str], int]
-    observation_shape: tuple[int, ...]
+    action_meanings: list[str]  # names of the actions, by number
+    keys: dict[frozenset[str], int]  # actions by directions held down; empty: their names say them
+    observation_shape: tuple[int, ...]  # of what the network sees
     observation_dtype: np.dtype[Any]
-    frames_per_second: int
-    samples_per_frame = 0
-    can_idle = False
-    frames = 0
-    lives = 0
-    terminal = False
-    game_over = False
+    frames_per_second: int  # of the game's own time
+    samples_per_frame = 0  # of sound, 8 bits each, mono; 0: the game is silent
+    can_idle = False  # a frame can be played without an action
+    frames = 0  # played in the current game, without the no-op frames at its start
+    lives = 0  # that are left; 0 in games without lives
+    terminal = False  # the game ended and no reward can follow
+    game_over = False  # the game ended, or was cut by a time limit of its own
 
     @abstractmethod
     def seed(self, seed: int) -> None:

@@ -7,6 +7,7 @@ import argparse
 import difflib
 import re
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 from simple_dqn import streams
@@ -14,17 +15,6 @@ from simple_dqn.options.commands import COMMANDS, Command
 from simple_dqn.options.kinds import Option, as_text
 
 _NEGATIVE = re.compile(r"-(\.?\d|inf|nan)", re.IGNORECASE)
-
-
-class _Formatter(argparse.HelpFormatter):
-    """Gives an option one line where it can; leaves the lines of the help's end as they are."""
-
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=34, width=100)
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        lines = text.splitlines()
-        return "\n".join(lines) if len(lines) > 1 else super()._fill_text(text, width, indent)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -46,10 +36,9 @@ def parse(name: str, arguments: Sequence[str]) -> dict[str, Any]:
     Returns:
         What was given, by name; what was not given is not there.
     """
-    words = _with_negative_numbers(arguments)
     parser = make_parser(COMMANDS[name])
-    _check_names(parser, words)
-    given = vars(parser.parse_intermixed_args(words))
+    _check_names(parser, arguments)
+    given = vars(parser.parse_intermixed_args(arguments))
     return {name: value for name, value in given.items() if value is not None}
 
 
@@ -71,18 +60,6 @@ def near_names(name: str, known: Iterable[str]) -> str:
     return f", did you mean {' or '.join(near)}?" if near else ""
 
 
-def _with_negative_numbers(arguments: Sequence[str]) -> list[str]:
-    """Write `--min_reward -1e38` as `--min_reward=-1e38`: argparse takes -1e38 for an option."""
-    words: list[str] = []
-    for argument in arguments:
-        last = words[-1] if words else ""
-        if _NEGATIVE.match(argument) and re.fullmatch("--[^=]+", last):
-            words[-1] += f"={argument}"
-        else:
-            words.append(argument)
-    return words
-
-
 def make_parser(command: Command) -> argparse.ArgumentParser:
     """Make the parser of a command."""
     parser = _Parser(
@@ -90,10 +67,13 @@ def make_parser(command: Command) -> argparse.ArgumentParser:
         usage=f"simple-dqn {command.usage} [--OPTION VALUE ...]",
         description=f"{command.summary[0].upper()}{command.summary[1:]}.",
         epilog=command.more,
-        formatter_class=_Formatter,
+        formatter_class=partial(
+            argparse.RawDescriptionHelpFormatter, max_help_position=34, width=100
+        ),
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
     )
+    parser._negative_number_matcher = _NEGATIVE  # argparse's own takes -1e38 for an option
     _add(parser, [row for row in command.own if row.positional])
     _add(parser.add_argument_group(command.name), [r for r in command.own if not r.positional])
     for name, rows in command.options().items():

@@ -12,25 +12,15 @@ ROWS = {row.name: row for row in OPTIONS}
 
 
 class Command(NamedTuple):
-    """A command.
+    """A command."""
 
-    Attributes:
-        name: as it is called, and as its function in `simple_dqn.commands` is.
-        summary: what it does, in a line.
-        own: arguments and options that are not options of a run.
-        roles: of the options of a run that the command takes, see `Option`; none: it takes none.
-        draws_games: whether each call draws other games, whatever random seed a snapshot has.
-        more: the end of its help.
-        extra: libraries that only this command needs.
-    """
-
-    name: str
-    summary: str
-    own: tuple[Option, ...] = ()
-    roles: tuple[str, ...] = ()
-    draws_games: bool = False
-    more: str = "scripts/README.md says more on each option."
-    extra: tuple[str, ...] = ()
+    name: str  # also of its module in `simple_dqn.commands` and of the function there
+    summary: str  # what it does, in a line
+    own: tuple[Option, ...] = ()  # arguments and options that are not options of a run
+    roles: tuple[str, ...] = ()  # of the options of a run that it takes, see `Option`
+    draws_games: bool = False  # each call draws other games, whatever seed a snapshot has
+    more: str = "scripts/README.md says more on each option."  # the end of its help
+    extra: tuple[str, ...] = ()  # libraries that only this command needs
 
     @property
     def usage(self) -> str:
@@ -166,9 +156,7 @@ _PLOT = (
 _RESULTS = path("RESULTS_FOLDER")
 _REPORT = (
     Option("results_folder", None, _RESULTS, "folder of the runs' CSV files", positional=True),
-    Option(
-        "output", None, _FILE, "name for all its files, with the pictures' ending: .png, .svg, .pdf"
-    ),
+    Option("output", None, _FILE, "name of its files, with the pictures' ending: .png, .svg, .pdf"),
 )
 _KNOWN = Option(
     "environment", None, text("ENVIRONMENT"), "Gymnasium id, such as FrozenLake-v1", positional=True
@@ -195,9 +183,7 @@ _SUITE = (
     Option("cpus_per_run", 1.0, number(0, 1024, above=True), "cores, and threads, of each run"),
     Option("gpus_per_run", 0.0, number(0, 64), "GPUs of each run; 0.25: four runs share one"),
     Option("max_runs", None, integer(1, 100_000), "runs at a time (as many as fit)"),
-    Option(
-        "retries", 2, integer(0, 1000), "times that a failed run is continued from its last epoch"
-    ),
+    Option("retries", 2, integer(0, 1000), "times that a failed run resumes from its last epoch"),
     Option("address", None, text("HOST:PORT"), "Ray cluster (this machine alone)"),
 )
 _BENCHMARK = (

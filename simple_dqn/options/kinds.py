@@ -1,7 +1,7 @@
 """Types of values, and the rows of the tables of options, each of which has a type."""
 
-import decimal
 import json
+import math
 import re
 from argparse import ArgumentTypeError
 from collections.abc import Callable
@@ -14,15 +14,10 @@ from simple_dqn.errors import OptionError
 
 @dataclass(frozen=True)
 class ValueType:
-    """A type of value.
+    """A type of value."""
 
-    Attributes:
-        check: takes a value or its text, returns the value; raises ArgumentTypeError for others.
-        metavar: the word for a value in help texts; BOOL: the option alone means true.
-    """
-
-    check: Callable[[Any], Any]
-    metavar: str
+    check: Callable[[Any], Any]  # (value or its text) -> value; raises ArgumentTypeError for others
+    metavar: str  # the word for a value in help texts; BOOL: the option alone means true
 
     def __call__(self, value: object) -> Any:
         """Check a value."""
@@ -33,38 +28,23 @@ class ValueType:
 class Option:
     """A row of a table of options.
 
-    Attributes:
-        name: without dashes.
-        default: value where nothing is given; None: there is no value then.
-        type: of its values.
-        help: what the value is, with its unit.
-        role: which commands take it: `learn`, what says how a network learns; `play`, how a trained
-            network plays; `test`, of tests; `begin`, how a new run begins; `write`, what a command
-            writes.
-        kept: whether a snapshot keeps it; other options belong to one command on one machine.
-        suite: whether a suite gives it to all its runs.
-        group: heading above it; "" belongs to the command itself.
-        nargs: argparse's number of values: None is one, "+" several, "?" may be left out.
-        positional: given by its place on the command line, not by its name.
+    The role says which commands take it: `learn`, how a network learns; `play`, how a trained
+    network plays; `test`, of tests; `begin`, how a new run begins; `write`, what a command writes.
     """
 
-    name: str
-    default: Any
+    name: str  # without dashes
+    default: Any  # value where nothing is given
     type: ValueType
-    help: str
+    help: str  # what the value is, with its unit
     role: str = "learn"
-    kept: bool = True
-    suite: bool = True
-    group: str = ""
-    nargs: str | None = None
-    positional: bool = False
+    kept: bool = True  # by a snapshot; other options belong to one command on one machine
+    suite: bool = True  # a suite gives it to all its runs
+    group: str = ""  # heading above it; "" belongs to the command itself
+    nargs: str | None = None  # argparse's number of values: None is one, "+" several, "?" optional
+    positional: bool = False  # given by its place on the command line, not by its name
 
     def check(self, value: object) -> Any:
-        """Return the value that a value or its text means.
-
-        Raises:
-            OptionError: it is not a value of this option.
-        """
+        """Return the value that a value or its text means; others raise an OptionError."""
         required = self.positional and self.nargs is None
         if value is None and self.default is None and not required:
             return None
@@ -79,11 +59,11 @@ class Option:
 
 
 def as_text(value: object) -> str:
-    """Write a value as on the command line."""
+    """Write a value as on the command line, exactly."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
-        return f"{value:g}"
+        return str(value).removesuffix(".0")
     if isinstance(value, tuple):
         return ",".join(as_text(each) for each in value)
     return f"{value:,}" if isinstance(value, int) else str(value)
@@ -97,13 +77,12 @@ def integer(minimum: int, maximum: int) -> ValueType:
         if re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+", text):
             text = text.replace(",", "")
         try:
-            exact = decimal.Decimal(text)
-        except decimal.InvalidOperation:
-            exact = decimal.Decimal("nan")
-        if not exact.is_finite() or (exact.adjusted() < 18 and exact != exact.to_integral_value()):
+            exact = float(text)  # all maxima are below 2^53
+        except ValueError:
+            exact = math.nan
+        if not exact.is_integer():
             raise ArgumentTypeError(f"{text!r} is not a whole number")
-        # NB! 1e999999999 is a whole number that no memory holds.
-        if exact.adjusted() > 18 or not minimum <= exact <= maximum:
+        if not minimum <= exact <= maximum:
             raise ArgumentTypeError(
                 f"{text} is out of range; it must be {minimum:,} to {maximum:,}"
             )

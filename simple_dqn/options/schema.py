@@ -57,11 +57,7 @@ class _Header(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def check_header(header: object) -> dict[str, Any]:
-    """Check the header of a snapshot or of a training state, and return it.
-
-    Raises:
-        UserError: the header is not one that this tool writes.
-    """
+    """Check the header of a snapshot or of a training state, and return it."""
     try:
         checked: dict[str, Any] = msgspec.to_builtins(msgspec.convert(header, _Header))
     except msgspec.ValidationError as error:
@@ -81,12 +77,7 @@ def check_header(header: object) -> dict[str, Any]:
 def check_options(values: Mapping[str, object]) -> dict[str, Any]:
     """Check the options that a snapshot or a preset gives: the one way into a run from a file.
 
-    Returns:
-        The options as JSON holds them: a tuple is a list.
-
-    Raises:
-        UserError: a name is not an option that a snapshot keeps.
-        OptionError: an option has a value that it cannot have.
+    They are returned as JSON holds them: a tuple is a list.
     """
     rows = {row.name: row for row in KEPT}
     for name in values.keys() - rows.keys() - _GONE:

@@ -12,35 +12,23 @@ from pathlib import Path
 from typing import Any
 
 from simple_dqn.options import kinds
-from simple_dqn.options.kinds import (
-    BOOLEAN,
-    PROBABILITY,
-    Option,
-    ValueType,
-    choice,
-    integer,
-    named,
-    number,
-    path,
-    text,
-)
-from simple_dqn.options.kinds import as_text as as_text
+from simple_dqn.options.kinds import BOOLEAN, PROBABILITY, Option, choice, integer, number
 
 # Larger numbers have no use; their products fit into 64 bits, numbers with a point into 32.
 _STEPS, _EPOCHS, _LARGEST = integer(0, 10**12), integer(0, 10**6), 1e38
 _SOME_STEPS, _PIXELS = integer(1, 10**12), integer(36, 1024)
 _REWARD, _RATE = number(-_LARGEST, _LARGEST), number(0, 1e30)
 _LEVELS = choice("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-_HEADS = named("none", "c51", "qr")
-_TARGETS = named("max", "double", "expected", "munchausen")
+_HEADS = kinds.named("none", "c51", "qr")
+_TARGETS = kinds.named("max", "double", "expected", "munchausen")
 _DATATYPES = choice("float16", "float32", "float64")
 _OPTIMIZERS = choice("rmsprop", "adam", "adadelta")
 _VIEWS, _DEVICES = choice("auto", "pictures"), choice("cpu", "gpu")
 _SEEDS = integer(0, 2**32 - 1)
-_FILE, _NAME = path("FILE"), text("NAME")
+_FILE, _NAME = kinds.path("FILE"), kinds.text("NAME")
 
 
-def option(default: Any, type: ValueType, help: str, role: str = "learn", **tags: Any) -> Any:
+def option(default: Any, type: kinds.ValueType, help: str, role: str = "learn", **tags: Any) -> Any:
     """A row of the table below; `tags` are those of `Option`, `group` in a group's first row."""
     row = Option("", default, type, help, role, **tags)
     if row.positional and row.nargs is None:  # has to be given
@@ -57,7 +45,7 @@ class Settings:
     """
 
     game: str = option(
-        None, text("GAME"), "name, ROM file or id of the game", kept=False, positional=True
+        None, kinds.text("GAME"), "name, ROM file or id of the game", kept=False, positional=True
     )
     label: str | None = option(
         None, kinds.LABEL, "name of this run, for its files", kept=False, nargs="?", positional=True
@@ -95,7 +83,9 @@ class Settings:
     history_length: int | None = option(
         None, integer(1, 16), "observations in a state (4 if these are screens, else 1)"
     )
-    memory: str = option("uniform", named("uniform", "prioritized"), "how transitions are drawn")
+    memory: str = option(
+        "uniform", kinds.named("uniform", "prioritized"), "how transitions are drawn"
+    )
     prioritized: bool = option(False, BOOLEAN, "draw transitions with a large error more often")
     priority_exponent: float = option(
         0.6, PROBABILITY, "power of the error that gives the priority; 0: all are equal"
@@ -111,13 +101,9 @@ class Settings:
     learning_rate_end: float | None = option(
         None, _RATE, "learning rate of the last epoch, reached linearly (the same)"
     )
-    discount_rate: float = option(
-        0.99, PROBABILITY, "factor of a reward for each step that it comes later"
-    )
+    discount_rate: float = option(0.99, PROBABILITY, "factor of a reward per step of delay")
     target: str = option("max", _TARGETS, "value of the next state in a target")
-    double_q: bool = option(
-        False, BOOLEAN, "choose the next action by the network, not the target network"
-    )
+    double_q: bool = option(False, BOOLEAN, "the network, not its target, chooses the next action")
     target_exploration_rate: float = option(
         0.0, PROBABILITY, "probability that a target's next action is random"
     )
@@ -150,9 +136,7 @@ class Settings:
     backend: str | None = option(
         None, _DEVICES, "device (the GPU if there is one)", "play", kept=False, group="backend"
     )
-    device_id: int = option(
-        0, integer(0, 1023), "number of the GPU, counted from 0", "play", kept=False
-    )
+    device_id: int = option(0, integer(0, 1023), "number of the GPU, from 0 on", "play", kept=False)
     datatype: str = option("float32", _DATATYPES, "type of weights and arithmetic", "play")
     native_kernels: bool = option(
         True, BOOLEAN, "on a CPU, convolutions made by the machine's C compiler", "play", kept=False
@@ -173,13 +157,9 @@ class Settings:
     exploration_decay_steps: int = option(
         1_000_000, _SOME_STEPS, "training steps from the first rate to the last"
     )
-    exploration_repeat: int = option(
-        1, integer(1, 10_000), "most steps for which a random action is repeated"
-    )
+    exploration_repeat: int = option(1, integer(1, 10_000), "most steps that a random action lasts")
     exploration_rate_test: float = option(0.05, PROBABILITY, "exploration rate in tests", "play")
-    train_frequency: int = option(
-        4, _SOME_STEPS, "steps from one training of the network to the next"
-    )
+    train_frequency: int = option(4, _SOME_STEPS, "steps between trainings of the network")
     train_repeat: int = option(1, integer(1, 10_000), "minibatches in each training of the network")
     target_steps: int = option(
         10_000, _STEPS, "steps between copies to the target network; 0: there is none"
@@ -188,26 +168,26 @@ class Settings:
         30, integer(0, 10_000), "most frames without an action at an Atari game's start", "play"
     )
 
-    random_steps: int = option(
-        50_000, _STEPS, "steps of random play before training", group="main loop"
-    )
+    random_steps: int = option(50_000, _STEPS, "steps of random play at first", group="main loop")
     train_steps: int = option(250_000, _STEPS, "training steps in an epoch")
     test_steps: int = option(125_000, _STEPS, "test steps in an epoch", "test")
     test_games: int = option(
         0, integer(0, 1_000_000), "games in a test; 0: the test lasts --test_steps", "test"
     )
     epochs: int = option(200, _EPOCHS, "number of the last epoch, counted from 1")
-    start_epoch: int = option(
-        0, _EPOCHS, "epochs that count as done at the start", "begin", kept=False
-    )
+    start_epoch: int = option(0, _EPOCHS, "epochs that count as done at first", "begin", kept=False)
     load_weights: Path | None = option(
-        None, path("SNAPSHOT"), "snapshot to take the first weights from", "begin", kept=False
+        None, kinds.path("SNAPSHOT"), "snapshot to take the first weights from", "begin", kept=False
     )
     load_experience: tuple[Path, ...] = option(
         (), _FILE, "a person's games for the replay memory", kept=False, suite=False, nargs="+"
     )
     save_weights_prefix: Path | None = option(
-        None, path("PREFIX"), "snapshots are PREFIX_<epoch>.safetensors", kept=False, suite=False
+        None,
+        kinds.path("PREFIX"),
+        "snapshots are PREFIX_<epoch>.safetensors",
+        kept=False,
+        suite=False,
     )
     csv_file: Path | None = option(
         None, _FILE, "file of statistics, a row for each phase", "test", kept=False, suite=False
@@ -216,7 +196,11 @@ class Settings:
         False, kinds.FOLDER_OR_TRUTH, "write curves for TensorBoard, also into a FOLDER", kept=False
     )
     writer: tuple[str, ...] = option(
-        (), named("tensorboard"), "what gets the rows besides the CSV file", kept=False, nargs="+"
+        (),
+        kinds.named("tensorboard"),
+        "what gets the rows besides the CSV file",
+        kept=False,
+        nargs="+",
     )
     save_memory: bool = option(True, BOOLEAN, "save the replay memory, so that resuming is exact")
     overwrite: bool = option(
@@ -226,12 +210,8 @@ class Settings:
     random_seed: int | None = option(
         None, _SEEDS, "seed of randomness (drawn and logged)", "play", suite=False, group="common"
     )
-    log_games: bool = option(
-        False, BOOLEAN, "log a line for each game that ends", "test", kept=False
-    )
-    log_level: str = option(
-        "INFO", _LEVELS, "least serious kind of message on stderr", "play", kept=False
-    )
+    log_games: bool = option(False, BOOLEAN, "log each game that ends", "test", kept=False)
+    log_level: str = option("INFO", _LEVELS, "least serious messages on stderr", "play", kept=False)
 
     def __post_init__(self) -> None:
         """Check every value; text becomes the value that it means."""

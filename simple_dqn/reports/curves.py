@@ -26,7 +26,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from simple_dqn.environments.roms import human_normalized_score, published_scores
 from simple_dqn.errors import UserError
 from simple_dqn.files import write_atomically
-from simple_dqn.reports.run_tables import PHASES, Groups, game_of, num_seeds
+from simple_dqn.reports.run_tables import PHASES, Groups, game_in, num_seeds
 
 LEARNING = PHASES[1:]  # the phases of a column that says nothing of random play
 Style = dict[str, dict[str, Any]]  # by phase, the keyword arguments of matplotlib's lines
@@ -87,7 +87,7 @@ def make_figure(
         x_axis: one of `X_AXES`; the runs have its column.
         smooth: number of epochs, the latest ones, whose mean a point of a curve is.
     """
-    games = {game_of(name) for name in groups}
+    games = {game_in(name) for name in groups}
     several = len(games - {None}) > 1
     humans = {game: scores.human for game, scores in published_scores().items() if game in games}
     all_known = games == humans.keys()
@@ -110,14 +110,9 @@ def make_figure(
         elif is_score and all_known:
             any_human |= draw_human(axes, *humans.values())
     figure.suptitle(_title(groups), fontsize=14, fontweight="bold", parse_math=False)
-    entries, num_legend_columns = legend_entries(groups, styles, human=any_human)
-    height = 3.3 * num_rows + 0.8 + 0.2 * len(entries) / num_legend_columns
+    legend_rows = draw_legend(figure, groups, styles, human=any_human)
+    height = 3.3 * num_rows + 0.8 + 0.2 * legend_rows
     figure.set_size_inches(11 if num_columns == 2 else 9, height)
-    place: dict[str, Any] = {"loc": "outside lower center", "frameon": False}
-    size = 9 if len(groups) > 1 else 10
-    legend = figure.legend(handles=entries, ncols=num_legend_columns, fontsize=size, **place)
-    for text in legend.get_texts():
-        text.set_parse_math(False)
     return figure
 
 
@@ -129,11 +124,7 @@ def new_figure(**options: Any) -> Figure:
 
 
 def write_figure(figure: Figure, output: Path, *, dpi: int = 130) -> None:
-    """Write a figure in the format of the file's ending, in one go; without an ending, as PNG.
-
-    Raises:
-        UserError: there is no such format, or the picture cannot be written there.
-    """
+    """Write a figure in the format of the file's ending, in one go; without an ending, as PNG."""
     picture = io.BytesIO()
     try:
         with rc_context({"pdf.fonttype": 42}):  # TrueType: many journals refuse Type 3
@@ -163,7 +154,7 @@ def _human_normalized(groups: Groups, field: str) -> Groups:
     """Bring the scores of several games to one scale; 0 is random play, 100 a human."""
     normalized = {}
     for name, rows in groups.items():
-        scores = [human_normalized_score(game_of(name) or "", score) for score in rows[field]]
+        scores = [human_normalized_score(game_in(name) or "", score) for score in rows[field]]
         normalized[name] = rows.assign(**{field: np.array(scores, np.float64)})
     return normalized
 
@@ -273,10 +264,8 @@ def draw_human(axes: Axes, human: float) -> bool:
     return False
 
 
-def legend_entries(
-    groups: Groups, styles: Sequence[Style], *, human: bool
-) -> tuple[list[Artist], int]:
-    """Return the legend's entries and its number of columns.
+def draw_legend(figure: Figure, groups: Groups, styles: Sequence[Style], *, human: bool) -> float:
+    """Draw the legend below the panels; return its number of rows.
 
     One group: the phases in a line. Several: a column of groups by colour, one of phases in black.
     """
@@ -290,13 +279,17 @@ def legend_entries(
         phases.append(Patch(color="#555555", alpha=0.25, label="lowest to highest seed"))
     if human:
         phases.append(Line2D([], [], label="human", **HUMAN_LINE))
-    if len(groups) == 1:
-        return phases, len(phases)
-    names: list[Artist] = [
-        Line2D([], [], **style["test"] | {"label": _summary(name, rows)})
-        for (name, rows), style in zip(groups.items(), styles, strict=True)
-    ]
-    blank = Line2D([], [], linestyle="none", label=" ")  # matplotlib fills columns evenly
-    short, long = sorted((names, phases), key=len)
-    short.extend([blank] * (len(long) - len(short)))
-    return names + phases, 2
+    entries, columns = phases, len(phases)
+    if len(groups) > 1:
+        names: list[Artist] = [
+            Line2D([], [], **style["test"] | {"label": _summary(name, rows)})
+            for (name, rows), style in zip(groups.items(), styles, strict=True)
+        ]
+        blank = Line2D([], [], linestyle="none", label=" ")  # matplotlib fills columns evenly
+        short, long = sorted((names, phases), key=len)
+        short.extend([blank] * (len(long) - len(short)))
+        entries, columns = names + phases, 2
+    place: dict[str, Any] = {"loc": "outside lower center", "frameon": False, "fontsize": 9}
+    for text in figure.legend(handles=entries, ncols=columns, **place).get_texts():
+        text.set_parse_math(False)
+    return len(entries) / columns

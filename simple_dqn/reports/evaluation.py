@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from simple_dqn.environments.roms import Scores, human_normalized_score, published_scores
-from simple_dqn.reports.run_tables import game_of, num_seeds
+from simple_dqn.reports.run_tables import game_in, num_seeds
 
 RESAMPLES = 10_000
 HUMAN = 100.0
@@ -70,7 +70,7 @@ def result_of(name: str, rows: pd.DataFrame) -> GameResult | None:
     if last.empty:
         return None
     steps = last["total_train_steps"].astype(int)
-    game = game_of(name)
+    game = game_in(name)
     published = published_scores().get(game or "")
     human = published.human if published else inf
     by_epoch = tests.groupby("epoch")

@@ -6,7 +6,6 @@ import time
 from contextlib import AbstractContextManager
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -123,26 +122,24 @@ class GameLog(Callback):
     """Logs a line for each game that ends."""
 
     def __init__(self) -> None:
-        self._scores = np.zeros(0, np.float64)
+        self._run: Any = None
         self._ended, self._of_all = 0, ""
 
     def on_run_start(self, run: Any) -> None:
-        """Begin a score per game."""
-        self._scores = np.zeros(run.settings.num_games, np.float64)
+        """Keep the run, whose rewards are logged."""
+        self._run = run
 
     def on_phase_start(self, phase: str, epoch: int, total: int, unit: str) -> None:  # noqa: ARG002
         """Begin to count."""
-        self._scores.fill(0)
         self._ended, self._of_all = 0, f"/{total}" if unit == "games" else ""
 
     def on_step(self, time_step: TimeStep, steps: int, exploration_rate: float) -> None:  # noqa: ARG002
         """Log the games that ended with this step."""
-        self._scores += time_step.rewards
-        for score in self._scores[time_step.game_overs]:
+        rewards = self._run.statistics.rewards
+        for score in list(rewards)[len(rewards) - int(time_step.game_overs.sum()) :]:
             self._ended += 1
             episode = f"{self._ended}{self._of_all}"
             logger.info("Episode %s: score=%g, eps=%.2f", episode, score, exploration_rate)
-        self._scores[time_step.game_overs] = 0
 
 
 def log_above_bars(level: str) -> AbstractContextManager[None]:

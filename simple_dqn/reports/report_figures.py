@@ -13,13 +13,13 @@ from simple_dqn.reports.curves import (
     HUMAN_LINE,
     PHASE_COLOURS,
     draw_human,
+    draw_legend,
     draw_panel,
-    legend_entries,
     new_figure,
     phase_styles,
 )
 from simple_dqn.reports.evaluation import HUMAN, GameResult
-from simple_dqn.reports.run_tables import Groups, game_of, num_seeds
+from simple_dqn.reports.run_tables import Groups, game_in, num_seeds
 
 _MOST_COLUMNS = 6
 _NATURE_COLOUR = "#999999"
@@ -38,12 +38,10 @@ def draw_curves(groups: Groups) -> Figure:
         draw_panel(axes, "average_reward", {name: rows}, [style], "steps")
         seeds = num_seeds(rows)
         axes.set_title(f"{name}, {seeds} seed{'s' * (seeds > 1)}", fontsize=11, parse_math=False)
-        if published := published_scores().get(game_of(name) or ""):
+        if published := published_scores().get(game_in(name) or ""):
             any_human |= draw_human(axes, published.human)
     widest = max(groups, key=lambda name: num_seeds(groups[name]))
-    entries, _ = legend_entries({widest: groups[widest]}, [style], human=any_human)
-    columns = 3 if num_columns == 1 else len(entries)
-    figure.legend(handles=entries, loc="outside lower center", ncols=columns, frameon=False)
+    draw_legend(figure, {widest: groups[widest]}, [style], human=any_human)
     return figure
 
 

@@ -24,8 +24,8 @@ PHASES = ("random", "train", "test")
 Options = Mapping[str, Any]  # of a run, by name
 Groups = dict[str, pd.DataFrame]  # by name, the rows of the seeds of one setting
 
-# How seeds are numbered in file names: pong_seed1, pong-s2, pong_3, seed4.
-_SEED = re.compile(r"(?:[_-]?seed[_-]?|(?:^|[_-])s|[_-])\d+$", re.IGNORECASE)
+# How seeds are numbered in file names: pong_seed1, pong-s2, pong_3.
+_SEED = re.compile(r"(?<=[^/])([_-]?seed[_-]?|[_-]s|[_-])\d+$", re.IGNORECASE)
 # Columns of training that follow from the settings, so that seeds of one setting agree in them.
 _SETTLED = ("steps", "total_train_steps", "last_exploration_rate", "weight_updates")
 # The original writes ±sys.maxint as the extreme scores of a phase in which no game ended.
@@ -87,9 +87,12 @@ def group_runs(runs: Mapping[Path, pd.DataFrame], options: Mapping[Path, Options
         By the group's name, its rows; the first index level `path` says whose row it is. A column
         `frame_skip` (int) has the frames of a step, Nature's 4 where the options are unknown.
     """
-    groups: dict[str, list[Path]] = {}
-    for path in runs:
-        groups.setdefault(group_name(path, list(runs)), []).append(path)
+    groups: dict[str, dict[Path, pd.DataFrame]] = {}
+    for path, rows in runs.items():
+        known = options.get(path, {})
+        frames = known.get("frame_skip", 4) if known.get("environment", "ale") == "ale" else 1
+        group = groups.setdefault(group_name(path, list(runs)), {})
+        group[path] = rows.assign(frame_skip=frames)
     for name, (first, *others) in list(groups.items()):
         for other in others:
             if difference := _difference(runs, options, first, other):
@@ -98,19 +101,13 @@ def group_runs(runs: Mapping[Path, pd.DataFrame], options: Mapping[Path, Options
                     "of %s is shown by itself",
                     *(first, other, difference, name),
                 )
-                groups |= {f"{name}/{path.stem}": [path] for path in groups.pop(name)}
+                alone = groups.pop(name).items()
+                groups |= {f"{name}/{path.stem}": {path: rows} for path, rows in alone}
                 break
-    tables = {}
-    for path, rows in runs.items():
-        known = options.get(path, {})
-        frames = known.get("frame_skip", 4) if known.get("environment", "ale") == "ale" else 1
-        tables[path] = rows.assign(frame_skip=frames)
-    # NB! No font draws what stands for a byte that is not UTF-8.
+    # NB! No font has a letter for a byte that is not UTF-8.
     return {
-        name.encode(errors="replace").decode(): pd.concat(
-            {path: tables[path] for path in paths}, names=["path"]
-        )
-        for name, paths in groups.items()
+        name.encode(errors="replace").decode(): pd.concat(group, names=["path"])
+        for name, group in groups.items()
     }
 
 
@@ -123,37 +120,26 @@ def _difference(
         if one[name] != other[name]:
             return name
     trained = [runs[path][runs[path]["phase"] == "train"].set_index("epoch") for path in pair]
-    shared = trained[0].index.intersection(trained[1].index)
-    for column in _SETTLED:
-        if all(column in rows for rows in trained):
-            first, second = (rows.loc[shared, column] for rows in trained)
-            if not np.allclose(first, second, equal_nan=True):
-                return column
+    first, second = trained[0].align(trained[1], join="inner")
+    for column in first.columns.intersection(list(_SETTLED)):
+        if not np.allclose(first[column], second[column], equal_nan=True):
+            return str(column)
     return None
 
 
 def group_name(path: Path, paths: Sequence[Path]) -> str:
-    """Name the group of a file among others: files that are named alike but for the seed share one.
+    """Name the group of a file: files of a folder that are named alike but for the seed share one.
 
-    A run by itself keeps the name of its file; `seed1.csv` has that of its folder. Files of the
-    same name in several folders are not seeds, so their folders are part of the names.
+    A run by itself keeps the name of its file. The folder is part of the name where the files are
+    in several.
     """
-    name, folder = _without_seed(path), Path()
-    seeds = [other for other in paths if _without_seed(other) == name]
-    if len({other.stem for other in seeds}) < len(seeds):
-        seeds = [other for other in seeds if other.parent == path.parent]
-        common = os.path.commonpath([other.resolve().parent for other in paths])
-        folder = path.resolve().parent.relative_to(common)
-    if len(seeds) == 1 and not _SEED.fullmatch(path.stem):
-        name = path.stem
-    return (folder / name).as_posix()
+    common = os.path.commonpath([other.resolve().parent for other in paths])
+    places = [other.resolve().relative_to(common).with_suffix("") for other in (path, *paths)]
+    own, *names = [_SEED.sub("", place.as_posix()) for place in places]
+    return own if names.count(own) > 1 else places[0].as_posix()
 
 
-def _without_seed(path: Path) -> str:
-    return _SEED.sub("", path.stem) or path.resolve().parent.name
-
-
-def game_of(name: str) -> str | None:
+def game_in(name: str) -> str | None:
     """The game with which the name of a run begins; None: it begins with no game that is known.
 
     `space_invaders_s1` → `space_invaders`; `CartPole-v1_s2` → `CartPole-v1`.

@@ -5,6 +5,7 @@ import hashlib
 import logging
 import os
 import socket
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -52,17 +53,11 @@ class Status(NamedTuple):
 
 @contextlib.contextmanager
 def cluster(resources: Resources) -> Iterator[None]:
-    """Use the cluster at an address, or make one of this machine alone and end it.
-
-    Raises:
-        UserError: there is no cluster at the address, or no machine in it that suffices.
-    """
+    """Use the cluster at an address, or make one of this machine alone and end it."""
     # Ray's own memory monitor ends processes; runs look after their memory themselves.
     os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else os.cpu_count()
     try:
         if resources.address is not None:
             host, _, port = resources.address.rpartition(":")
@@ -72,7 +67,7 @@ def cluster(resources: Resources) -> Iterator[None]:
         else:
             ray.init(
                 address="local",  # not a cluster that others have on this machine
-                num_cpus=cores,
+                num_cpus=len(os.sched_getaffinity(0)) if sys.platform == "linux" else None,
                 include_dashboard=False,
                 object_store_memory=_OBJECT_STORE_BYTES,
                 **quiet,
@@ -93,11 +88,7 @@ def cluster(resources: Resources) -> Iterator[None]:
 
 
 def _check(resources: Resources) -> None:
-    """Check that a run fits on some machine.
-
-    Raises:
-        UserError: it fits on none.
-    """
+    """Refuse runs that fit on no machine."""
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     machines = [node["Resources"] for node in nodes if node["Alive"]]
     cpus, gpus = resources.cpus_per_run, resources.gpus_per_run
@@ -144,16 +135,14 @@ def launch(
             ended, _ = ray.wait(list(going), num_returns=len(going), timeout=_SECONDS)
             for reference in ended:
                 run = going.pop(reference)
-                reason = _failure(reference)
-                if reason is None:
-                    continue
                 if len(run.rows(folder)) > done_before[run.name]:
                     left[run.name] = retries
-                if left[run.name] > 0:
+                reason = _failure(reference)
+                if reason is not None and left[run.name] > 0:
                     left[run.name] -= 1
                     logger.warning("%s is tried again: %s", run.name, reason)
                     waiting.append(run)
-                else:
+                elif reason is not None:
                     failures.append(Failure(run, reason))
             places = ray.get(archive.places.remote())
             begun = [run for run in going.values() if run.name in places]
@@ -165,7 +154,10 @@ def launch(
                 )
             )
     finally:
-        _stop(list(going))
+        for reference in going:
+            ray.cancel(reference, force=False)
+        if going:
+            ray.wait(list(going), num_returns=len(going), timeout=_LONGEST_END)
     return failures
 
 
@@ -180,16 +172,8 @@ def _failure(reference: Any) -> str | None:
     return reason
 
 
-def _stop(going: list[Any]) -> None:
-    """Stop runs, and wait until they have stopped."""
-    for reference in going:
-        ray.cancel(reference, force=False)
-    if going:
-        ray.wait(going, num_returns=len(going), timeout=_LONGEST_END)
-
-
 def _on_a_machine(archive: Any, run: PlannedRun, threads: int, whose: str) -> str | None:
-    """Carry out a run where Ray has put it; `whose` stands for the suite's folder."""
+    """Carry out a run where Ray has put it; `whose` names the suite's folder."""
 
     def call(method: str, *arguments: object) -> Any:
         return ray.get(getattr(archive, method).remote(*arguments))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from collections import Counter
 from pathlib import Path
 
 from simple_dqn.checkpoints.csv_file import CsvRow, read_csv
@@ -9,6 +10,7 @@ from simple_dqn.checkpoints.places import game_of, root
 from simple_dqn.checkpoints.snapshot import read_snapshot, run_snapshots, training_state_path
 from simple_dqn.environments import roms
 from simple_dqn.errors import UserError
+from simple_dqn.options.kinds import as_text
 from simple_dqn.options.settings import OPTIONS, Settings
 
 ORIGINAL = ("breakout", "pong", "seaquest", "space_invaders")  # of the text of 2015
@@ -20,16 +22,12 @@ class PlannedRun:
     """A run of a suite: a game and a seed.
 
     Its files are `results/<suite>/<name>.csv`, a log beside it, and `snapshots/<suite>/<name>_*`.
-
-    Attributes:
-        suite: name of the suite.
-        settings: the run's options.
-        rom: the user's own ROM of the game, from the root folder on, or None.
+    All paths begin at the root folder.
     """
 
-    suite: str
+    suite: str  # its name
     settings: Settings
-    rom: Path | None
+    rom: Path | None  # the user's own ROM of the game
 
     @property
     def name(self) -> str:
@@ -38,31 +36,36 @@ class PlannedRun:
 
     @property
     def csv_file(self) -> Path:
-        """Where the rows of the run are, from the root folder on."""
+        """Where the rows of the run are."""
         return Path("results") / self.suite / f"{self.name}.csv"
 
     @property
     def log_file(self) -> Path:
-        """Where the run's messages are, from the root folder on."""
+        """Where the run's messages are."""
         return self.csv_file.with_suffix(".log")
 
     @property
     def prefix(self) -> Path:
-        """How the paths of the run's snapshots begin, from the root folder on."""
+        """How the paths of the run's snapshots begin."""
         return Path("snapshots") / self.suite / self.name
 
     @property
     def curves(self) -> Path:
-        """Folder of the run's curves for TensorBoard, from the root folder on."""
+        """Folder of the run's curves for TensorBoard."""
         return self.csv_file.parent / "tensorboard" / self.name
 
     @property
     def folders(self) -> list[Path]:
-        """Where the run writes, from the root folder on."""
+        """Where the run writes."""
         return [self.csv_file.parent, self.prefix.parent, self.curves]
 
+    @property
+    def last_phase(self) -> str:
+        """The phase with which an epoch ends."""
+        return "test" if self.settings.test_games or self.settings.test_steps else "train"
+
     def owns(self, path: str) -> bool:
-        """Whether a path, from the root folder on, is one of the files that the run writes."""
+        """Whether the run writes the file of a path."""
         of_an_epoch = r"_\d+\.(safetensors|training\.safetensors|memory)"
         of_curves = r"/events\.out\.tfevents\.[^/]+"  # time and machine
         return path in {str(self.csv_file), str(self.log_file)} or bool(
@@ -71,26 +74,19 @@ class PlannedRun:
         )
 
     def files(self, folder: Path) -> list[str]:
-        """The files of the run in a root folder, from that folder on."""
+        """The files of the run in a root folder."""
         found = [path for place in self.folders for path in (folder / place).glob("*")]
         return [str(path) for each in found if self.owns(str(path := each.relative_to(folder)))]
 
     def command(self, snapshot: Path | None = None) -> list[str]:
         """The command that trains the run in the root folder, or resumes it from a snapshot."""
-        settings = self.settings
-        words = (
-            ["train", settings.game, str(settings.label)]
-            if snapshot is None
-            else ["resume", str(snapshot)]
-        )
+        begin = ["train", self.settings.game, str(self.settings.label)]
+        words = begin if snapshot is None else ["resume", str(snapshot)]
         for row in OPTIONS:
-            value = getattr(settings, row.name)
+            value = getattr(self.settings, row.name)
             if not row.positional and value != row.default:
-                words += [f"--{row.name}", _as_argument(value)]
-        places = {"csv_file": self.csv_file, "save_weights_prefix": self.prefix}
-        for name, path in places.items():
-            words += [f"--{name}", str(path)]
-        return words
+                words += [f"--{row.name}", as_text(value)]
+        return [*words, "--csv_file", str(self.csv_file), "--save_weights_prefix", str(self.prefix)]
 
     def newest_snapshot(self, folder: Path) -> Path | None:
         """The newest snapshot in a root folder from which the run can be resumed exactly."""
@@ -105,18 +101,12 @@ class PlannedRun:
     def is_finished(self, folder: Path) -> bool:
         """Whether the last epoch is trained, tested and saved in a root folder."""
         epochs = self.settings.epochs
-        tests = self.settings.test_games or self.settings.test_steps
-        last = ("test" if tests else "train", epochs)
         return epochs in run_snapshots(folder / self.prefix) and any(
-            (row.phase, row.epoch) == last for row in self.rows(folder)
+            (row.phase, row.epoch) == (self.last_phase, epochs) for row in self.rows(folder)
         )
 
     def check(self, folder: Path) -> None:
-        """Check that the files of the run in a root folder were made with its options.
-
-        Raises:
-            UserError: they were made with other options.
-        """
+        """Refuse files of the run in a root folder that were made with other options."""
         snapshot = self.newest_snapshot(folder)
         if snapshot is None:
             return
@@ -125,17 +115,13 @@ class PlannedRun:
         for name in sorted(now.keys() - _OTHER_OPTIONS_MAY_DIFFER):
             if then[name] != now[name]:
                 raise UserError(
-                    f"{snapshot} was made with --{name} {_as_argument(then[name])}, and this suite "
-                    f"has {_as_argument(now[name])}; give this suite another name"
+                    f"{snapshot} was made with --{name} {as_text(then[name])}, and this suite has "
+                    f"{as_text(now[name])}; give this suite another name"
                 )
 
 
 def plan_runs(settings: Settings, seeds: tuple[int, ...]) -> list[PlannedRun]:
-    """Make the runs of a suite, seed after seed; `game` names the games and `label` the suite.
-
-    Raises:
-        UserError: a game or a file of games is unknown, or a game is named twice.
-    """
+    """Make the runs of a suite, seed after seed; `game` names the games and `label` the suite."""
     suite = settings.label or "suite"
     if not suite.strip("."):
         raise UserError(f"{suite} cannot be a folder; give the suite another name")
@@ -153,19 +139,14 @@ def plan_runs(settings: Settings, seeds: tuple[int, ...]) -> list[PlannedRun]:
             own = Path("roms") / found.rom_path.name if is_own else None
             run = dataclasses.replace(named, game=found.name, label=f"s{seed}", random_seed=seed)
             runs.append(PlannedRun(suite, run, own))
-    names = [run.name for run in runs]
-    for name in names:
-        if names.count(name) > 1:
-            raise UserError(f"{name} is in this suite twice; name each game and seed once")
+    name, times = Counter(run.name for run in runs).most_common(1)[0]
+    if times > 1:
+        raise UserError(f"{name} is in this suite twice; name each game and seed once")
     return runs
 
 
 def games_of(text: str, environment: str) -> list[str]:
-    """Return the games that are meant: `pong,breakout`, `original`, `atari57` or `games.txt`.
-
-    Raises:
-        UserError: the file cannot be read, or holds no names.
-    """
+    """Return the games that are meant: `pong,breakout`, `original`, `atari57` or `games.txt`."""
     if text == "original" and environment == "ale":
         return list(ORIGINAL)
     if text == "atari57" and environment == "ale":
@@ -181,12 +162,3 @@ def games_of(text: str, environment: str) -> list[str]:
     if not games:
         raise UserError(f"{text!r} names no game; give names like pong,breakout")
     return games
-
-
-def _as_argument(value: object) -> str:
-    """An option's value as a word of a command line, exactly."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list | tuple):
-        return ",".join(str(each) for each in value)
-    return str(value)

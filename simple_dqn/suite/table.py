@@ -22,34 +22,29 @@ _OTHER_LINES = 6  # of the table, besides its rows
 
 
 class RunState(NamedTuple):
-    """How far a run has come; None where that is unknown."""
+    """How far a run has come, as the table shows it; "" where that is unknown."""
 
     epoch: int = 0  # the last that was trained and tested
-    score: float | None = None  # mean score of its test
-    steps_per_second: float | None = None  # of the last training
-    seconds_left: float | None = None  # until the last epoch is done
+    score: str = ""  # mean score of its test
+    steps_per_second: str = ""  # of the last training
+    time_left: str = ""  # until the last epoch is done
 
 
 def state_of(run: PlannedRun, folder: Path) -> RunState:
     """Read from its CSV file how far a run has come."""
     path = folder / run.csv_file
-    if not path.exists():
-        return RunState()
-    with path.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["std_game_reward"]]
-    trained = [row for row in rows if row["phase"] == "train"]
-    tests = run.settings.test_games or run.settings.test_steps
-    ends = [row for row in rows if row["phase"] == "test"] if tests else trained
+    rows = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
+    ends = [row for row in rows if row["phase"] == run.last_phase]
     if not ends:
         return RunState()
-    epoch = int(ends[-1]["epoch"])
-    per_epoch = float(ends[-1]["total_time"]) / epoch
-    score = float(ends[-1]["average_reward"])
+    epoch, score = int(ends[-1]["epoch"]), float(ends[-1]["average_reward"])
+    speeds = [float(row["steps_per_second"]) for row in rows if row["phase"] == "train"]
+    seconds_left = (run.settings.epochs - epoch) * float(ends[-1]["total_time"]) / epoch
     return RunState(
         epoch,
-        None if math.isnan(score) else score,
-        float(trained[-1]["steps_per_second"]),
-        (run.settings.epochs - epoch) * per_epoch,
+        "" if math.isnan(score) else f"{score:.1f}",
+        f"{speeds[-1]:.0f}" if speeds else "",
+        str(datetime.timedelta(seconds=round(seconds_left))),
     )
 
 
@@ -78,10 +73,13 @@ class Watcher:
         running = set(status.places)
         for run in self._runs:
             if run.name in running | self._running:  # the files of others cannot have changed
-                before = self._states[run.name].epoch
-                self._states[run.name] = state_of(run, self._folder)
-                if self._live is None and self._states[run.name].epoch > before:
-                    logger.info("%s: %s", run.name, _line(run, self._states[run.name]))
+                before, state = self._states[run.name], state_of(run, self._folder)
+                self._states[run.name] = state
+                if self._live is None and state.epoch > before.epoch:
+                    logger.info(
+                        "%s: epoch %d/%d, score %s, %s steps/s, %s left",
+                        *(run.name, state.epoch, run.settings.epochs, *state[1:]),
+                    )
         self._running = running
         if self._live is not None:
             fits = len(self._runs) + _OTHER_LINES < self._live.console.height
@@ -97,30 +95,14 @@ class Watcher:
         words = dict.fromkeys(status.waiting, "waiting") | status.places
         words |= {failure.run.name: "failed" for failure in status.failures}
         for run in runs:
-            state = self._states[run.name]
-            left = state.seconds_left if run.name in status.places else None
+            epoch, score, speed, left = self._states[run.name]
             table.add_row(
                 run.settings.game,
                 str(run.settings.random_seed),
-                f"{state.epoch}/{run.settings.epochs}",
-                _number(state.steps_per_second, "{:.0f}"),
-                _number(state.score, "{:.1f}"),
-                "" if left is None else str(datetime.timedelta(seconds=round(left))),
+                f"{epoch}/{run.settings.epochs}",
+                speed,
+                score,
+                left if run.name in status.places else "",
                 words.get(run.name, "done"),
             )
         return table
-
-
-def _line(run: PlannedRun, state: RunState) -> str:
-    parts = [
-        f"epoch {state.epoch}/{run.settings.epochs}",
-        f"score {_number(state.score, '{:.1f}') or 'unknown, no game ended'}",
-        f"{_number(state.steps_per_second, '{:.0f}')} steps/s",
-    ]
-    if state.seconds_left:
-        parts.append(f"{datetime.timedelta(seconds=round(state.seconds_left))} left")
-    return ", ".join(parts)
-
-
-def _number(value: float | None, form: str) -> str:
-    return "" if value is None else form.format(value)

@@ -18,10 +18,8 @@ from simple_dqn.suite.archive import CHUNK, Begun
 from simple_dqn.suite.plan import PlannedRun
 
 _SECONDS = 1.0  # from one look at the run's files to the next
-_LONGEST_END = 60.0  # seconds that a run has to end in when it is told to stop
+_LONGEST_END = 60.0  # seconds that a run has to end in after SIGTERM
 _PR_SET_PDEATHSIG = 1  # of Linux: the signal that a process gets when its parent dies
-# Order in which files are sent: a snapshot last, since it needs the others.
-_KINDS = ("", ".csv", ".memory", ".training.safetensors", ".safetensors")
 
 Call = Callable[..., Any]  # calls a method of the archive, wherever it is, and returns its result
 
@@ -29,15 +27,9 @@ Call = Callable[..., Any]  # calls a method of the archive, wherever it is, and 
 def carry_out(run: PlannedRun, call: Call, place: str, threads: int, mine: Path) -> str | None:
     """Carry out what is left of a run, and send each epoch's files to the archive.
 
-    Args:
-        run: the run.
-        call: `call("read", path, offset)` calls a method of the archive.
-        place: name of this machine.
-        threads: number of threads of the run.
-        mine: folder on this machine for this run of this suite alone; it is removed at the end.
-
-    Returns:
-        None, or what went wrong: the last line of the run's log.
+    `call("read", path, offset)` calls a method of the archive. `place` is the name of this machine,
+    `mine` a folder on it for this run of this suite alone; it is removed at the end. Returns None,
+    or what went wrong: the last line of the run's log.
     """
     shutil.rmtree(mine, ignore_errors=True)  # what an attempt that was killed left
     mine.mkdir(parents=True)
@@ -99,7 +91,7 @@ class _Attempt:
         # next snapshot: if the same files are found twice, none was missed in between.
         if earlier.keys() != states.keys():
             return
-        for path in sorted(states, key=lambda path: (_kind(path), path)):
+        for path in sorted(states, key=_order):
             if states[path] != self._sent.get(path):
                 try:
                     self._send_file(path)
@@ -126,10 +118,9 @@ class _Attempt:
         return states
 
 
-def _kind(path: str) -> int:
-    """Place of a file's kind in `_KINDS`; logs and curves have the first."""
-    endings = [kind for kind in _KINDS if path.endswith(kind)]  # all end with ""
-    return _KINDS.index(max(endings, key=len))
+def _order(path: str) -> tuple[bool, bool]:
+    """A snapshot is sent last, since it needs the other files; before it its training state."""
+    return path.endswith(".safetensors"), not path.endswith(".training.safetensors")
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:

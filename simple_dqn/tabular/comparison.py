@@ -59,11 +59,7 @@ class Comparison(NamedTuple):
 
 
 def read_environment(settings: Settings) -> TabularEnvironment:
-    """Read an environment's table and draw its starts.
-
-    Raises:
-        UserError: the environment has no table of its transitions, or too many states.
-    """
+    """Read an environment's table and draw its starts."""
     name = settings.game
     game = make_gymnasium(name, environment_options(settings))
     table = getattr(game.unwrapped, "P", None)

@@ -27,13 +27,7 @@ def draw_picture(
 ) -> bytes:
     """Draw the maps of both policies (if there is a map) and the errors; return a PNG.
 
-    Args:
-        game: the environment.
-        random_values: Q of the random policy, (S, A).
-        optimal_values: Q*, (S, A).
-        iteration_errors: largest |Q_i - Q*| for i = 0, 1, ...
-        discount_rate: gamma.
-        learned: the learners' errors, by name.
+    Values are Q, float64 (S, A). The errors of value iteration are max |Q_i - Q*| for i = 0, 1, ...
     """
     has_map = game.map is not None and set(game.action_meanings) <= set(_ARROWS)
     figure = Figure(figsize=(13, 11 if has_map else 5.5), layout="constrained")

@@ -75,11 +75,7 @@ def policy_evaluation(
 
 
 def limit(iterations: Iterator[Array], tolerance: float = 1e-10) -> Array:
-    """Return the first values that differ from those before by at most `tolerance`.
-
-    Raises:
-        UserError: the values do not converge.
-    """
+    """Return the first values that differ from those before by at most `tolerance`."""
     for before, after in pairwise(islice(iterations, _MOST_ITERATIONS)):
         if np.abs(after - before).max() <= tolerance:
             return after
