@@ -62,7 +62,7 @@ def test_a_game_is_filmed(root: Path, snapshot: Path, capsys: pytest.CaptureFixt
         sounds = [frame.to_ndarray()[0] for frame in container.decode(audio=0)]
         titles = [chapter["metadata"]["title"] for chapter in container.chapters()]
         end = container.chapters()[-1]
-    scores = re.search(r"score ([\d.]+), ([\d.]+);", errors)
+    scores = re.search(r"score ([\d.]+), ([\d.]+)\n", errors)
     assert scores
     assert titles == [f"game 1: score {scores[1]}", f"game 2: score {scores[2]}"]
     assert float(end["end"] * end["time_base"]) == pytest.approx(frames / 60, abs=0.01)

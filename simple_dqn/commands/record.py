@@ -4,12 +4,9 @@ import glob
 import logging
 import math
 import secrets
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 from tqdm import tqdm
 
 from simple_dqn import streams
@@ -26,8 +23,6 @@ from simple_dqn.watch.mind import Mind
 from simple_dqn.watch.watched_game import Frame, WatchedGame
 
 logger = logging.getLogger(__name__)
-
-Picture = npt.NDArray[np.uint8]
 
 
 def record(
@@ -51,6 +46,8 @@ def record(
     Raises:
         UserError: an option is wrong, or a file cannot be written.
     """
+    if width is not None and scale != 1:
+        raise UserError("--width and --scale both set the width of the film; give one of them")
     game = game_of(settings)
     check_game(snapshot, game)
     name = snapshot.path.stem
@@ -72,8 +69,7 @@ def record(
     draw = console.enlarge
     if show_mind:
         draw = Mind(watched, network, look_inside(settings, snapshot, shape)).beside
-    resized = _sizing(width, scale)
-    to_skip = skipped = math.ceil(skip_seconds * rate)
+    to_skip = math.ceil(skip_seconds * rate)
     most = None if seconds is None else math.ceil(seconds * rate)
     with (
         interrupts_held() as check_interrupt,
@@ -91,44 +87,29 @@ def record(
             if to_skip:
                 to_skip -= 1
             else:
-                film.add(resized(picture), frame.sound)
+                picture = resize(picture, width or round(scale * picture.shape[1]))
+                film.add(picture, frame.sound)
                 if record_screen_path is not None:
                     screen = record_screen_path / f"{name}_{film.frames:06d}.png"
                     write_atomically(screen, encode_png(frame.picture))
             check_interrupt()
 
-        started = time.perf_counter()
         scores = _play(watched, play_games, most, film, keep)
-        taken = time.perf_counter() - started
         if not film.frames:
             raise UserError(
                 f"the games ended before --skip_seconds {skip_seconds:g}; give fewer seconds, or "
                 "more --play_games"
             )
     if record_screen_path is not None:
-        for screen in _screens(record_screen_path, name):
-            if int(screen.stem[-6:]) > film.frames:  # of a longer film that this one replaces
-                screen.unlink()
-    logger.info(
-        "score %s; %.1f times as fast as the games' own time",
-        ", ".join(f"{score:g}" for score in scores),
-        (skipped + film.frames) / rate / taken,
-    )
+        for screen in _screens(record_screen_path, name)[film.frames :]:
+            screen.unlink()  # of a longer film that this one replaces
+    logger.info("score %s", ", ".join(f"{score:g}" for score in scores))
     streams.write(f"{path}\n")
 
 
-def _sizing(width: int | None, scale: float) -> Callable[[Picture], Picture]:
-    """Return a function that makes pictures as wide as is asked for."""
-    if width is not None and scale != 1:
-        raise UserError("--width and --scale both set the width of the film; give one of them")
-    if width is None and scale == 1:
-        return lambda picture: picture
-    return lambda picture: resize(picture, width or round(scale * picture.shape[1]))
-
-
 def _screens(folder: Path, name: str) -> list[Path]:
-    """The screens of a snapshot's games in a folder."""
-    return list(folder.glob(f"{glob.escape(name)}_{'[0-9]' * 6}.png"))
+    """The screens of a snapshot's games in a folder, in their order."""
+    return sorted(folder.glob(f"{glob.escape(name)}_{'[0-9]' * 6}.png"))
 
 
 def _check_outputs(
