@@ -69,7 +69,7 @@ def test_the_page_holds_every_filters_pictures(network: GuidedNetwork, states: P
     assert len(views) == 16 + 32
     few = [(view.layer, view.filter) for view in view(network, states, 3)]
     assert few == [(view.layer, view.filter) for view in (*views[:3], *views[16:19])]
-    several = 0
+    number_of_times = set()
     for seen in views:
         page = write_page("A <title>", "subtitle", [seen])
         pictures = images(page)
@@ -88,10 +88,9 @@ def test_the_page_holds_every_filters_pictures(network: GuidedNetwork, states: P
                 np.testing.assert_array_equal(cut, picture[top:bottom, left:right])
             times.append(next(t for t in range(20) if (states[t] == excitation.state).all()))
             assert f"<p>{excitation.activation:.2f} · action {times[-1]}</p>" in page
-        assert 1 <= len(times) <= 3
+        number_of_times.add(len(times))
         assert all(abs(a - b) >= 15 for i, a in enumerate(times) for b in times[:i])
-        several += len(times) > 1
-    assert several > 10
+    assert {1, 2} <= number_of_times <= {1, 2, 3}
     for layer in (0, 1):
         activations = [view.excitations[0].activation for view in views if view.layer == layer]
         assert activations == sorted(activations, reverse=True)
@@ -150,9 +149,6 @@ def test_the_page_in_a_browser(
     page.write_text(write_page("title", "subtitle", view(network, states, None)))
     browser_page.goto(page.as_uri())
     assert browser_page.locator("figure").count() == 48
-    assert browser_page.evaluate(
-        "[...document.querySelectorAll('.frame img')].every(image => image.naturalWidth === 84)"
-    )
     frame = browser_page.locator(".frame").first
     small = frame.bounding_box()
     assert small is not None
@@ -192,9 +188,6 @@ def test_the_page_in_a_browser(
     assert "scale(2.7" in dragged[0]
     mouse.move(*place(0.4, 0.3))
     assert transforms() == dragged  # the button is up
-    mouse.wheel(0, 3000)
-    mouse.wheel(0, -300)
-    assert "scale(2.7" in transforms()[0]
     mouse.click(*place(0.5, 0.5))
     assert transforms()[:2] == ["translate(0px, 0px) scale(1)"] * 2
     mouse.wheel(0, 100)  # nothing to zoom out of

@@ -107,9 +107,7 @@ def test_a_distribution_of_returns_is_shown(distributional: str) -> None:
     """Its mean is the Q-value, but for half a step between quantiles."""
     game, mind = make_mind("breakout", distributional=distributional)
     picture = game.frame(0).picture
-    distribution = mind._network.predict_distribution(game.seen[None])
-    assert distribution is not None
-    returns, probabilities = distribution
+    returns, probabilities = mind._network.predict_distribution(game.seen[None])
     assert probabilities.shape == (1, 4, len(returns))
     np.testing.assert_allclose(probabilities.sum(-1), 1, atol=1e-5)
     values = mind._network.predict(game.seen[None])

@@ -89,13 +89,9 @@ def view_filters(
 
 
 def time_colours(screens: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Show the last three screens as red (oldest), green and blue; what did not move is grey.
+    """Show the last three of (history, height, width) as red (oldest), green and blue.
 
-    Args:
-        screens: uint8 (history, height, width); if fewer than three, the first is repeated.
-
-    Returns:
-        uint8 (height, width, 3), RGB.
+    What did not move is grey. Of fewer than three screens the first is repeated.
     """
     last = screens[-3:]
     missing = np.repeat(last[:1], 3 - len(last), axis=0)
