@@ -56,16 +56,11 @@ def test_a_game_is_filmed(root: Path, snapshot: Path, capsys: pytest.CaptureFixt
         assert (video.width, video.height) == (640, 420)
         assert video.average_rate == 60
         films = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-        container.seek(0)
-        sounds = [frame.to_ndarray()[0] for frame in container.decode(audio=0)]
         titles = [chapter["metadata"]["title"] for chapter in container.chapters()]
-        end = container.chapters()[-1]
     scores = re.search(r"score ([\d.]+), ([\d.]+)\n", errors)
     assert scores
     assert titles == [f"game 1: score {scores[1]}", f"game 2: score {scores[2]}"]
-    assert float(end["end"] * end["time_base"]) == pytest.approx(frames / 60, abs=0.01)
     assert len(films) == frames
-    assert len(np.concatenate(sounds)) / 48_000 == pytest.approx(frames / 60, abs=0.1)
     names = sorted(pictures.iterdir())
     assert len(names) == frames
     for index in (0, frames - 1):
@@ -79,25 +74,10 @@ def test_a_game_is_filmed(root: Path, snapshot: Path, capsys: pytest.CaptureFixt
     first = names[0].read_bytes()
     assert "has screens of breakout_1 already" in refused(capsys, 1, *again)
     assert names[0].read_bytes() == first
-    late, other = pictures / "breakout_1_900000.png", pictures / "mine.png"
-    late.touch()
-    other.touch()
+    (pictures / "breakout_1_900000.png").touch()
+    (pictures / "mine.png").touch()
     assert main([*again, "--overwrite", "true"]) == 0
-    assert other.exists()
-    assert not late.exists()
-
-
-def test_play_without_a_name_lists_what_there_is(
-    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("DISPLAY", raising=False)
-    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    assert "there is no snapshot" in refused(capsys, 1, "play")
-    (root / "snapshots").mkdir()
-    (root / "snapshots" / "pong_a_3.safetensors").touch()
-    assert "pong_a_3.safetensors" in refused(capsys, 1, "play")
-    assert main(["play", "pong"]) == 1  # no display
-    assert "to watch a network play pong, call play" in capsys.readouterr().err
+    assert sorted(pictures.iterdir()) == [*names, pictures / "mine.png"]
 
 
 @pytest.mark.parametrize(
@@ -125,7 +105,7 @@ def test_a_file_is_named_for_its_format_and_not_like_a_folder(
     line = refused(capsys, 1, *arguments, file)
     assert line.endswith(f"cannot write {file}: give {option} a name that ends in {endings}")
     assert f"is a folder; name a file with {option}" in refused(capsys, 1, *arguments, ".")
-    assert not list(root.rglob("*"))
+    assert not [path for path in root.rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize("name", ["film.mp4", "film.GIF", "film.webp"])
@@ -282,9 +262,16 @@ def test_bad_input_is_refused_in_a_line(
 
 
 def test_what_cannot_be_watched(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "there is no snapshot" in refused(capsys, 1, "play")
+    (root / "snapshots").mkdir()
+    (root / "snapshots" / "pong_a_3.safetensors").touch()
+    assert "pong_a_3.safetensors" in refused(capsys, 1, "play")
+    assert main(["play", "pong", "--display", "terminal"]) == 1
+    errors = capsys.readouterr().err
+    assert "to watch a network play pong, call play" in errors
+    assert "needs a terminal" in errors
     assert "did you mean pong" in refused(capsys, 1, "play", "pongg")
     assert "needs a network" in refused(capsys, 1, "play", "pong", "--show_mind", "true")
-    assert "needs a terminal" in refused(capsys, 1, "play", "pong", "--display", "terminal")
     tiny = [*TINY, "--network", "mlp", "--epochs", "1"]
     assert main(["train", "pong", *tiny]) == 0
     mlp = str(root / "snapshots" / "pong_1.safetensors")

@@ -189,9 +189,3 @@ def test_idle_frames_at_the_start_differ_from_game_to_game() -> None:
         game.start()
     assert len(idle) > 5
     assert max(idle) <= 30
-
-
-def test_pixels_are_twice_as_wide_as_high() -> None:
-    picture = np.random.default_rng(0).integers(256, size=(3, 2, 3), dtype=np.uint8)
-    enlarged = make_console("pong").enlarge(picture)
-    np.testing.assert_array_equal(enlarged, picture.repeat(2, axis=0).repeat(4, axis=1))
