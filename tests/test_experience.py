@@ -74,16 +74,11 @@ def test_what_is_written_is_read(
         assert read.dtype == written.dtype
 
 
-def test_other_settings_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "played.safetensors"
-    write_experience(path, make_experience(3), SETTINGS)
-    with pytest.raises(UserError, match="played with frame_skip = 4, this run has 3"):
-        read_experience(path, {**SETTINGS, "frame_skip": 3}, SHAPE, DTYPE, MOST)
-
-
-def test_other_files_are_refused(tmp_path: Path) -> None:
+def test_other_settings_and_files_are_refused(tmp_path: Path) -> None:
     good = tmp_path / "good.safetensors"
     write_experience(good, make_experience(3), SETTINGS)
+    with pytest.raises(UserError, match="played with frame_skip = 4, this run has 3"):
+        read_experience(good, {**SETTINGS, "frame_skip": 3}, SHAPE, DTYPE, MOST)
     bad = tmp_path / "bad.safetensors"
     for content in (good.read_bytes()[:-3], good.read_bytes()[:-1] + b"x", b"", b"text"):
         bad.write_bytes(content)
@@ -144,7 +139,7 @@ def test_the_settings_are_what_the_meaning_of_steps_depends_on() -> None:
 def test_the_memory_holds_what_was_played(
     length: int, num_games: int, cuts: set[int], seed: int
 ) -> None:
-    """Every transition drawn is one of the person's; their numbers stand in the screens."""
+    """Every transition drawn is one of the person's; the screens have their numbers."""
     memory = make_memory(
         lane_size=60 // num_games,
         num_games=num_games,
@@ -163,7 +158,7 @@ def test_the_memory_holds_what_was_played(
         for number in range(added - 1)
         if number not in cuts and (number + 1) % (length // num_games)
     }
-    assert memory.can_sample() == bool(follows) or not memory.can_sample()
+    assert follows or not memory.can_sample()
     if not memory.can_sample():
         return
     batch = memory.get_minibatch(np.random.default_rng(seed), 0)

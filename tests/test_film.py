@@ -1,5 +1,6 @@
-"""Films and sounds are opened again, looked at and heard."""
+"""Films and their sounds are opened again, looked at and heard."""
 
+import contextlib
 import wave
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from simple_dqn.watch.film import Film, SoundFile, resize
+from simple_dqn.watch.film import Film, resize
 
 RATE, SAMPLES = 60, 512
 FILMS = (".mp4", ".gif", ".webp")
@@ -28,19 +29,12 @@ def picture(frame: int) -> npt.NDArray[np.uint8]:
     return screen
 
 
-def make(path: Path, frames: int = 90, error: BaseException | None = None) -> None:
-    """Write a film, or a sound if the name ends in .wav."""
-    file: SoundFile | Film
-    if path.suffix == ".wav":
-        file = SoundFile(path, sample_rate=RATE * SAMPLES)
-    else:
-        file = Film(path, frames_per_second=RATE, sample_rate=RATE * SAMPLES)
-    with file:
+def make(path: Path, frames: int, error: BaseException | None = None) -> None:
+    """Write a film, and its sound beside it."""
+    rates = {"frames_per_second": RATE, "sample_rate": RATE * SAMPLES}
+    with Film(path, sound_path=path.with_suffix(".wav"), **rates) as film:
         for frame in range(frames):
-            if isinstance(file, Film):
-                file.add(picture(frame), tone(frame))
-            else:
-                file.add(tone(frame))
+            film.add(picture(frame), tone(frame))
         if error is not None:
             raise error
 
@@ -54,21 +48,21 @@ def read_animation(path: Path) -> tuple[npt.NDArray[np.uint8], list[int]]:
 
 
 def seconds(path: Path) -> float:
-    """How long a complete film or sound is."""
-    if path.suffix == ".wav":
-        with wave.open(str(path)) as file:
-            assert len(file.readframes(file.getnframes())) == file.getnframes()
-            return file.getnframes() / file.getframerate()
+    """How long a complete film is."""
     if path.suffix == ".mp4":
         with av.open(str(path)) as container:
             return len(list(container.decode(video=0))) / RATE
     return sum(read_animation(path)[1]) / 1000
 
 
-def test_pictures_and_sound_are_there(tmp_path: Path) -> None:
-    make(tmp_path / "films" / "film.mp4")
-    assert [path.name for path in (tmp_path / "films").iterdir()] == ["film.mp4"]
-    with av.open(str(tmp_path / "films" / "film.mp4")) as container:
+def test_pictures_and_sound_are_there_and_in_step(tmp_path: Path) -> None:
+    """Silence, and then a tone from frame 60 on, at the time of that frame."""
+    path, silence = tmp_path / "films" / "film.mp4", np.full(SAMPLES, 128, np.uint8)
+    with Film(path, frames_per_second=RATE, sample_rate=RATE * SAMPLES) as film:
+        for frame in range(150):
+            film.add(picture(frame), tone(frame) if frame >= 60 else silence)
+    assert list(path.parent.iterdir()) == [path]
+    with av.open(str(path)) as container:
         video, audio = container.streams.video[0], container.streams.audio[0]
         assert video.codec_context.name == "h264"
         assert (video.width, video.height, video.pix_fmt) == (96, 64, "yuv420p")
@@ -76,37 +70,19 @@ def test_pictures_and_sound_are_there(tmp_path: Path) -> None:
         assert audio.codec_context.name == "aac"
         pictures = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
         container.seek(0)
-        sound = np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
-    assert len(pictures) == 90
-    for index in (0, 17, 89):
+        frames = list(container.decode(audio=0))
+    assert len(pictures) == 150
+    for index in (0, 17, 149):
         difference = pictures[index].astype(int) - picture(index)
         assert np.abs(difference).mean() < 8
-    assert len(sound) / 48_000 == pytest.approx(1.5, abs=0.1)
-    middle = sound[12_000:60_000]
+    assert frames[0].time == pytest.approx(0, abs=0.03)
+    sound = np.concatenate([frame.to_ndarray()[0] for frame in frames])
+    assert len(sound) / 48_000 == pytest.approx(2.5, abs=0.1)
+    assert np.flatnonzero(np.abs(sound) > 0.1)[0] / 48_000 == pytest.approx(1.0, abs=0.03)
+    middle = sound[60_000:108_000]
     spectrum = np.abs(np.fft.rfft(middle * np.hanning(len(middle))))
     assert np.fft.rfftfreq(len(middle), 1 / 48_000)[spectrum.argmax()] == pytest.approx(480, abs=2)
     assert np.abs(middle).max() == pytest.approx(60 / 128, rel=0.1)
-
-
-def test_sound_is_in_step_with_the_picture(tmp_path: Path) -> None:
-    """Silence, and then a tone from frame 60 on, at the time of that frame."""
-    path, silence = tmp_path / "film.mp4", np.full(SAMPLES, 128, np.uint8)
-    with Film(path, frames_per_second=RATE, sample_rate=RATE * SAMPLES) as film:
-        for frame in range(120):
-            film.add(picture(frame), tone(frame) if frame >= 60 else silence)
-    with av.open(str(path)) as container:
-        frames = list(container.decode(audio=0))
-    assert frames[0].time == pytest.approx(0, abs=0.03)
-    sound = np.concatenate([frame.to_ndarray()[0] for frame in frames])
-    assert np.flatnonzero(np.abs(sound) > 0.1)[0] / 48_000 == pytest.approx(1.0, abs=0.03)
-
-
-def test_a_sound_file_holds_every_sample(tmp_path: Path) -> None:
-    make(tmp_path / "sounds" / "pong.wav", 7)
-    with wave.open(str(tmp_path / "sounds" / "pong.wav")) as file:
-        assert (file.getnchannels(), file.getsampwidth()) == (1, 1)
-        assert file.getframerate() == RATE * SAMPLES
-        assert file.readframes(10_000) == b"".join(tone(frame).tobytes() for frame in range(7))
 
 
 def test_chapters_begin_where_the_last_one_ended(tmp_path: Path) -> None:
@@ -128,29 +104,32 @@ def test_chapters_begin_where_the_last_one_ended(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("frames", [6, 30])
-@pytest.mark.parametrize("ending", [*FILMS, ".wav"])
-def test_an_interrupt_leaves_a_complete_file(tmp_path: Path, ending: str, frames: int) -> None:
-    path = tmp_path / f"file{ending}"
+@pytest.mark.parametrize("ending", FILMS)
+def test_an_interrupt_leaves_complete_files(tmp_path: Path, ending: str, frames: int) -> None:
+    path, sound = tmp_path / f"file{ending}", tmp_path / "file.wav"
     with pytest.raises(KeyboardInterrupt):
         make(path, frames, KeyboardInterrupt())
-    assert list(tmp_path.iterdir()) == [path]
+    assert {*tmp_path.iterdir()} == {path, sound}
     assert seconds(path) == pytest.approx(frames / RATE)
+    with wave.open(str(sound)) as file:
+        assert (file.getnchannels(), file.getsampwidth()) == (1, 1)
+        assert file.getframerate() == RATE * SAMPLES
+        samples = b"".join(tone(frame).tobytes() for frame in range(frames))
+        assert file.readframes(len(samples) + 1) == samples
 
 
 @pytest.mark.parametrize(("frames", "fails"), [(0, False), (0, True), (30, True)])
-@pytest.mark.parametrize("ending", [*FILMS, ".wav"])
-def test_an_error_or_an_empty_file_leaves_the_old_one(
+@pytest.mark.parametrize("ending", FILMS)
+def test_an_error_or_an_empty_film_leaves_the_old_one(
     tmp_path: Path, ending: str, frames: int, fails: bool
 ) -> None:
-    path = tmp_path / f"file{ending}"
-    path.write_bytes(b"old")
-    if fails:
-        with pytest.raises(RuntimeError):
-            make(path, frames, RuntimeError())
-    else:
-        make(path, frames)
-    assert list(tmp_path.iterdir()) == [path]
-    assert path.read_bytes() == b"old"
+    paths = {tmp_path / f"file{ending}", tmp_path / "file.wav"}
+    for path in paths:
+        path.write_bytes(b"old")
+    with pytest.raises(RuntimeError) if fails else contextlib.nullcontext():
+        make(tmp_path / f"file{ending}", frames, RuntimeError() if fails else None)
+    assert {*tmp_path.iterdir()} == paths
+    assert {path.read_bytes() for path in paths} == {b"old"}
 
 
 @pytest.mark.parametrize("name", ["a:b.mp4", "100%d.mp4"])
@@ -160,7 +139,7 @@ def test_ffmpeg_does_not_interpret_a_name(
     """It takes what is before a colon for a protocol, and %d for a number."""
     monkeypatch.chdir(tmp_path)
     make(Path(name), frames=3)
-    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert {path.name for path in tmp_path.iterdir()} == {name, f"{name[:-4]}.wav"}
 
 
 @pytest.mark.parametrize("ending", [".gif", ".webp"])
@@ -191,15 +170,9 @@ def test_a_gif_is_close_to_pictures_of_many_colours(tmp_path: Path) -> None:
     assert np.abs(read.astype(int) - pictures).max() < 10
 
 
-@pytest.mark.parametrize(
-    ("width", "shape"), [(320, (210, 320)), (161, (104, 160)), (1280, (840, 1280)), (16, (10, 16))]
-)
-def test_pictures_keep_their_proportions(width: int, shape: tuple[int, int]) -> None:
+def test_pictures_keep_their_proportions() -> None:
     screen = np.random.default_rng(0).integers(256, size=(420, 640, 3), dtype=np.uint8)
-    resized = resize(screen, width)
-    assert resized.shape[:2] == shape
-    if width == 320:
-        mean = screen.reshape(210, 2, 320, 2, 3).mean(axis=(1, 3))
-        assert np.abs(resized - mean).max() <= 0.5
-    if width == 1280:
-        np.testing.assert_array_equal(resized[::2, 1::2], screen)
+    assert resize(screen, 161).shape[:2] == (104, 160)
+    mean = screen.reshape(210, 2, 320, 2, 3).mean(axis=(1, 3))
+    assert np.abs(resize(screen, 320) - mean).max() <= 0.5
+    np.testing.assert_array_equal(resize(screen, 1280)[::2, 1::2], screen)

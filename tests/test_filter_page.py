@@ -21,10 +21,9 @@ from simple_dqn.networks.heads import Values
 from simple_dqn.run import parts
 from simple_dqn.watch.filter_page import (
     FilterView,
-    gradient_picture,
+    around_grey,
     time_colours,
     view_filters,
-    weights_pictures,
     write_page,
 )
 
@@ -70,7 +69,7 @@ def test_the_page_holds_every_filters_pictures(network: GuidedNetwork, states: P
     assert len(views) == 16 + 32
     few = [(view.layer, view.filter) for view in view(network, states, 3)]
     assert few == [(view.layer, view.filter) for view in (*views[:3], *views[16:19])]
-    several = 0
+    number_of_times = set()
     for seen in views:
         page = write_page("A <title>", "subtitle", [seen])
         pictures = images(page)
@@ -78,7 +77,8 @@ def test_the_page_holds_every_filters_pictures(network: GuidedNetwork, states: P
         for number, excitation in enumerate(seen.excitations):
             shown = [pictures[f"{kind} of filter {seen.filter}"][number] for kind in KINDS]
             np.testing.assert_array_equal(shown[0], np.moveaxis(excitation.state[1:], 0, -1))
-            np.testing.assert_array_equal(shown[1], gradient_picture(excitation.projection))
+            gradient = time_colours(around_grey(excitation.projection))
+            np.testing.assert_array_equal(shown[1], gradient)
             top, left, bottom, right = excitation.field
             outside = np.ones((84, 84), np.bool_)
             outside[top:bottom, left:right] = False
@@ -88,10 +88,9 @@ def test_the_page_holds_every_filters_pictures(network: GuidedNetwork, states: P
                 np.testing.assert_array_equal(cut, picture[top:bottom, left:right])
             times.append(next(t for t in range(20) if (states[t] == excitation.state).all()))
             assert f"<p>{excitation.activation:.2f} · action {times[-1]}</p>" in page
-        assert 1 <= len(times) <= 3
+        number_of_times.add(len(times))
         assert all(abs(a - b) >= 15 for i, a in enumerate(times) for b in times[:i])
-        several += len(times) > 1
-    assert several > 10
+    assert {1, 2} <= number_of_times <= {1, 2, 3}
     for layer in (0, 1):
         activations = [view.excitations[0].activation for view in views if view.layer == layer]
         assert activations == sorted(activations, reverse=True)
@@ -113,7 +112,6 @@ def test_the_weights_of_the_first_layer_are_shown(network: GuidedNetwork, states
     weights = np.stack(pictures)[..., 0] / 127.5 - 1
     expected = first.weights / np.abs(first.weights).max()
     np.testing.assert_allclose(weights, expected, atol=0.005)
-    assert (np.stack(weights_pictures(np.zeros((4, 8, 8), np.float32))) == 128).all()
 
 
 def test_time_is_colour() -> None:
@@ -121,9 +119,8 @@ def test_time_is_colour() -> None:
     assert (time_colours(screens) == (1, 2, 3)).all()
     assert (time_colours(screens[:2]) == (0, 0, 1)).all()
     assert (time_colours(screens[2:3]) == 2).all()
-    gradient = np.array([-2, 0, 1], np.float32)[:, None, None] * np.ones((2, 2), np.float32)
-    assert (gradient_picture(gradient) == (0, 128, 191)).all()
-    assert (gradient_picture(0 * gradient) == 128).all()
+    assert around_grey(np.array([-2, 0, 1], np.float32)).tolist() == [0, 128, 191]
+    assert around_grey(np.zeros(2, np.float32)).tolist() == [128, 128]
 
 
 @pytest.fixture
@@ -152,9 +149,6 @@ def test_the_page_in_a_browser(
     page.write_text(write_page("title", "subtitle", view(network, states, None)))
     browser_page.goto(page.as_uri())
     assert browser_page.locator("figure").count() == 48
-    assert browser_page.evaluate(
-        "[...document.querySelectorAll('.frame img')].every(image => image.naturalWidth === 84)"
-    )
     frame = browser_page.locator(".frame").first
     small = frame.bounding_box()
     assert small is not None
@@ -194,9 +188,6 @@ def test_the_page_in_a_browser(
     assert "scale(2.7" in dragged[0]
     mouse.move(*place(0.4, 0.3))
     assert transforms() == dragged  # the button is up
-    mouse.wheel(0, 3000)
-    mouse.wheel(0, -300)
-    assert "scale(2.7" in transforms()[0]
     mouse.click(*place(0.5, 0.5))
     assert transforms()[:2] == ["translate(0px, 0px) scale(1)"] * 2
     mouse.wheel(0, 100)  # nothing to zoom out of

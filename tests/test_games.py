@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import re
 from importlib import resources
 from pathlib import Path
 
@@ -25,18 +26,11 @@ def complaint(text: str, roms_dir: Path) -> str:
     return message
 
 
-# Names.
-
-
 @pytest.mark.parametrize(
     ("text", "name"),
     [
-        ("pong", "pong"),
         ("PONG", "pong"),
-        ("ALE/Pong-v5", "pong"),
         ("PongNoFrameskip-v4", "pong"),
-        ("space_invaders", "space_invaders"),
-        ("SpaceInvaders", "space_invaders"),
         ("space invaders", "space_invaders"),
         ("ALE/SpaceInvaders-v5", "space_invaders"),
         ("Q*bert", "qbert"),
@@ -62,9 +56,6 @@ def test_every_rom_of_the_wheel_that_ale_plays_is_found_by_its_name(tmp_path: Pa
         else:
             for text in (path.stem, str(path)):
                 assert f"{path.stem} needs two players" in complaint(text, tmp_path)
-
-
-# Files.
 
 
 def test_a_game_by_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,29 +87,20 @@ def test_a_rom_of_the_users_own_wins(tmp_path: Path) -> None:
     assert str(own) in complaint("pong", tmp_path)
 
 
-# Mistakes: what is wrong and what to do.
-
-
 @pytest.mark.parametrize(
-    ("text", "meant"),
+    ("text", "hint"),
     [
-        ("pnog", "pong"),
-        ("SpaceInvader", "space_invaders"),
-        ("pong.bim", "pong"),
+        ("pnog", "did you mean .*pong"),
+        ("SpaceInvader", "did you mean .*space_invaders"),
+        ("pong.bim", "did you mean .*pong"),
+        ("", "try pong"),
+        ("?\n?", "try pong"),
     ],
 )
-def test_a_near_match_is_offered(text: str, meant: str, tmp_path: Path) -> None:
+def test_a_near_match_is_offered_or_an_example(text: str, hint: str, tmp_path: Path) -> None:
     message = complaint(text, tmp_path)
     assert repr(text) in message
-    assert "did you mean" in message
-    assert meant in message
-
-
-@pytest.mark.parametrize("text", ["", "xyzzy", "?\n?"])
-def test_examples_are_offered_where_nothing_is_near(text: str, tmp_path: Path) -> None:
-    message = complaint(text, tmp_path)
-    assert repr(text) in message
-    assert "try pong" in message
+    assert re.search(hint, message)
 
 
 @pytest.mark.parametrize(
@@ -149,9 +131,6 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     for text in (str(path), "pong"):
         assert "Is a directory; give a game's name" in complaint(text, tmp_path)
     assert "unknown game" in complaint(str(tmp_path), tmp_path)
-
-
-# Scores.
 
 
 def test_scores_on_a_humans_scale() -> None:

@@ -1,5 +1,7 @@
 """The mind beside games whose screens, histories and actions differ."""
 
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -8,7 +10,7 @@ from helpers import make_network, make_settings
 from test_watched_game import make_console, make_game
 
 from simple_dqn.run import parts
-from simple_dqn.watch.mind import HEIGHT, WIDTH, Mind, MindPanel
+from simple_dqn.watch.mind import WIDTH, Mind
 from simple_dqn.watch.watched_game import WatchedGame
 
 
@@ -47,28 +49,41 @@ def test_every_height_and_history_has_a_mind_beside_it(
     assert (picture[:, 640:] > 150).any()
 
 
-def make_panel(*decisions: tuple[list[float], int], person_plays: bool = False) -> MindPanel:
-    panel = MindPanel(["NOOP", "FIRE", "LEFT"], steps_per_second=2.0)  # remembers 16 decisions
-    state, saliency = np.zeros((4, 36, 40), np.uint8), np.zeros((4, 36, 40), np.float32)
+SCREEN = np.zeros((420, 640, 3), np.uint8)
+
+
+def think(*decisions: tuple[list[float], int], person_plays: bool = False) -> Mind:
+    """A mind that has seen these Q-values and actions."""
+    network, guided, game = SimpleNamespace(), SimpleNamespace(), SimpleNamespace()
+    game.console = SimpleNamespace(frames_per_second=60, enlarge=lambda picture: picture)
+    game.frame_skip, game.action_meanings = 30, ["NOOP", "FIRE", "LEFT"]  # remembers 16 decisions
+    game.decisions, game.person_plays = 0, person_plays
+    game.seen = np.zeros((4, 36, 40), np.uint8)
+    guided.project_action = lambda state, action: 0.0 * state + 0 * action
+    network.predict_distribution = lambda _: None
+    mind: Any = Mind(game, network, guided)
     for values, action in decisions:
-        panel.update(
-            np.array(values, np.float32), action, state, saliency, person_plays=person_plays
-        )
-    return panel
+        network.predict = partial(lambda values, _: np.array([values], np.float32), values)
+        game.decisions, game.action = game.decisions + 1, action
+        mind.in_text(SCREEN)
+    return mind
+
+
+def text(*decisions: tuple[list[float], int], person_plays: bool = False) -> list[str]:
+    return think(*decisions, person_plays=person_plays).in_text(SCREEN)[1]
 
 
 def test_bars_show_how_much_worse_than_the_best_an_action_is() -> None:
     """Bars of large values that hardly differ do differ; the average difference is the scale."""
-    lines = make_panel(([100.0, 100.02, 100.01], 1)).lines()
+    lines = text(([100.0, 100.02, 100.01], 1))
     assert lines[1] == f" noop {'':8} 100.00"
     assert lines[2] == ">fire ████████ 100.02"
     assert lines[3].startswith(" left ████ ")
-    wide = make_panel(([3.0, 7.0, 5.0], 1), ([100.0, 100.02, 100.01], 1))
-    assert wide.lines()[1].startswith(" noop ███████▉")
-    forgotten = make_panel(([3.0, 7.0, 5.0], 1), *[([100.0, 100.02, 100.01], 1)] * 16)
-    assert forgotten.lines()[1] == lines[1]
-    picture = make_panel(([100.0, 100.02, 100.01], 1)).draw()
-    assert picture.shape == (HEIGHT, WIDTH, 3)
+    wide = text(([3.0, 7.0, 5.0], 1), ([100.0, 100.02, 100.01], 1))
+    assert wide[1].startswith(" noop ███████▉")
+    forgotten = text(([3.0, 7.0, 5.0], 1), *[([100.0, 100.02, 100.01], 1)] * 16)
+    assert forgotten[1] == lines[1]
+    picture = think(([100.0, 100.02, 100.01], 1)).beside(SCREEN)[:, 640:]
     orange = (picture[40:80] == (255, 158, 52)).all(axis=2).sum(axis=1).max()
     grey = (picture[22:202] == (92, 112, 140)).all(axis=2).sum(axis=1)
     assert orange == pytest.approx(WIDTH - 58 - 118, abs=2)
@@ -76,9 +91,9 @@ def test_bars_show_how_much_worse_than_the_best_an_action_is() -> None:
 
 
 def test_a_random_action_is_called_exploring() -> None:
-    assert "exploring" in make_panel(([1.0, 2.0, 3.0], 0)).lines()[0]
-    assert "exploring" not in make_panel(([1.0, 2.0, 3.0], 2)).lines()[0]
-    assert "if the network" in make_panel(([1.0, 2.0, 3.0], 2), person_plays=True).lines()[0]
+    assert "exploring" in text(([1.0, 2.0, 3.0], 0))[0]
+    assert "exploring" not in text(([1.0, 2.0, 3.0], 2))[0]
+    assert "if the network" in text(([1.0, 2.0, 3.0], 2), person_plays=True)[0]
     game, mind = make_mind("breakout", exploration_rate=1.0)
     explored = set()
     for _ in range(80):
@@ -92,9 +107,7 @@ def test_a_distribution_of_returns_is_shown(distributional: str) -> None:
     """Its mean is the Q-value, but for half a step between quantiles."""
     game, mind = make_mind("breakout", distributional=distributional)
     picture = game.frame(0).picture
-    distribution = mind._network.predict_distribution(game.seen[None])
-    assert distribution is not None
-    returns, probabilities = distribution
+    returns, probabilities = mind._network.predict_distribution(game.seen[None])
     assert probabilities.shape == (1, 4, len(returns))
     np.testing.assert_allclose(probabilities.sum(-1), 1, atol=1e-5)
     values = mind._network.predict(game.seen[None])

@@ -133,13 +133,9 @@ def run(
     return keyboard, steps
 
 
-@pytest.mark.parametrize("key", ["q", "escape", "close", "q q"])
-def test_leaving(key: str) -> None:
-    assert len(run(["", key, *["s"] * 100])[0].pictures) == 1
-
-
-def test_the_network_plays_and_its_game_is_shown_and_heard() -> None:
-    keyboard, steps = run([""] * 40)
+@pytest.mark.parametrize("key", ["q", "escape", "close"])
+def test_the_network_plays_and_its_game_is_shown_and_heard_until_a_person_leaves(key: str) -> None:
+    keyboard, steps = run([*[""] * 40, key, *["s"] * 100])
     assert {picture.shape for picture in keyboard.pictures} == {(420, 640, 3)}
     assert len(keyboard.sounds) == 41
     assert [step.action for step in steps] == [1] * 10
@@ -175,6 +171,7 @@ def test_without_a_network_the_person_always_plays() -> None:
         (["- + +"], 80),
         (["s s s s s s s"], 320),
         (["a s"], 40),
+        (["m a s -"], 20),  # a and s steer a person
     ],
 )
 def test_speed(keys: list[str], frames_played: int) -> None:
@@ -182,12 +179,6 @@ def test_speed(keys: list[str], frames_played: int) -> None:
     keyboard, steps = run(keys + [""] * 39 + ["p"])
     assert len(steps) == frames_played // 4
     assert bool(keyboard.sounds) == (frames_played == 40)
-
-
-def test_a_and_s_steer_a_person() -> None:
-    keyboard, _ = run(["m", "a", "s", "-"])
-    speeds = [line[0].split("speed ")[1].split()[0] for line in keyboard.lines]
-    assert speeds == ["1", "1", "1", "0.5"]
 
 
 def test_pause_and_single_steps() -> None:

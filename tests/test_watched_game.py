@@ -7,10 +7,11 @@ import ale_py
 import numpy as np
 import numpy.typing as npt
 import pytest
+from helpers import make_settings
 
-from simple_dqn.environment import Environment
-from simple_dqn.environments.atari import NO_LIMIT, ALEEnvironment
-from simple_dqn.environments.console import Console, ConsoleEnvironment
+from simple_dqn.environments.console import Console
+from simple_dqn.environments.roms import find_game
+from simple_dqn.run import parts
 from simple_dqn.state_buffer import StateBuffer
 from simple_dqn.watch.watched_game import Step, WatchedGame
 
@@ -49,23 +50,6 @@ def make_game(console: Console, network: Any = None, **options: Any) -> WatchedG
     return WatchedGame(console, network, **usual | rest | options)
 
 
-def make_environment(game: str, *, color_averaging: bool, frame_skip: int) -> Environment:
-    settings = {
-        "rom_path": ROMS / f"{game}.bin",
-        "num_games": 1,
-        "screen_shape": (84, 84),
-        "frame_skip": frame_skip,
-        "repeat_action_probability": 0.0,
-        "minimal_action_set": True,
-        "random_starts": 0,
-        "lost_life_is_terminal": True,
-        "max_frames": NO_LIMIT,
-    }
-    if color_averaging:
-        return ConsoleEnvironment(**settings, color_averaging=True)
-    return ALEEnvironment(**settings, num_threads=1)
-
-
 def next_step(game: WatchedGame, action: int = 0) -> Step:
     while (step := game.frame(action).step) is None:
         pass
@@ -80,19 +64,19 @@ def test_the_network_sees_what_it_sees_in_training(
     name: str, color_averaging: bool, frame_skip: int
 ) -> None:
     """Step by step: screens, rewards and ends of games; lost lives are terminal."""
-    environment = make_environment(name, color_averaging=color_averaging, frame_skip=frame_skip)
+    options = {"color_averaging": color_averaging, "frame_skip": frame_skip, "random_starts": 0}
+    threads = parts.Threads("cpu", 1, 1)
+    environment = parts.make_environment(
+        make_settings(**options), find_game(name, Path("roms")), threads, training=True
+    )
     console = make_console(name, color_averaging=color_averaging)
     num_actions = environment.num_actions
     actions = np.random.default_rng(0).integers(num_actions, size=1_000)
     network = Script(actions, num_actions)
     game = make_game(console, network, frame_skip=frame_skip)
     assert game.action_meanings == list(environment.action_meanings)
-    buffer = StateBuffer(
-        num_games=1,
-        history_length=4,
-        observation_shape=(84, 84),
-        observation_dtype=np.uint8,
-    )
+    sizes = {"num_games": 1, "history_length": 4, "observation_shape": (84, 84)}
+    buffer = StateBuffer(observation_dtype=np.uint8, **sizes)
     buffer.add(environment.restart(1))
     num_games, num_terminals = 0, 0
     for index, action in enumerate(actions):
@@ -176,7 +160,7 @@ def test_a_game_goes_back_to_a_moment(name: str) -> None:
     game = make_game(console)
     actions = np.random.default_rng(0).integers(len(console.actions), size=700)
 
-    def go_on() -> list[Any]:
+    def play_on() -> list[Any]:
         seen: list[Any] = []
         for action in actions[300:]:
             frame = game.frame(int(action))
@@ -189,11 +173,11 @@ def test_a_game_goes_back_to_a_moment(name: str) -> None:
     moment = game.keep()
     assert moment is not None
     state = game.state.copy()
-    first = go_on()
+    first = play_on()
     for _ in range(2):
         game.go_back(moment)
         np.testing.assert_array_equal(game.state, state)
-        assert go_on() == first
+        assert play_on() == first
 
 
 def test_idle_frames_at_the_start_differ_from_game_to_game() -> None:
@@ -205,9 +189,3 @@ def test_idle_frames_at_the_start_differ_from_game_to_game() -> None:
         game.start()
     assert len(idle) > 5
     assert max(idle) <= 30
-
-
-def test_pixels_are_twice_as_wide_as_high() -> None:
-    picture = np.random.default_rng(0).integers(256, size=(3, 2, 3), dtype=np.uint8)
-    enlarged = make_console("pong").enlarge(picture)
-    np.testing.assert_array_equal(enlarged, picture.repeat(2, axis=0).repeat(4, axis=1))

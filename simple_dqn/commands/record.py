@@ -1,34 +1,28 @@
 """`record SNAPSHOT`: film a network's games, with their sound."""
 
-import contextlib
+import glob
 import logging
 import math
-import re
 import secrets
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 from tqdm import tqdm
 
 from simple_dqn import streams
 from simple_dqn.checkpoints.places import check_output, game_of, root
 from simple_dqn.checkpoints.snapshot import Snapshot, check_game, check_same_actions
 from simple_dqn.errors import UserError
-from simple_dqn.files import check_writable, interrupts_held
+from simple_dqn.files import check_writable, errors_told, interrupts_held
 from simple_dqn.options.settings import Settings
 from simple_dqn.run.environments import TEST_FRAMES
 from simple_dqn.run.trained import load_network, look_inside
-from simple_dqn.watch.film import FORMATS, Film, SoundFile, resize, write_picture
+from simple_dqn.watch.film import FORMATS, Film, encode_png, resize
 from simple_dqn.watch.games import make_console, make_watched_game
 from simple_dqn.watch.mind import Mind
 from simple_dqn.watch.watched_game import Frame, WatchedGame
 
 logger = logging.getLogger(__name__)
-
-Picture = npt.NDArray[np.uint8]
 
 
 def record(
@@ -52,6 +46,8 @@ def record(
     Raises:
         UserError: an option is wrong, or a file cannot be written.
     """
+    if width is not None and scale != 1:
+        raise UserError("--width and --scale both set the width of the film; give one of them")
     game = game_of(settings)
     check_game(snapshot, game)
     name = snapshot.path.stem
@@ -73,15 +69,17 @@ def record(
     draw = console.enlarge
     if show_mind:
         draw = Mind(watched, network, look_inside(settings, snapshot, shape)).beside
-    resized = _sizing(width, scale)
-    with contextlib.ExitStack() as stack:
-        check_interrupt = stack.enter_context(interrupts_held())
-        film = stack.enter_context(Film(path, frames_per_second=rate, sample_rate=sample_rate))
-        sound = None
-        if record_sound_filename is not None:
-            sound = stack.enter_context(SoundFile(record_sound_filename, sample_rate=sample_rate))
-
-        to_skip = skipped = math.ceil(skip_seconds * rate)
+    to_skip = math.ceil(skip_seconds * rate)
+    most = None if seconds is None else math.ceil(seconds * rate)
+    with (
+        interrupts_held() as check_interrupt,
+        Film(
+            path,
+            frames_per_second=rate,
+            sample_rate=sample_rate,
+            sound_path=record_sound_filename,
+        ) as film,
+    ):
 
         def keep(frame: Frame) -> None:
             nonlocal to_skip
@@ -89,53 +87,30 @@ def record(
             if to_skip:
                 to_skip -= 1
             else:
-                film.add(resized(picture), frame.sound)
-                if sound is not None:
-                    sound.add(frame.sound)
+                picture = resize(picture, width or round(scale * picture.shape[1]))
+                film.add(picture, frame.sound)
                 if record_screen_path is not None:
                     screen = record_screen_path / f"{name}_{film.frames:06d}.png"
-                    write_picture(screen, frame.picture)
+                    with errors_told(screen):
+                        screen.write_bytes(encode_png(frame.picture))
             check_interrupt()
 
-        started = time.perf_counter()
-        most = None if seconds is None else math.ceil(seconds * rate)
         scores = _play(watched, play_games, most, film, keep)
-        taken = time.perf_counter() - started
         if not film.frames:
             raise UserError(
                 f"the games ended before --skip_seconds {skip_seconds:g}; give fewer seconds, or "
                 "more --play_games"
             )
-        if record_screen_path is not None:
-            _remove_later(record_screen_path, name, film.frames)
-    logger.info(
-        "score %s; %.1f times as fast as the games' own time",
-        ", ".join(f"{score:g}" for score in scores),
-        (skipped + film.frames) / rate / taken,
-    )
+    if record_screen_path is not None:
+        for screen in _screens(record_screen_path, name)[film.frames :]:
+            screen.unlink()  # of a longer film that this one replaces
+    logger.info("score %s", ", ".join(f"{score:g}" for score in scores))
     streams.write(f"{path}\n")
 
 
-def _sizing(width: int | None, scale: float) -> Callable[[Picture], Picture]:
-    """Return a function that makes pictures as wide as is asked for."""
-    if width is not None and scale != 1:
-        raise UserError("--width and --scale both set the width of the film; give one of them")
-    if width is None and scale == 1:
-        return lambda picture: picture
-    return lambda picture: resize(picture, width or round(scale * picture.shape[1]))
-
-
-def _remove_later(folder: Path, name: str, frames: int) -> None:
-    """Remove the screens of a longer film that one of so many frames replaces."""
-    for path in _screens(folder, name):
-        if int(path.stem[-6:]) > frames:
-            path.unlink()
-
-
 def _screens(folder: Path, name: str) -> list[Path]:
-    """The screens of a snapshot's games in a folder."""
-    pattern = re.compile(re.escape(name) + r"_\d{6}\.png")
-    return [path for path in folder.iterdir() if pattern.fullmatch(path.name)]
+    """The screens of a snapshot's games in a folder, in their order."""
+    return sorted(folder.glob(f"{glob.escape(name)}_{'[0-9]' * 6}.png"))
 
 
 def _check_outputs(

@@ -1,12 +1,11 @@
 """Films in MP4 (H.264 and AAC), GIF and WebP through PyAV, which brings its own codecs; WAV."""
 
+import contextlib
 import logging
 import wave
-from abc import ABC, abstractmethod
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import av
 import cv2
@@ -15,7 +14,7 @@ import numpy.typing as npt
 from av.audio.resampler import AudioResampler
 from PIL import Image
 
-from simple_dqn.files import errors_told, put_in_place, write_atomically
+from simple_dqn.files import errors_told, put_in_place
 
 if TYPE_CHECKING:
     from av.container.core import Chapter
@@ -44,124 +43,63 @@ FORMATS = {
 }
 
 
-class GrowingFile(ABC):
-    """A context manager for a file that grows in `<name>.part`: it leaves a complete file or none.
+class Film(contextlib.AbstractContextManager["Film"]):
+    """A context manager that writes a film frame by frame, in the format of its name's ending.
 
-    An interrupt (Ctrl-C) between two pieces ends the file there, and the file is complete.
+    The film grows in `<name>.part`. It takes its place at the end, or where an interrupt (Ctrl-C)
+    comes between two frames. After any other error, and without a frame, an older film stays.
 
-    Attributes:
-        path: of the finished file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        """Make the folder.
-
-        Raises:
-            UserError: the file cannot be written.
-        """
-        self.path = path
-        self._part = path.with_name(f"{path.name}.part")
-        with errors_told(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-
-    @property
-    @abstractmethod
-    def _length(self) -> str:
-        """The length of what was written, for people; "" if nothing was."""
-
-    @abstractmethod
-    def _close(self, *, complete: bool) -> None:
-        """Close the file; first write what a complete file still lacks."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Move the file into place, or remove it after an error or if nothing was written."""
-        complete = bool(self._length) and (kind is None or issubclass(kind, KeyboardInterrupt))
-        try:
-            with errors_told(self.path):
-                self._close(complete=complete)
-                if complete:
-                    put_in_place(self._part, self.path)
-                    logger.info("wrote %s: %s", self.path, self._length)
-        finally:
-            self._part.unlink(missing_ok=True)
-
-
-class SoundFile(GrowingFile):
-    """Writes sound piece by piece into a WAV file."""
-
-    def __init__(self, path: Path, *, sample_rate: int) -> None:
-        """Begin a file of 8-bit mono sound of `sample_rate` samples per second."""
-        super().__init__(path)
-        self._samples, self._rate = 0, sample_rate
-        with errors_told(path):
-            self._file = wave.open(str(self._part), "wb")  # noqa: SIM115
-        self._file.setnchannels(1)
-        self._file.setsampwidth(1)
-        self._file.setframerate(sample_rate)
-
-    def add(self, sound: npt.NDArray[np.uint8]) -> None:
-        """Append samples, uint8 (n,), 128 is silence."""
-        with errors_told(self.path):
-            self._file.writeframesraw(sound.tobytes())
-        self._samples += len(sound)
-
-    @property
-    def _length(self) -> str:
-        return f"{self._samples / self._rate:.1f} s" if self._samples else ""
-
-    def _close(self, *, complete: bool) -> None:  # noqa: ARG002
-        self._file.close()
-
-
-class Film(GrowingFile):
-    """Writes a film frame by frame, in the format that the ending of its name says.
-
-    A GIF or a WebP is for a web page: it runs in a loop and has some 20 pictures a second, no sound
-    and no chapters. A picture of a GIF has 256 colours of its own choice; one of a WebP is as it
-    was filmed.
+    A GIF or a WebP is for a web page: it runs in a loop and has about 20 pictures a second, no
+    sound and no chapters. A picture of a GIF has 256 colours of its own choice; one of a WebP is as
+    it was filmed.
 
     Attributes:
+        path: file of the finished film.
         frames: number of frames added.
     """
 
-    def __init__(self, path: Path, *, frames_per_second: int, sample_rate: int) -> None:
-        """Begin a film.
+    def __init__(
+        self,
+        path: Path,
+        *,
+        frames_per_second: int,
+        sample_rate: int,
+        sound_path: Path | None = None,
+    ) -> None:
+        """Begin a film whose sound has `sample_rate` samples per second; 0: it is silent.
 
-        Args:
-            path: file of the finished film.
-            frames_per_second: frames in a second.
-            sample_rate: samples of sound per second; 0: the film is silent.
+        The sound is also written to the WAV file `sound_path`, if there is one.
 
         Raises:
-            UserError: the file cannot be written.
+            UserError: a file cannot be written.
         """
-        super().__init__(path)
-        self.frames = 0
+        self.path, self.frames = path, 0
         ending = path.suffix.lower()
         self._format, is_mp4 = FORMATS[ending], ending == ".mp4"
-        # A GIF shows a picture for whole hundredths of a second: 60 pictures a second do not fit.
+        # A GIF shows a picture for full hundredths of a second: 60 pictures a second do not fit.
         pictures_per_second = frames_per_second if is_mp4 else _ANIMATION_RATE
         self._frames_of_a_picture = max(1, round(frames_per_second / pictures_per_second))
         self._rate, self._sample_rate = frames_per_second, sample_rate
         self._samples = 0
         self._chapters: list[Chapter] = []
-        self._video: Any = None  # made when the first picture shows its size
+        self._files = [path] if sound_path is None else [path, sound_path]
+        for file in self._files:
+            with errors_told(file):
+                file.parent.mkdir(parents=True, exist_ok=True)
         with errors_told(path):  # NB! FFmpeg takes `a:b.mp4` for a file of the protocol `a`
             self._container = av.open(
-                f"file:{self._part}", "w", format=ending[1:], options=self._format.file_options
+                f"file:{_part(path)}", "w", format=ending[1:], options=self._format.file_options
             )
+        self._video: Any = None  # made when the first picture shows its size
         self._audio: Any = None
         if is_mp4 and sample_rate:
             self._audio = self._container.add_stream("aac", rate=_AAC_RATE, layout="mono")
             self._resampler = AudioResampler(format="fltp", layout="mono", rate=_AAC_RATE)
+        self._wave: wave.Wave_write | None = None
+        if sound_path is not None:
+            with errors_told(sound_path):
+                self._wave = wave.open(str(_part(sound_path)), "wb")  # noqa: SIM115
+            self._wave.setparams((1, 1, sample_rate, 0, "NONE", ""))  # 8 bits, mono
 
     def add(self, picture: npt.NDArray[np.uint8], sound: npt.NDArray[np.uint8]) -> None:
         """Append a frame; of a GIF or a WebP, only every third or so becomes a picture.
@@ -188,6 +126,8 @@ class Film(GrowingFile):
                 self._container.mux(self._video.encode(frame))
             if self._audio is not None:
                 self._add_sound(sound)
+            if self._wave is not None:
+                self._wave.writeframesraw(sound.tobytes())
         self.frames += 1
 
     def _add_sound(self, sound: npt.NDArray[np.uint8]) -> None:
@@ -213,19 +153,36 @@ class Film(GrowingFile):
                 }
             )
 
-    @property
-    def _length(self) -> str:
-        return f"{self.frames} frames, {self.frames / self._rate:.1f} s" if self.frames else ""
+    def close(self, *, complete: bool = True) -> None:
+        """Move the finished film and its sound into place, or remove what is not complete."""
+        complete = complete and self.frames > 0
+        try:
+            with errors_told(self.path):
+                if complete:  # write what the encoders still hold, and the chapters
+                    self._container.set_chapters(self._chapters)
+                    self._container.mux(self._video.encode(None))
+                    if self._audio is not None:
+                        for resampled in self._resampler.resample(None):
+                            self._container.mux(self._audio.encode(resampled))
+                        self._container.mux(self._audio.encode(None))
+                self._container.close()
+                if self._wave is not None:
+                    self._wave.close()
+                for file in self._files if complete else []:
+                    put_in_place(_part(file), file)
+                    seconds = self.frames / self._rate
+                    logger.info("wrote %s: %d frames, %.1f s", file, self.frames, seconds)
+        finally:
+            for file in self._files:
+                _part(file).unlink(missing_ok=True)
 
-    def _close(self, *, complete: bool) -> None:
-        if complete:  # write what the encoders still hold, and the chapters
-            self._container.set_chapters(self._chapters)
-            self._container.mux(self._video.encode(None))
-            if self._audio is not None:
-                for resampled in self._resampler.resample(None):
-                    self._container.mux(self._audio.encode(resampled))
-                self._container.mux(self._audio.encode(None))
-        self._container.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.close(complete=kind is None or issubclass(kind, KeyboardInterrupt))
+
+
+def _part(path: Path) -> Path:
+    """Where a file grows before it takes its place."""
+    return path.with_name(f"{path.name}.part")
 
 
 def _with_palette(picture: npt.NDArray[np.uint8]) -> av.VideoFrame:
@@ -251,15 +208,4 @@ def resize(picture: npt.NDArray[np.uint8], width: int) -> npt.NDArray[np.uint8]:
 
 def encode_png(picture: npt.NDArray[np.uint8]) -> bytes:
     """Encode a picture, uint8 (height, width, 3), RGB, as a PNG."""
-    coded, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    assert coded
-    return data.tobytes()
-
-
-def write_picture(path: Path, picture: npt.NDArray[np.uint8]) -> None:
-    """Write a picture, uint8 (height, width, 3), RGB, as a PNG.
-
-    Raises:
-        UserError: the file cannot be written.
-    """
-    write_atomically(path, encode_png(picture))
+    return cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()

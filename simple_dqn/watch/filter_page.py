@@ -36,11 +36,9 @@ class Excitation(NamedTuple):
 
 
 class FilterView(NamedTuple):
-    """A filter and what excites it.
+    """A filter and what excites it; the layer and the filter within the layer count from 0.
 
     Attributes:
-        layer: number of the convolution, from 0.
-        filter: number of the filter within the layer, from 0.
         weights: float32 (history, size, size) of a filter of the first convolution; None for the
             other convolutions, whose inputs are not pixels.
         excitations: at least one, the strongest first; a filter that was never active has one with
@@ -91,34 +89,17 @@ def view_filters(
 
 
 def time_colours(screens: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Show the last three screens as red (oldest), green and blue; what did not move is grey.
+    """Show the last three of (history, height, width) as red (oldest), green and blue.
 
-    Args:
-        screens: uint8 (history, height, width); if fewer than three, the first is repeated.
-
-    Returns:
-        uint8 (height, width, 3), RGB.
+    What did not move is grey. Of fewer than three screens the first is repeated.
     """
     last = screens[-3:]
     missing = np.repeat(last[:1], 3 - len(last), axis=0)
     return np.moveaxis(np.concatenate([missing, last]), 0, -1)
 
 
-def gradient_picture(projection: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    """Show a gradient in time colours: 0 is grey, the largest values are black or full colour."""
-    return time_colours(_around_grey(projection))
-
-
-def weights_pictures(weights: npt.NDArray[np.float32]) -> list[npt.NDArray[np.uint8]]:
-    """Show a filter's weights, (history, size, size): 0 is grey, the largest are black or white.
-
-    Returns:
-        For each screen of a state uint8 (size, size, 3), RGB.
-    """
-    return [np.repeat(screen[..., None], 3, axis=2) for screen in _around_grey(weights)]
-
-
-def _around_grey(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+def around_grey(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """Show numbers as pixels: 0 is grey (128), the largest amount black or white."""
     largest = max(float(np.abs(values).max()), 1e-30)
     return (127.5 + 127.5 * (values / largest)).round().astype(np.uint8)
 
@@ -147,7 +128,8 @@ def _figure(view: FilterView) -> str:
     dead = "" if strongest > 0 else " · never active"
     weights = ""
     if view.weights is not None:
-        images = [_image(p, f"weights of {name}") for p in weights_pictures(view.weights)]
+        colours = np.repeat(around_grey(view.weights)[..., None], 3, axis=3)  # grey in RGB
+        images = [_image(picture, f"weights of {name}") for picture in colours]
         weights = f'<div class="weights">{"".join(images)}</div>'
     rows = "".join(_row(excitation, name) for excitation in view.excitations)
     return (
@@ -167,7 +149,7 @@ def _row(excitation: Excitation, name: str) -> str:
     )
     frames, cuts = "", ""
     for kind, picture in (
-        ("guided gradient", gradient_picture(excitation.projection)),
+        ("guided gradient", time_colours(around_grey(excitation.projection))),
         ("state", time_colours(excitation.state)),
     ):
         image = _image(picture, f"{kind} of {name}")

@@ -11,22 +11,18 @@ from simple_dqn.errors import UserError
 from simple_dqn.watch.window import Window
 
 _SECONDS_BETWEEN_PICTURES = 1 / 60
-_SIDE = 420  # pixels, about, of the longer side of the picture
+_SCALE = 5  # pixels of the picture for a pixel of the screen
 _KEYS = "q: close the window, the run continues"
 _INSTEAD = "leave out --display_screen, or run on a machine with a screen"
 
 
 class LiveWindow(Callback):
-    """Shows what the first game looks like to the network.
-
-    The run learns the same with and without the window. When a person closes the window, the run
-    continues.
-    """
+    """Shows what the network sees of the first game; the run does not depend on the window."""
 
     def __init__(self) -> None:
         self._window: Window | None = None
         self._phase, self._total, self._steps, self._score = "", "", 0, 0.0
-        self._scale, self._next_picture = 1, 0.0
+        self._next_picture = 0.0
 
     def on_run_start(self, run: Any) -> None:
         """Open the window.
@@ -37,9 +33,8 @@ class LiveWindow(Callback):
         shape = run.environment.observation_shape
         if len(shape) != 2 or run.environment.observation_dtype != np.uint8:
             raise UserError("--display_screen shows pictures, which this game lacks; leave it out")
-        self._scale = max(1, round(_SIDE / max(shape)))
-        height, width = (self._scale * side for side in shape)
-        self._window = Window(f"simple_dqn: {run.settings.game}", width, height, instead=_INSTEAD)
+        title, (height, width) = f"simple_dqn: {run.settings.game}", shape
+        self._window = Window(title, _SCALE * width, _SCALE * height, instead=_INSTEAD)
 
     def on_phase_start(self, phase: str, epoch: int, total: int, unit: str) -> None:
         """Begin to count."""
@@ -58,7 +53,7 @@ class LiveWindow(Callback):
             if {"close", "q", "escape"} & set(pressed):
                 self.on_run_end()
             else:
-                screen = time_step.observations[0].repeat(self._scale, 0).repeat(self._scale, 1)
+                screen = time_step.observations[0].repeat(_SCALE, 0).repeat(_SCALE, 1)
                 how = f"{self._phase}   step {self._steps:,}{self._total}   score {self._score:g}"
                 keys = f"exploration rate {exploration_rate:.3f}   {_KEYS}"
                 self._window.show(np.repeat(screen[..., None], 3, axis=2), [how, keys])

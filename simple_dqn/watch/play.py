@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from simple_dqn.errors import UserError
+from simple_dqn.files import write_atomically
 from simple_dqn.memory.experience import Step
-from simple_dqn.watch.film import Film, write_picture
+from simple_dqn.watch.film import Film, encode_png
 from simple_dqn.watch.mind import Mind
 from simple_dqn.watch.score_card import NETWORK, YOU, ScoreCard
 from simple_dqn.watch.steering import STEERING, action_of
@@ -70,17 +71,10 @@ class Play:
         help_lines: Sequence[str],
         new_file: Callable[[str], Path],
     ) -> None:
-        """Prepare to play a game that has started.
+        """Prepare to play a game that has started; without a mind, a person plays alone.
 
-        Args:
-            game: the game that is played.
-            display: where the game is shown.
-            mind: shows what the network thinks; None: a person plays alone.
-            show_mind: whether the mind is shown from the start.
-            on_step: takes each step; None: no steps are recorded, and the game can be rewound.
-            score_card: takes the games that end.
-            help_lines: all keys, for the card of help.
-            new_file: names a file that does not exist, with this ending, for a picture or a film.
+        `on_step` takes each step; None: no steps are recorded, and the game can be rewound.
+        `help_lines` explain the keys. `new_file` takes an ending and names a new file.
         """
         self._game, self._display, self._mind = game, display, mind
         self._on_step, self._score_card = on_step, score_card
@@ -99,14 +93,12 @@ class Play:
         self._frames_due = 0.0
         self._keys: dict[str, Callable[[], None]] = {
             "m": self._change_over,
-            "a": partial(self._change_speed, -1),
-            "-": partial(self._change_speed, -1),
-            "s": partial(self._change_speed, 1),
-            "+": partial(self._change_speed, 1),
+            **dict.fromkeys("a-", partial(self._change_speed, -1)),
+            **dict.fromkeys("s+", partial(self._change_speed, 1)),
             "[": partial(self._change_volume, -10),
             "]": partial(self._change_volume, 10),
             "p": partial(self._switch, "paused"),
-            "n": self._step,
+            "n": partial(self._modes.update, ("paused", "one step")),
             "r": self._new_game,
             "v": partial(self._switch, "mind"),
             "e": partial(self._change_exploration, -5),
@@ -114,7 +106,7 @@ class Play:
             "c": self._change_film,
             "f12": self._take_picture,
             "backspace": self._rewind,
-            **dict.fromkeys(("h", "?"), partial(self._switch, "help")),
+            **dict.fromkeys("h?", partial(self._switch, "help")),
             **dict.fromkeys(("q", "escape", "close"), partial(self._modes.add, "left")),
         }
 
@@ -145,14 +137,15 @@ class Play:
 
     def _show(self) -> None:
         card = self._help_lines if "help" in self._modes else self._card
-        beside: Sequence[str] = ()
-        if "mind" in self._modes and self._mind is not None and not self._display.is_fine:
-            picture, beside = self._mind.in_text(self._picture)
+        picture, beside = self._picture, list[str]()
+        with_mind = "mind" in self._modes
+        if with_mind and self._mind is not None and not self._display.is_fine:
+            picture, beside = self._mind.in_text(picture)
         else:
-            picture = self._draw(self._picture, with_mind="mind" in self._modes)
+            picture = self._draw(picture, with_mind)
         self._display.show(picture, self._lines(), card, beside)
 
-    def _draw(self, picture: npt.NDArray[np.uint8], *, with_mind: bool) -> npt.NDArray[np.uint8]:
+    def _draw(self, picture: npt.NDArray[np.uint8], with_mind: bool) -> npt.NDArray[np.uint8]:
         if with_mind and self._mind is not None:
             return self._mind.beside(picture)
         return self._game.console.enlarge(picture)
@@ -168,9 +161,6 @@ class Play:
 
     def _switch(self, mode: str) -> None:
         self._modes ^= {mode}
-
-    def _step(self) -> None:
-        self._modes |= {"paused", "one step"}
 
     def _new_game(self) -> None:
         self._card, self._card_polls = [], 0
@@ -189,17 +179,14 @@ class Play:
     def _take_picture(self) -> None:
         with self._failures_noticed():
             path = self._new_file(".png")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_picture(path, self._draw(self._picture, with_mind="mind" in self._modes))
+            write_atomically(path, encode_png(self._draw(self._picture, "mind" in self._modes)))
             self._notify(f"wrote {path}")
 
     def _change_film(self) -> None:
         """Begin to film, from here on, or end the film."""
         with self._failures_noticed():
             if self._film is not None:
-                path = self._film.path
                 self._end_film()
-                self._notify(f"wrote {path}")
             else:
                 console, path = self._game.console, self._new_file(".mp4")
                 rate = console.frames_per_second
@@ -209,27 +196,26 @@ class Play:
 
     @contextlib.contextmanager
     def _failures_noticed(self) -> Iterator[None]:
-        """End no game for a file that cannot be written; a film ends where it fails."""
+        """Continue the game where a file cannot be written; a film ends there."""
         try:
             yield
         except (UserError, OSError) as error:
-            self._notify(str(error))
             with contextlib.suppress(UserError):
-                self._end_film(error)
+                self._end_film(complete=False)
+            self._notify(str(error))
 
-    def _end_film(self, error: Exception | None = None) -> None:
+    def _end_film(self, *, complete: bool = True) -> None:
         if self._film is not None:
             film, self._film = self._film, None
-            film.__exit__(type(error) if error else None, error, None)
+            film.close(complete=complete)
+            self._notify(f"wrote {film.path}")
 
     def _rewind(self) -> None:
         """Go back by some seconds, or to the first moment that is kept."""
         if self._on_step is not None:
             self._notify("no rewinding while your steps are recorded")
-        elif self._card:
-            self._notify("the game is over")
-        elif not self._moments:
-            self._notify("this game cannot be rewound" if self._game.console.frames else "")
+        elif self._card or not self._moments:
+            self._notify("there is nothing to go back to")
         else:
             console = self._game.console
             frame = console.frames - _REWOUND_SECONDS * console.frames_per_second
@@ -255,7 +241,7 @@ class Play:
                 self._frame(action)
 
     def _action(self, held: Collection[str]) -> int | None:
-        """The person's action; None: the person does nothing, and no action stands for that."""
+        """The person's action; None: the person does nothing, and the game has no such action."""
         if not self._game.person_plays:
             return 0  # the network's own action counts
         if keys := self._game.console.keys:
@@ -270,7 +256,7 @@ class Play:
         self._players.add(YOU if self._game.person_plays else NETWORK)
         if self._film is not None:
             with self._failures_noticed():
-                self._film.add(self._draw(frame.picture, with_mind=self._films_mind), frame.sound)
+                self._film.add(self._draw(frame.picture, self._films_mind), frame.sound)
         if frame.step is not None and self._on_step is not None:
             self._on_step(frame.step)
         if frame.game_over:
@@ -279,10 +265,10 @@ class Play:
             self._card_polls = _CARD_POLLS
         elif frame.step is not None and self._on_step is None:
             console = self._game.console
-            latest = self._moments[-1].frame if self._moments else -math.inf
-            if console.frames - latest >= console.frames_per_second and (
-                moment := self._game.keep()
-            ):
+            second_later = (
+                self._moments[-1].frame + console.frames_per_second if self._moments else 0
+            )
+            if console.frames >= second_later and (moment := self._game.keep()):
                 self._moments.append(moment)
         return frame
 

@@ -40,7 +40,6 @@ class Moment(NamedTuple):
     picture: npt.NDArray[np.uint8]  # as in `Frame`
     console: object
     states: Observations
-    action: int
     score: float
     first: bool
 
@@ -73,27 +72,17 @@ class WatchedGame:
         max_frames: int | None,
         random_seed: int,
     ) -> None:
-        """Start the first game.
+        """Start the first game; games have up to `random_starts` no-op frames at their start.
 
-        Args:
-            console: the game, which makes sound if it can.
-            network: chooses the actions while no person plays; None: a person always plays.
-            history_length: number of observations in a state.
-            frame_skip: see the class.
-            exploration_rate: see the class.
-            random_starts: largest number of no-op frames at a game's start.
-            max_frames: number of frames after which a game is cut off; None: never.
-            random_seed: seed of the no-op frames and of the exploration.
+        The network chooses the actions while no person plays; None: a person always plays. A state
+        has `history_length` observations. A game is cut off after `max_frames`; None: never.
         """
-        self.console = console
+        self.console, self._network = console, network
         self.action_meanings = list(console.action_meanings)
         self.person_plays = network is None
         self.decisions = 0
-        self._network = network
-        self.frame_skip = frame_skip
-        self.exploration_rate = exploration_rate
-        self._random_starts = random_starts
-        self._max_frames = max_frames
+        self.frame_skip, self.exploration_rate = frame_skip, exploration_rate
+        self._random_starts, self._max_frames = random_starts, max_frames
         self._rng = np.random.default_rng(random_seed)
         self._buffer = StateBuffer(
             num_games=1,
@@ -124,8 +113,12 @@ class WatchedGame:
             self._by_person = self.person_plays
             self.decisions += 1
             self.seen = self.state.copy()
-            if not self._by_person:
-                self._choose()
+            if not self._by_person and self._network is not None:
+                states, number = self._buffer.states, len(self.action_meanings)
+                chosen = choose_actions(
+                    self._network, states, self.exploration_rate, number, self._rng
+                )
+                self.action = int(chosen[0])
         if not self._by_person:
             action = self.action
         elif action is not None:
@@ -150,33 +143,17 @@ class WatchedGame:
     def keep(self) -> Moment | None:
         """Return this moment, at the beginning of a step; None: the game cannot go back."""
         assert self._frames == 0
-        console = self.console.keep()
-        if console is None:
+        if (kept := self.console.keep()) is None:
             return None
-        return Moment(
-            self.console.frames,
-            self.console.picture(),
-            console,
-            self._buffer.states.copy(),
-            self.action,
-            self.score,
-            self._first,
-        )
+        frames, picture = self.console.frames, self.console.picture()
+        return Moment(frames, picture, kept, self._buffer.states.copy(), self.score, self._first)
 
     def go_back(self, moment: Moment) -> None:
         """Continue from a moment of this game that `keep` returned; random events may differ."""
         self.console.go_back(moment.console)
         self._buffer.states[:] = moment.states
-        self.action, self.score, self._first = moment.action, moment.score, moment.first
+        self.score, self._first = moment.score, moment.first
         self._begin_step()
-
-    def _choose(self) -> None:
-        assert self._network is not None
-        states, num_actions = self._buffer.states, len(self.action_meanings)
-        (action,) = choose_actions(
-            self._network, states, self.exploration_rate, num_actions, self._rng
-        )
-        self.action = int(action)
 
     def _begin_step(self) -> None:
         self._frames, self._reward = 0, 0.0
@@ -187,14 +164,10 @@ class WatchedGame:
     def _end_step(self) -> Step:
         """Return the step that ends now, and add what it showed to the state."""
         acted = self._pressed.argmax() < len(self.action_meanings)
-        step = Step(
-            self._first,
-            self.seen[-1],
-            int(self._pressed[:-1].argmax()),
-            self._reward,
-            bool(self.console.terminal or self.console.lives < self._lives),
-            bool(self._by_person and acted),
-        )
+        action = int(self._pressed[:-1].argmax())
+        terminal = bool(self.console.terminal or self.console.lives < self._lives)
+        by_person = bool(self._by_person and acted)
+        step = Step(self._first, self.seen[-1], action, self._reward, terminal, by_person)
         self._first = False
         # As in the test phase, a lost life does not blank the history.
         observation = self.console.observation(self.frame_skip)
