@@ -170,7 +170,7 @@ class NativeQNetwork(QNetwork):
         outputs = self._kernels.features(states, parameters)
         for module in list(self)[self._num_convolutional :]:
             outputs = module(outputs)
-        return self._by_atoms(outputs)
+        return outputs
 
     @override
     def place(self, device: torch.device, dtype: torch.dtype) -> Self:
