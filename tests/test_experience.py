@@ -94,8 +94,6 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         read_experience(bad, SETTINGS, SHAPE, DTYPE, MOST)
     with pytest.raises(UserError, match="No such file"):
         read_experience(tmp_path / "missing.safetensors", SETTINGS, SHAPE, DTYPE, MOST)
-    with pytest.raises(UserError, match="format of an older version"):
-        read_experience(tmp_path / "old.npz", SETTINGS, SHAPE, DTYPE, MOST)
 
 
 def test_every_value_is_checked(tmp_path: Path) -> None:
@@ -163,7 +161,6 @@ def test_the_memory_holds_what_was_played(
         for number in range(added - 1)
         if number not in cuts and (number + 1) % (length // num_games)
     }
-    assert memory.can_sample() == bool(follows) or not memory.can_sample()
     if not memory.can_sample():
         return
     batch = memory.get_minibatch(np.random.default_rng(seed), 0)

@@ -13,7 +13,7 @@ from simple_dqn.environments.roms import Game
 from simple_dqn.errors import UserError
 from simple_dqn.replay_memory import ReplayMemory
 
-FORMAT_VERSION = 2  # 1 was a NumPy archive
+FORMAT_VERSION = 2
 _KIND = "simple_dqn_experience"
 _OPTIONS_OF_STEPS = ("frame_skip", "screen_width", "screen_height", "color_averaging")
 _OPTIONS_OF_OTHER_GAMES = ("environment", "observations", "environment_options")
@@ -109,11 +109,11 @@ def read_experience(
     observation_dtype: np.dtype[Any],
     most: int,
 ) -> Experience:
-    """Read steps, and check every value.
+    """Read steps that a run will learn from, and check every value.
 
     Args:
         path: written by `write_experience`.
-        settings: of the run that will learn from the steps, see `experience_settings`.
+        settings: of the run, see `experience_settings`.
         observation_shape: shape of what the run's games show.
         observation_dtype: dtype of what the run's games show.
         most: steps that the run's replay memory holds.
@@ -122,11 +122,6 @@ def read_experience(
         UserError: the file is missing, damaged or something else, was played with other settings,
             or holds more steps than the replay memory.
     """
-    if path.suffix == ".npz":
-        raise UserError(
-            f"{path} has the format of an older version, which is not read any more; "
-            "play again with scripts/play.sh GAME --record_experience FILE.safetensors"
-        )
     header, arrays = read_arrays(path, _KIND, "a recording of scripts/play.sh --record_experience")
     for name, value in {"format_version": FORMAT_VERSION, **settings}.items():
         theirs = header.get(name) if isinstance(header, dict) else None

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from simple_dqn.environment import Observations
 from simple_dqn.errors import UserError
 from simple_dqn.memory.sum_tree import SumTree
 from simple_dqn.replay_memory import Minibatch, ReplayMemory
@@ -48,16 +47,9 @@ class PrioritizedReplayMemory(ReplayMemory):
         """Bytes of all steps and of the tree."""
         return super().nbytes + self._priorities.nbytes
 
-    def add(
-        self,
-        observations: Observations,
-        actions: npt.NDArray[np.int64],
-        rewards: npt.NDArray[np.float32],
-        terminals: npt.NDArray[np.bool_],
-        game_overs: npt.NDArray[np.bool_],
-    ) -> None:
+    def add(self, *step: Any, **named: Any) -> None:
         """Store one step of every game, and keep the tree to the legal transitions."""
-        super().add(observations, actions, rewards, terminals, game_overs)
+        super().add(*step, **named)
         newest = self._position - 1
         games = np.arange(len(self.actions))
         if self.count == self.lane_size:
