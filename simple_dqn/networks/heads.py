@@ -201,11 +201,9 @@ class QuantileRegression(Head):
 
 
 def taken(predictions: Tensor, actions: Tensor) -> Tensor:
-    """Return the predictions (batch, ...) for the actions taken.
+    """Return the predictions (batch, ...) for the actions taken, int64 (batch,).
 
-    Args:
-        predictions: for all actions, (batch, num_actions, ...).
-        actions: int64 (batch,).
+    The predictions given are those for all actions, (batch, num_actions, ...).
     """
     index = actions.view(-1, *[1] * (predictions.dim() - 1)).expand(-1, 1, *predictions.shape[2:])
     return predictions.gather(1, index)[:, 0]
