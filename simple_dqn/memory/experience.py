@@ -20,7 +20,7 @@ _OPTIONS_OF_OTHER_GAMES = ("environment", "observations", "environment_options")
 
 
 class Step(NamedTuple):
-    """What the replay memory keeps of a step, and who played it."""
+    """What the replay memory keeps of a step, and who played the step."""
 
     first: bool  # the first step of its game
     screen: Observations  # (*observation_shape), the latest one before the action
@@ -31,20 +31,15 @@ class Step(NamedTuple):
 
 
 class Experience(NamedTuple):
-    """Steps in the order of play, each field with them as its first axis.
+    """The fields of n `Step`s in the order of play.
 
-    Attributes:
-        screens: (n, *observation_shape), seen before acting.
-        actions: uint8 (n,), pressed in most of a step's frames.
-        rewards: float32 (n,), raw.
-        terminals: bool (n,), a life was lost or the game ended.
-        cuts: bool (n,), the next step does not follow on this one: it is of another game, or the
-            network played meanwhile.
+    A step is cut off where the next one does not follow on it: that is of another game, or the
+    network played meanwhile.
     """
 
-    screens: Observations
+    screens: Observations  # (n, *observation_shape); others (n,)
     actions: npt.NDArray[np.uint8]
-    rewards: npt.NDArray[np.float32]
+    rewards: npt.NDArray[np.float32]  # not clipped
     terminals: npt.NDArray[np.bool_]
     cuts: npt.NDArray[np.bool_]
 

@@ -65,9 +65,8 @@ class PrioritizedReplayMemory(ReplayMemory):
     def get_minibatch(self, rng: np.random.Generator, step: int) -> Minibatch:
         """Draw one transition from each of batch_size equal parts of the sum of all priorities.
 
-        Drawing by priority is made up for by weights, w = (N P)^-importance_exponent divided by
-        the largest weight of the minibatch, where P is the probability of the transition
-        (section 3.4).
+        Weights make up for drawing by priority: w = (N P)^-importance_exponent, divided by the
+        largest of the minibatch, where P is the transition's probability (section 3.4).
         """
         shares = np.arange(self._batch_size) + rng.random(self._batch_size)
         indexes = self._priorities.find(shares / self._batch_size * self._priorities.total)

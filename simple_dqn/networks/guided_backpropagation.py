@@ -92,15 +92,9 @@ class GuidedNetwork:
     def project_filters(
         self, states: npt.NDArray[np.uint8], layer: int, strongest: Strongest
     ) -> npt.NDArray[np.float32]:
-        """Compute the guided gradients of the strongest activations of a layer.
+        """Return the guided gradients of one of the results of `strongest` for a layer.
 
-        Args:
-            states: as given to `strongest`.
-            layer: number of the convolution, from 0.
-            strongest: one of the results of `strongest` for this layer.
-
-        Returns:
-            float32 (filters, history, height, width).
+        They are float32 (filters, history, height, width). Layers are counted from 0.
         """
         filters = np.arange(len(strongest.activations))
         pixels = self._pixels(states[strongest.states]).requires_grad_()
@@ -144,14 +138,7 @@ class GuidedNetwork:
 
 
 def _highest(outputs: Tensor) -> tuple[npt.NDArray[Any], ...]:
-    """Return the highest output of each filter in each state, its row and its column.
-
-    Args:
-        outputs: float32 (n, filters, rows, columns).
-
-    Returns:
-        float32, int64 and int64, each (n, filters).
-    """
+    """Return each filter's highest output (n, filters), its row and its column in the layer."""
     highest, places = (each.numpy(force=True) for each in outputs.flatten(2).max(2))
     return highest, *np.divmod(places, outputs.shape[3])
 

@@ -77,10 +77,10 @@ class QNetwork(nn.Sequential):
 
         Args:
             architecture: all layers but the last.
-            num_actions: number of actions.
+            num_actions: each has an output, or num_atoms of them.
             history_length: observations in a state.
             observation_shape: (height, width) for convolutions, else any shape.
-            num_atoms: outputs per action; 1 is a Q-value.
+            num_atoms: see `Head`.
             dueling: whether two fully connected streams make the outputs, see `Dueling`.
             batch_norm: whether each hidden layer is normalised over the minibatch.
             pixel_mean: see the class.
@@ -174,11 +174,7 @@ class QNetwork(nn.Sequential):
 
 
 def _check_pictures(architecture: Architecture, observation_shape: tuple[int, ...]) -> None:
-    """Check that convolutions can be laid over the observations.
-
-    Raises:
-        UserError: the observations are not pictures, or too small.
-    """
+    """Check that the observations are pictures, and large enough for the convolutions."""
     if len(observation_shape) != 2:
         raise UserError(
             f"observations of shape {observation_shape} are not pictures, so convolutions cannot "

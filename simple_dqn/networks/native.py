@@ -135,13 +135,10 @@ class Kernels:
         )
 
     def rmsprop(self, groups: Sequence[Sequence[Tensor]], constants: Sequence[float]) -> None:
-        """Take one step of `GravesRMSProp`.
+        """Take one step of `GravesRMSProp` on lists of w, dw, g and n, all float32.
 
-        NB! A parameter and its three tensors must be stored in the same order.
-
-        Args:
-            groups: parameters and their dw, g and n, all float32; dw alone is not changed.
-            constants: decay rate, learning rate, min. squared gradient.
+        NB! A parameter's four tensors must be stored in the same order. The constants are decay
+        rate, learning rate and min_squared_gradient.
         """
         for same in zip(*groups, strict=True):
             kinds = {(t.shape, t.stride(), t.dtype, t.is_cpu) for t in same}
@@ -284,11 +281,7 @@ def _processor() -> str:
 def _check(
     what: str, tensor: Tensor, shape: Sequence[int], dtype: torch.dtype = torch.float32
 ) -> None:
-    """Check a tensor that C will read or write.
-
-    Raises:
-        ValueError: it is not on the CPU, not contiguous, or has another shape or type.
-    """
+    """Check a tensor that C will read or write: where it is, its shape, type and order."""
     known = tensor.is_cpu and tensor.dtype == dtype and tensor.is_contiguous()
     if not (known and tensor.shape == shape):
         raise ValueError(f"kernels: the {what} have another shape or type than compiled for")
