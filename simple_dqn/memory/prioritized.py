@@ -98,18 +98,17 @@ class PrioritizedReplayMemory(ReplayMemory):
         Raises:
             UserError: the numbers are not priorities of the memory's steps.
         """
-        size = self.actions.size
+        legal = self._legal()
         shapes = {name: array.shape for name, array in priorities.items()}
-        if shapes != {"priorities": (size,), "highest_priority": ()}:
-            raise UserError(f"the priorities are not those of {size:,} steps")
+        if shapes != {"priorities": legal.shape, "highest_priority": ()}:
+            raise UserError(f"the priorities are not those of {legal.size:,} steps")
         numbers = priorities["priorities"].astype(np.float64)
         highest = float(priorities["highest_priority"].astype(np.float64))
-        legal = self._legal()
         # NB! One illegal transition would be drawn; where none is drawn, there are no weights.
         wrong = not 0 < highest < np.inf or not np.isfinite(numbers.sum()) or (numbers < 0).any()
         if wrong or numbers[~legal].any() or (legal.any() and not numbers.any()):
             raise UserError("the priorities are not those of the replay memory's steps")
-        self._priorities[np.arange(size)] = numbers
+        self._priorities[np.arange(legal.size)] = numbers
         self._highest_priority = highest
 
     def _legal(self) -> npt.NDArray[np.bool_]:

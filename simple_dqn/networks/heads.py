@@ -19,9 +19,8 @@ class Head(ABC):
 
     Attributes:
         num_atoms: outputs for each action; 1 is a Q-value.
-        wrap: None; or a method that takes the fully connected layers, from features (n, number) to
-            outputs (n, num_actions * num_atoms), and this number, and returns a module of the
-            head's own, which makes outputs of features with their help.
+        wrap: None, or a method that takes the fully connected layers and their number of inputs,
+            and returns the module that takes their place.
     """
 
     num_atoms = 1

@@ -45,7 +45,7 @@ def architecture_of(name: str) -> Architecture:
 
 
 class QNetwork(nn.Sequential):
-    """One of the `ARCHITECTURES`; this is Nature's for screens of 84x84.
+    """The layers of an `Architecture`; these are Nature's for screens of 84x84.
 
         state  (history, 84, 84) bytes, scaled to [0, 1], less pixel_mean
         conv   32 filters 8x8, stride 4, ReLU -> (32, 20, 20)
@@ -123,7 +123,7 @@ class QNetwork(nn.Sequential):
         super().__init__(*convolutional, *fully_connected)
         self.pixel_mean = pixel_mean
         self._num_convolutional = len(convolutional)
-        self._has_modes = batch_norm or wrap is not None
+        self._has_modes = batch_norm or wrap is not None  # switching all layers takes 50 us
 
     def forward(self, states: Tensor) -> Tensor:
         """Return outputs (n, num_actions), or (n, num_actions, num_atoms) if there are several.

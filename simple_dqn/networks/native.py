@@ -116,8 +116,8 @@ class Kernels:
     ) -> tuple[Tensor, ...]:
         """Return the gradients of the parameters, given the gradient of the features."""
         dfeatures = dfeatures.contiguous()
-        number = len(dfeatures)
         self._check_parameters(parameters)
+        number = len(dfeatures)
         _check("gradients of features", dfeatures, (number, self.num_features))
         _check("inputs and outputs", kept, (number, self._floats_kept))
         turned = [weight.permute(2, 3, 0, 1).contiguous() for weight in parameters[2::2]]

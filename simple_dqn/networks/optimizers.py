@@ -82,7 +82,7 @@ def make_optimizer(
         name: `rmsprop`, `adam` or `adadelta`.
         params: the parameters.
         learning_rate: step size; for adadelta a factor on its own step size.
-        decay_rate: decay rate of the running averages; adam has its own rates (0.9 and 0.999).
+        decay_rate: of the running averages; adam has its own rates (0.9 and 0.999).
         epsilon: added to the root of adam's mean squared gradient, the gradient being the mean
             over the minibatch.
         batch_size: number of transitions whose gradients are summed.
