@@ -323,19 +323,6 @@ def test_states_are_views_that_the_next_minibatch_overwrites() -> None:
         np.testing.assert_array_equal(minibatch[index], copies[index])
 
 
-def test_memory_keeps_its_own_copy_of_a_step() -> None:
-    memory = make_memory(lane_size=6, history_length=1)
-    screens, actions = np.full((1, *SCREEN_SHAPE), 9, np.uint8), np.array([3])
-    rewards, ends = np.array([0.5], np.float32), np.array([False])
-    for _ in range(3):
-        memory.add(screens, actions, rewards, ends, ends)
-    for array in (screens, actions, rewards, ends):
-        array.fill(1)
-    minibatch = memory.get_minibatch(np.random.default_rng(0), 0)
-    for field, value in zip(minibatch[:5], (9, 3, 0.5, 0.5, 9), strict=True):
-        assert (field == value).all()
-
-
 def test_a_transition_takes_little_more_than_its_screen() -> None:
     memory = make_memory(lane_size=2_500, num_games=4, batch_size=1, observation_shape=(84, 84))
     assert memory.nbytes == 10_000 * (84 * 84 + 6)
