@@ -21,7 +21,6 @@ from simple_dqn.networks.optimizers import state_like
 from simple_dqn.networks.weights import (
     Arrays,
     check_arrays,
-    check_same_network,
     optimizer_state_of,
     to_numpy,
     to_tensors,
@@ -218,7 +217,7 @@ class DeepQNetwork:
         Raises:
             UserError: the weights belong to another network.
         """
-        check_same_network(self._network, weights)
+        check_arrays(weights, self._network.state_dict())
         self._network.load_state_dict(to_tensors(weights))
         self.update_target_network()
 
@@ -241,9 +240,9 @@ class DeepQNetwork:
         if len(target) + len(of_optimizer) < len(state):
             raise UserError("there are arrays that are neither target network nor optimizer")
         if target:
-            check_same_network(self._network, target)
+            check_arrays(target, self._network.state_dict())
         if of_optimizer:
-            check_arrays("this optimizer belongs", of_optimizer, state_like(self._optimizer))
+            check_arrays(of_optimizer, state_like(self._optimizer))
         if target and self._target_network is not self._network:
             self._target_network.load_state_dict(to_tensors(target))
         if of_optimizer:  # else no update was made yet, or the optimizer begins afresh

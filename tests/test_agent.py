@@ -26,8 +26,8 @@ Actions = npt.NDArray[np.int64]
 class ScriptedGames(Environment):
     """Games of given lengths, whatever is done; every step brings reward 1.
 
-    The four pixels of a screen tell where it was seen: emulator, phase, game and step of the
-    game, all counted from 1.
+    The four pixels of a screen are where it was seen: emulator, phase, game and step of the game,
+    all counted from 1.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class ScriptedGames(Environment):
         return pixels.astype(np.uint8).reshape(-1, 2, 2)
 
 
-Where = tuple[int, ...]  # what a screen of ScriptedGames tells; all 0: blank
+Where = tuple[int, ...]  # the pixels of a screen of ScriptedGames; all 0: blank
 
 
 def where(screen: States) -> Where:
@@ -193,7 +193,7 @@ class TapedMemory(ReplayMemory):
 
 
 class Recorder:
-    """A callback that keeps what it is told."""
+    """A callback that keeps its arguments."""
 
     def __init__(self) -> None:
         self.phases: list[tuple[str, int, int, str]] = []
@@ -311,48 +311,31 @@ def test_order_of_the_other_phases() -> None:
 
 
 @pytest.mark.parametrize(
-    ("num_games", "train_frequency", "train_repeat", "expected"),
+    ("num_games", "call", "changes", "expected"),
     [
-        (1, 1, 1, list(range(1, 25))),
-        (1, 4, 2, [4, 4, 8, 8, 12, 12, 16, 16, 20, 20, 24, 24]),
-        (2, 4, 1, [2, 4, 6, 8, 10, 12]),
-        (3, 4, 1, [2, 3, 4, 6, 7, 8]),  # due at steps 4, 8, 12, ... of 3, 6, 9, ...
-        (8, 4, 1, [1, 1, 2, 2, 3, 3]),
-        (8, 24, 3, [3, 3, 3]),
-        (1, 25, 1, []),
+        (1, "train", {"train_frequency": 1}, list(range(1, 25))),
+        (1, "train", {"train_frequency": 8, "train_repeat": 2}, [8, 8, 16, 16, 24, 24]),
+        (1, "train", {"train_frequency": 25}, []),
+        (2, "train", {"train_frequency": 4}, [2, 4, 6, 8, 10, 12]),
+        (3, "train", {"train_frequency": 4}, [2, 3, 4, 6, 7, 8]),  # at steps 4, 8, ... of 3, 6, ...
+        (8, "train", {"train_frequency": 4}, [1, 1, 2, 2, 3, 3]),
+        (8, "train", {"train_frequency": 24, "train_repeat": 3}, [3, 3, 3]),
+        (1, "copy", {"target_steps": 5}, [5, 10, 15, 20]),
+        (1, "copy", {"target_steps": 24}, [24]),
+        (1, "copy", {"target_steps": 25}, []),
+        (4, "copy", {"target_steps": 6}, [2, 3, 5, 6]),  # at steps 6, 12, 18, 24 of 4, 8, ..., 24
+        (8, "copy", {"target_steps": 2}, [1] * 4 + [2] * 4 + [3] * 4),
+        (8, "copy", {"target_steps": 0}, []),
     ],
 )
-def test_when_the_network_is_trained(
-    num_games: int, train_frequency: int, train_repeat: int, expected: list[int]
+def test_when_the_network_is_trained_and_the_target_network_copied(
+    num_games: int, call: str, changes: dict[str, int], expected: list[int]
 ) -> None:
-    parts = make_parts(
-        ScriptedGames([[100]] * num_games),
-        train_frequency=train_frequency,
-        train_repeat=train_repeat,
-    )
+    parts = make_parts(ScriptedGames([[100]] * num_games), **changes)
     parts.agent.play_random(32)
     parts.tape.clear()
     parts.agent.train(1, 24)
-    assert acts_before(parts.tape, "train") == expected
-
-
-@pytest.mark.parametrize(
-    ("num_games", "target_steps", "expected"),
-    [
-        (1, 5, [5, 10, 15, 20]),
-        (1, 24, [24]),
-        (1, 25, []),
-        (4, 6, [2, 3, 5, 6]),  # due at steps 6, 12, 18, 24 of 4, 8, ..., 24
-        (8, 2, [1] * 4 + [2] * 4 + [3] * 4),
-        (8, 0, []),
-    ],
-)
-def test_when_the_target_network_is_copied(
-    num_games: int, target_steps: int, expected: list[int]
-) -> None:
-    parts = make_parts(ScriptedGames([[100]] * num_games), target_steps=target_steps)
-    parts.agent.train(1, 24)
-    assert acts_before(parts.tape, "copy") == expected
+    assert acts_before(parts.tape, call) == expected
 
 
 @pytest.mark.parametrize("num_games", [1, 2])
@@ -395,11 +378,11 @@ def test_nothing_is_learned_while_no_transition_is_legal() -> None:
     assert "train" not in parts.tape
 
 
-# ---- What the callbacks are told.
+# ---- What the callbacks get.
 
 
-def test_callbacks_are_told_of_phases_steps_and_rates() -> None:
-    """Steps are rounded up to whole rounds of all games."""
+def test_callbacks_get_phases_steps_and_rates() -> None:
+    """Steps are rounded up to complete rounds of all games."""
     exploration = LinearSchedule(1.0, 0.5, 20)
     parts = make_parts(
         ScriptedGames([[3]] * 4),
@@ -429,41 +412,23 @@ def test_callbacks_are_told_of_phases_steps_and_rates() -> None:
     assert recorder.rates == [1, 1, *trained[:3], 0.05, *trained[3:], 0.05, 0.05, 0.05, 0.5]
 
 
-def test_callbacks_see_what_the_games_brought() -> None:
-    parts = make_parts(ScriptedGames([[2], [3]], life=1))
-    parts.agent.train(1, 8)
-    observations = parts.recorder.time_steps
-    screens = [[where(screen) for screen in seen.observations] for seen in observations]
-    assert screens == [
-        [(1, 1, 1, 2), (2, 1, 1, 2)],
-        [(1, 1, 2, 1), (2, 1, 1, 3)],
-        [(1, 1, 2, 2), (2, 1, 2, 1)],
-        [(1, 1, 3, 1), (2, 1, 2, 2)],
-    ]
-    game_overs = [seen.game_overs.tolist() for seen in observations]
-    assert game_overs == [[False, False], [True, False], [False, True], [True, False]]
-    assert all(seen.terminals.all() for seen in observations)
-
-
 # ---- Exploration.
 
 
 @pytest.mark.parametrize(
-    ("schedule", "step", "rate"),
+    ("start", "end", "decay_steps", "rates"),
     [
-        *((LinearSchedule(1.0, 0.1, 100), step, rate) for step, rate in ((0, 1.0), (50, 0.55))),
-        *((LinearSchedule(1.0, 0.1, 100), step, 0.1) for step in (100, 101, 10**9)),
-        (LinearSchedule(1.0, 0.1, 100), 99, 0.109),
-        (LinearSchedule(1.0, 0.1, 1), 0, 1.0),
-        (LinearSchedule(1.0, 0.1, 1), 1, 0.1),
-        (LinearSchedule(0.2, 0.6, 4), 3, 0.5),
-        (LinearSchedule(0.3, 0.3, 7), 5, 0.3),
+        (1.0, 0.1, 100, {0: 1.0, 50: 0.55, 99: 0.109, 100: 0.1, 101: 0.1, 10**9: 0.1}),
+        (1.0, 0.1, 1, {0: 1.0, 1: 0.1}),
+        (0.2, 0.6, 4, {3: 0.5}),
+        (0.3, 0.3, 7, {5: 0.3}),
     ],
 )
 def test_exploration_rate_moves_to_its_end(
-    schedule: LinearSchedule, step: int, rate: float
+    start: float, end: float, decay_steps: int, rates: dict[int, float]
 ) -> None:
-    assert schedule(step) == pytest.approx(rate)
+    schedule = LinearSchedule(start, end, decay_steps)
+    assert {step: schedule(step) for step in rates} == pytest.approx(rates)
 
 
 def five_sigmas(probability: float, number: int) -> float:
@@ -554,7 +519,7 @@ def test_random_actions_are_kept_by_the_zeta_distribution(longest: int) -> None:
                 bound = five_sigmas(expected, len(kept))
                 assert (kept <= n).mean() == pytest.approx(expected, abs=bound + 1e-12)
         begins.append(np.diff(actions[:, game]) != 0)
-    # Games begin to act anew at times of their own: the correlations are those of chance.
+    # Games begin random actions at times of their own: the correlations are those of chance.
     correlations = np.corrcoef(begins)[np.triu_indices(4, 1)]
     assert np.abs(correlations).max() < 5 * 3 / np.sqrt(30_000)  # a begin depends on 3 steps
     assert len(np.unique(actions)) > 0.9 * sum(map(sum, begins))
@@ -572,14 +537,6 @@ def test_exploration_rate_is_the_frequency_at_which_random_actions_begin() -> No
         rate = float(rates[game])
         assert begins[free].mean() == pytest.approx(rate, abs=five_sigmas(rate, free.sum()))
         assert (own != 0).mean() > 2 * rate / (1 + rate)
-
-
-def test_a_longest_repeat_of_one_step_is_epsilon_greedy() -> None:
-    """Every random action is a new one, and the rate is their frequency."""
-    actions = choose_repeatedly(0.3, num_games=2, longest=1, rounds=5_000)
-    assert (actions != 0).mean() == pytest.approx(0.3, abs=five_sigmas(0.3, actions.size))
-    random = actions[actions != 0]
-    assert (np.diff(random) == 0).mean() < 0.02
 
 
 def test_only_what_is_remembered_is_played_with_lasting_exploration() -> None:
@@ -635,32 +592,21 @@ def steps_acted_on(network: TapedNetwork) -> list[list[int]]:
     return [states[0, :, 1, 1].tolist() for states in network.predicted]
 
 
-def test_a_lost_life_blanks_the_history_and_the_game_continues() -> None:
-    parts = make_parts(ScriptedGames([[6]], life=3), ScriptedGames([[6]]))
+def test_lost_lives_ends_and_new_phases_blank_the_history() -> None:
+    parts = make_parts(ScriptedGames([[6]], life=3), ScriptedGames([[2]], limit=True))
     parts.agent.train(1, 8)
+    parts.agent.test(1, 3)
     assert steps_acted_on(parts.network) == [
         *([0, 0, 0, 1], [0, 0, 1, 2], [0, 1, 2, 3]),
         *([0, 0, 0, 4], [0, 0, 4, 5], [0, 4, 5, 6]),  # a new life
         *([0, 0, 0, 1], [0, 0, 1, 2]),  # a new game
+        *([0, 0, 0, 1], [0, 0, 1, 2]),  # a new phase
+        [0, 0, 0, 1],  # after the time limit
     ]
     games = [int(states[0, -1, 1, 0]) for states in parts.network.predicted]
-    assert games == [1] * 6 + [2] * 2
-    assert sum(seen.game_overs.sum() for seen in parts.recorder.time_steps) == 1
-
-
-def test_a_time_limit_and_a_new_phase_blank_the_history() -> None:
-    parts = make_parts(ScriptedGames([[2]], limit=True))
-    parts.agent.train(1, 3)
-    assert steps_acted_on(parts.network) == [[0, 0, 0, 1], [0, 0, 1, 2], [0, 0, 0, 1]]
-    parts = make_parts(ScriptedGames([[100]]), ScriptedGames([[100]]))
-    parts.agent.train(1, 3)
-    parts.agent.test(1, 2)
-    parts.agent.train(2, 2)
-    assert steps_acted_on(parts.network) == [
-        *([0, 0, 0, 1], [0, 0, 1, 2], [0, 1, 2, 3]),
-        *([0, 0, 0, 1], [0, 0, 1, 2]),
-        *([0, 0, 0, 1], [0, 0, 1, 2]),
-    ]
+    assert games == [1] * 6 + [2] * 2 + [1] * 2 + [2]
+    game_overs = [int(seen.game_overs[0]) for seen in parts.recorder.time_steps]
+    assert game_overs == [0] * 5 + [1] + [0] * 3 + [1] + [0]
 
 
 @pytest.mark.parametrize("limit", [False, True])
@@ -712,10 +658,11 @@ def test_tests_neither_store_nor_learn() -> None:
 
 
 @pytest.mark.parametrize("games", [0, 1, 3, 4, 7, 8, 30])
-def test_every_emulator_plays_its_share_of_the_games(games: int) -> None:
-    """The shares are fixed beforehand: long games count as much as short ones."""
+@pytest.mark.parametrize("limit", [False, True])
+def test_every_emulator_plays_its_share_of_the_games(games: int, limit: bool) -> None:
+    """The shares are fixed beforehand: long games count as much as short ones, or cut ones."""
     lengths = [[60], [2], [1, 5], [3]]
-    parts = make_parts(ScriptedGames([[9]] * 4), ScriptedGames(lengths))
+    parts = make_parts(ScriptedGames([[9]] * 4), ScriptedGames(lengths, limit=limit))
     parts.agent.test_games(1, games)
 
     shares = [games // 4 + (emulator < games % 4) for emulator in range(4)]
@@ -731,12 +678,6 @@ def test_every_emulator_plays_its_share_of_the_games(games: int) -> None:
     # Every step brings reward 1: rewards, steps and lengths are the same.
     assert sum(seen.rewards.sum() for seen in observations) == sum(expected)
     assert sum(parts.recorder.steps) == sum(expected)
-
-
-def test_games_that_are_cut_short_count() -> None:
-    parts = make_parts(ScriptedGames([[4], [2]], limit=True))
-    parts.agent.test_games(1, 3)
-    assert sum(seen.rewards.sum() for seen in parts.recorder.time_steps) == 4 + 4 + 2
 
 
 def test_held_out_states_are_of_random_games_and_distinct() -> None:
@@ -761,7 +702,7 @@ Play = Callable[[Agent], object]
 
 
 def project(states: States) -> Values:
-    """Q-values that depend on the whole last screen of Catch."""
+    """Q-values that depend on all of the last screen of Catch."""
     return states[:, -1].reshape(len(states), -1).astype(np.float32) @ PROJECTION
 
 
@@ -799,45 +740,16 @@ def test_a_phase_does_not_depend_on_what_was_played_before(phase: str) -> None:
         assert play_catch(PHASES[phase], before=before) == alone
 
 
-def test_seeds_epochs_and_phases_differ() -> None:
-    for play in PHASES.values():
-        results = [play_catch(play, random_seed=seed) for seed in (0, 1, 2**32 - 1)]
-        assert all(result not in results[:index] for index, result in enumerate(results))
-    plays: list[Play] = [
-        *(lambda agent: agent.test(0, 60), lambda agent: agent.test(1, 60)),
-        *(lambda agent: agent.refill(0, 60), lambda agent: agent.refill(1, 60)),
-        *(lambda agent: agent.train(0, 60), lambda agent: agent.train(1, 60)),
-    ]
-    results = [play_catch(play) for play in plays]
-    assert all(result not in results[:index] for index, result in enumerate(results))
-
-
 def test_games_get_a_seed_of_their_own_in_every_phase() -> None:
     environment = ScriptedGames([[9]])
-    for random_seed in (0, 1):
+    for random_seed in (0, 1, 2**32 - 1):
         agent = make_parts(environment, random_seed=random_seed).agent
         for epoch in (0, 1):
             for play in (agent.train, agent.test, agent.refill):
                 play(epoch, 1)
         agent.play_random(1)
         agent.held_out_states(1)
-    assert len(set(environment.seeds)) == len(environment.seeds) == 16
-
-
-def test_training_can_be_repeated() -> None:
-    """A phase that learns takes the network and the memory as they are; all else is given."""
-
-    def train(agent: Agent) -> None:
-        for epoch in (1, 2):
-            agent.train(epoch, 60)
-
-    def train_and_test(agent: Agent) -> None:
-        agent.train(1, 60)
-        agent.test(1, 60)
-
-    assert play_catch(train) == play_catch(train)
-    second = play_catch(lambda agent: agent.train(2, 60), before=lambda agent: agent.train(1, 60))
-    assert second == play_catch(lambda agent: agent.train(2, 60), before=train_and_test)
+    assert len(set(environment.seeds)) == len(environment.seeds) == 24
 
 
 def test_each_game_may_explore_at_a_rate_of_its_own() -> None:

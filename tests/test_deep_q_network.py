@@ -82,12 +82,7 @@ def weights_of(network: DeepQNetwork) -> list[npt.NDArray[np.float64]]:
 )
 @pytest.mark.parametrize(
     ("datatype", "native_kernels", "num_threads", "tolerance"),
-    [
-        ("float64", False, 1, 1e-10),
-        ("float32", False, 1, 1e-5),
-        ("float32", True, 1, 1e-5),
-        ("float32", True, 3, 1e-5),
-    ],
+    [("float64", False, 1, 1e-10), ("float32", False, 1, 1e-5), ("float32", True, 3, 1e-5)],
 )
 def test_updates_equal_the_reference_by_hand(
     datatype: str,
@@ -196,14 +191,6 @@ def test_target_network_stays_until_it_is_copied(target_steps: int) -> None:
     assert not torch.equal(next_values(network, poststates), before)
 
 
-def test_prediction_does_not_depend_on_the_company() -> None:
-    network = make_network()
-    states = make_batch(0).prestates
-    together = network.predict(states)
-    for i in range(len(states)):
-        np.testing.assert_allclose(network.predict(states[i : i + 1])[0], together[i], atol=1e-6)
-
-
 @pytest.mark.parametrize("optimizer", ["rmsprop", "adam", "adadelta"])
 @pytest.mark.parametrize(
     "settings",
@@ -216,7 +203,7 @@ def test_prediction_does_not_depend_on_the_company() -> None:
     ],
     ids=str,
 )
-def test_training_goes_on_exactly_from_saved_state(
+def test_training_continues_exactly_from_saved_state(
     optimizer: str, settings: dict[str, Any]
 ) -> None:
     network = make_network(optimizer=optimizer, **settings)
@@ -237,18 +224,14 @@ def test_training_goes_on_exactly_from_saved_state(
 @pytest.mark.parametrize(
     "settings",
     [
-        {"optimizer": "rmsprop"},
+        {},
         {"optimizer": "adam"},
         {"optimizer": "adadelta", "learning_rate": 1.0},
         {"batch_norm": True, "dueling": True, "native_kernels": True},
         {"datatype": "float16", "network": "nips"},
         {"target_steps": 0},
-        {"dueling": True},
-        {"network": "mlp"},
         {"network": "mlp", "dueling": True},
-        {"distributional": "c51"},
         {"distributional": "c51", "dueling": True, "double_q": True},
-        {"distributional": "qr"},
         {"distributional": "qr", "clip_error": 0.0, "native_kernels": True},
         {"distributional": "c51", "network": "mlp", "dueling": True, "datatype": "float16"},
         {"distributional": "qr", "network": "mlp", "dueling": True, "datatype": "float16"},
@@ -575,25 +558,9 @@ def test_quantile_losses_and_slopes_equal_a_loop(data: st.DataObject) -> None:
         np.testing.assert_allclose(errors[index], own.mean() - theta.mean(), **tolerance)
 
 
-def test_quantile_loss_of_two_quantiles() -> None:
-    """tau is 1/4 and 3/4; a game's end with reward 1 makes both targets 1.
-
-    The quantile 0 errs by 1: 1/4 of 1/2. The quantile 3 errs by -2, beyond kappa: 1 - 3/4 of 3/2.
-    """
-    head = QuantileRegression(2, 1.0, torch.device("cpu"), torch.float64)
-    outputs = torch.tensor([[0.0, 3.0]], dtype=torch.float64)
-    one, zero = torch.ones(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
-    targets = head.targets(7 * outputs, one, zero)
-    losses, errors = head.losses(outputs, targets)
-    assert targets.tolist() == [[1, 1]]
-    assert losses.tolist() == [1 / 8 + 3 / 8]
-    assert errors.tolist() == [1 - 1.5]
-    assert head.values(outputs).tolist() == [1.5]
-
-
 @pytest.mark.parametrize("dueling", [False, True])
 def test_a_network_without_convolutions(dueling: bool) -> None:
-    """Two layers of 24 units see the whole state; kernels have no part in it."""
+    """Two layers of 24 units see all of the state; kernels have no part in them."""
     network = make_network(network="mlp", native_kernels=True, dueling=dueling)
     assert not isinstance(network._network, NativeQNetwork)
     shapes = [value.shape for value in network.get_weights().values()]

@@ -74,7 +74,7 @@ def test_what_is_written_is_read(
         assert read.dtype == written.dtype
 
 
-def test_other_settings_and_files_are_refused(tmp_path: Path) -> None:
+def test_other_files_are_refused(tmp_path: Path) -> None:
     good = tmp_path / "good.safetensors"
     write_experience(good, make_experience(3), SETTINGS)
     with pytest.raises(UserError, match="played with frame_skip = 4, this run has 3"):
@@ -89,8 +89,6 @@ def test_other_settings_and_files_are_refused(tmp_path: Path) -> None:
         read_experience(bad, SETTINGS, SHAPE, DTYPE, MOST)
     with pytest.raises(UserError, match="No such file"):
         read_experience(tmp_path / "missing.safetensors", SETTINGS, SHAPE, DTYPE, MOST)
-    with pytest.raises(UserError, match="format of an older version"):
-        read_experience(tmp_path / "old.npz", SETTINGS, SHAPE, DTYPE, MOST)
 
 
 def test_every_value_is_checked(tmp_path: Path) -> None:
@@ -158,7 +156,6 @@ def test_the_memory_holds_what_was_played(
         for number in range(added - 1)
         if number not in cuts and (number + 1) % (length // num_games)
     }
-    assert follows or not memory.can_sample()
     if not memory.can_sample():
         return
     batch = memory.get_minibatch(np.random.default_rng(seed), 0)

@@ -51,19 +51,8 @@ def test_large_gradients_that_hardly_change_stay_finite(size: float) -> None:
         assert np.all(steps >= 1 / np.sqrt(variance + wrong + 0.01) - slack)
 
 
-def test_the_constant_stands_inside_the_root() -> None:
-    """For a tiny gradient the first step is learning_rate * dw / 0.1, not dw / 0.01."""
-    weight = nn.Parameter(torch.zeros(1, dtype=torch.float64))
-    optimizer = make_optimizer(
-        "rmsprop", [weight], learning_rate=0.00025, decay_rate=0.95, epsilon=1.5e-4, batch_size=32
-    )
-    weight.grad = torch.tensor([1e-9], dtype=torch.float64)
-    optimizer.step()
-    assert weight.item() == pytest.approx(-0.00025 * 1e-9 / 0.1, rel=1e-6)
-
-
 def test_adam_takes_the_summed_gradient_as_a_mean() -> None:
-    """Adam forgets the gradient's scale but for its epsilon, which stands for the mean."""
+    """Adam forgets the gradient's scale but for its epsilon, which is for the mean."""
     steps = []
     for scale, batch_size in ((1.0, 1), (32.0, 32)):
         weight = nn.Parameter(torch.zeros(1, dtype=torch.float64))

@@ -14,15 +14,7 @@ _RESERVE = 2 * 1024**3  # bytes of a GPU's memory that are left to networks and 
 
 
 class ObservationsOnDevice:
-    """One tensor of observations; the replay memory's `ObservationStore` on a GPU.
-
-    Attributes:
-        num_games: number of lanes.
-        lane_size: steps in a lane.
-        shape: of one observation.
-        dtype: of the observations.
-        nbytes: bytes of the whole tensor.
-    """
+    """One tensor of observations on a GPU; an `ObservationStore`."""
 
     def __init__(
         self,
@@ -62,7 +54,7 @@ class ObservationsOnDevice:
         """Return observations as a tensor of their own; see `ObservationStore`."""
         steps = self._upload(games * self.lane_size + positions)
         observations = self._tensor.flatten(0, 1)[steps]
-        one_per_observation = (*blank.shape, *[1] * (self._tensor.dim() - 2))
+        one_per_observation = (*blank.shape, *[1] * len(self.shape))
         return observations.masked_fill_(self._upload(blank).view(one_per_observation), 0)
 
     def get(self, game: int, positions: npt.NDArray[np.int64]) -> Observations:

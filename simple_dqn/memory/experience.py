@@ -13,14 +13,14 @@ from simple_dqn.environments.roms import Game
 from simple_dqn.errors import UserError
 from simple_dqn.replay_memory import ReplayMemory
 
-FORMAT_VERSION = 2  # 1 was a NumPy archive
+FORMAT_VERSION = 2
 _KIND = "simple_dqn_experience"
 _OPTIONS_OF_STEPS = ("frame_skip", "screen_width", "screen_height", "color_averaging")
 _OPTIONS_OF_OTHER_GAMES = ("environment", "observations", "environment_options")
 
 
 class Step(NamedTuple):
-    """What the replay memory keeps of a step, and who played it."""
+    """What the replay memory keeps of a step, and who played the step."""
 
     first: bool  # the first step of its game
     screen: Observations  # (*observation_shape), the latest one before the action
@@ -31,20 +31,15 @@ class Step(NamedTuple):
 
 
 class Experience(NamedTuple):
-    """Steps in the order of play, each field with them as its first axis.
+    """The fields of n `Step`s in the order of play.
 
-    Attributes:
-        screens: (n, *observation_shape), seen before acting.
-        actions: uint8 (n,), pressed in most of a step's frames.
-        rewards: float32 (n,), raw.
-        terminals: bool (n,), a life was lost or the game ended.
-        cuts: bool (n,), the next step does not follow on this one: it is of another game, or the
-            network played meanwhile.
+    A step is cut off where the next one does not follow on it: that is of another game, or the
+    network played meanwhile.
     """
 
-    screens: Observations
+    screens: Observations  # (n, *observation_shape); others (n,)
     actions: npt.NDArray[np.uint8]
-    rewards: npt.NDArray[np.float32]
+    rewards: npt.NDArray[np.float32]  # not clipped
     terminals: npt.NDArray[np.bool_]
     cuts: npt.NDArray[np.bool_]
 
@@ -109,11 +104,11 @@ def read_experience(
     observation_dtype: np.dtype[Any],
     most: int,
 ) -> Experience:
-    """Read steps, and check every value.
+    """Read steps that a run will learn from, and check every value.
 
     Args:
         path: written by `write_experience`.
-        settings: of the run that will learn from the steps, see `experience_settings`.
+        settings: of the run, see `experience_settings`.
         observation_shape: shape of what the run's games show.
         observation_dtype: dtype of what the run's games show.
         most: steps that the run's replay memory holds.
@@ -122,11 +117,6 @@ def read_experience(
         UserError: the file is missing, damaged or something else, was played with other settings,
             or holds more steps than the replay memory.
     """
-    if path.suffix == ".npz":
-        raise UserError(
-            f"{path} has the format of an older version, which is not read any more; "
-            "play again with scripts/play.sh GAME --record_experience FILE.safetensors"
-        )
     header, arrays = read_arrays(path, _KIND, "a recording of scripts/play.sh --record_experience")
     for name, value in {"format_version": FORMAT_VERSION, **settings}.items():
         theirs = header.get(name) if isinstance(header, dict) else None

@@ -13,17 +13,9 @@ _OTHER_BYTES_PER_STEP = 6  # action, reward and ending
 
 
 class ObservationsInMemory:
-    """One array of observations, and a buffer for those that are read.
+    """One array of observations, and a buffer for those that are read; an `ObservationStore`.
 
-    This is the replay memory's `ObservationStore` on the CPU. The operating system hands the
-    memory out as the array is filled.
-
-    Attributes:
-        num_games: number of lanes.
-        lane_size: steps in a lane.
-        shape: of one observation.
-        dtype: of the observations.
-        nbytes: bytes of the whole array.
+    The operating system hands the memory out as the array is filled.
     """
 
     def __init__(
@@ -38,11 +30,8 @@ class ObservationsInMemory:
         Raises:
             UserError: the free memory is too small.
         """
-        check_size(
-            num_games * lane_size,
-            observation_bytes(observation_shape, observation_dtype),
-            available_bytes(),
-        )
+        size = observation_bytes(observation_shape, observation_dtype)
+        check_size(num_games * lane_size, size, available_bytes())
         self.num_games, self.lane_size = num_games, lane_size
         self.shape, self.dtype = observation_shape, observation_dtype
         shape = (num_games, lane_size, *observation_shape)
@@ -62,11 +51,9 @@ class ObservationsInMemory:
     ) -> npt.NDArray[Any]:
         """Return observations, valid until the next `read`; see `ObservationStore`."""
         if self._read.shape[: games.ndim] != games.shape:
-            self._read = np.empty((*games.shape, *self._array.shape[2:]), self._array.dtype)
-        observations = self._array.reshape(-1, *self._array.shape[2:])
-        np.take(
-            observations, games * self.lane_size + positions, axis=0, out=self._read, mode="clip"
-        )
+            self._read = np.empty((*games.shape, *self.shape), self.dtype)
+        steps = games * self.lane_size + positions
+        np.take(self._array.reshape(-1, *self.shape), steps, axis=0, out=self._read, mode="clip")
         self._read[np.nonzero(blank)] = 0
         return self._read
 

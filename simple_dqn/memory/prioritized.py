@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from simple_dqn.environment import Observations
 from simple_dqn.errors import UserError
 from simple_dqn.memory.sum_tree import SumTree
 from simple_dqn.replay_memory import Minibatch, ReplayMemory
@@ -48,16 +47,9 @@ class PrioritizedReplayMemory(ReplayMemory):
         """Bytes of all steps and of the tree."""
         return super().nbytes + self._priorities.nbytes
 
-    def add(
-        self,
-        observations: Observations,
-        actions: npt.NDArray[np.int64],
-        rewards: npt.NDArray[np.float32],
-        terminals: npt.NDArray[np.bool_],
-        game_overs: npt.NDArray[np.bool_],
-    ) -> None:
+    def add(self, *step: Any, **named: Any) -> None:
         """Store one step of every game, and keep the tree to the legal transitions."""
-        super().add(observations, actions, rewards, terminals, game_overs)
+        super().add(*step, **named)
         newest = self._position - 1
         games = np.arange(len(self.actions))
         if self.count == self.lane_size:
@@ -73,9 +65,8 @@ class PrioritizedReplayMemory(ReplayMemory):
     def get_minibatch(self, rng: np.random.Generator, step: int) -> Minibatch:
         """Draw one transition from each of batch_size equal parts of the sum of all priorities.
 
-        Drawing by priority is made up for by weights, w = (N P)^-importance_exponent divided by
-        the largest weight of the minibatch, where P is the probability of the transition
-        (section 3.4).
+        Weights make up for drawing by priority: w = (N P)^-importance_exponent, divided by the
+        largest of the minibatch, where P is the transition's probability (section 3.4).
         """
         shares = np.arange(self._batch_size) + rng.random(self._batch_size)
         indexes = self._priorities.find(shares / self._batch_size * self._priorities.total)
@@ -107,18 +98,17 @@ class PrioritizedReplayMemory(ReplayMemory):
         Raises:
             UserError: the numbers are not priorities of the memory's steps.
         """
-        size = self.actions.size
+        legal = self._legal()
         shapes = {name: array.shape for name, array in priorities.items()}
-        if shapes != {"priorities": (size,), "highest_priority": ()}:
-            raise UserError(f"the priorities are not those of {size:,} steps")
+        if shapes != {"priorities": legal.shape, "highest_priority": ()}:
+            raise UserError(f"the priorities are not those of {legal.size:,} steps")
         numbers = priorities["priorities"].astype(np.float64)
         highest = float(priorities["highest_priority"].astype(np.float64))
-        legal = self._legal()
         # NB! One illegal transition would be drawn; where none is drawn, there are no weights.
         wrong = not 0 < highest < np.inf or not np.isfinite(numbers.sum()) or (numbers < 0).any()
         if wrong or numbers[~legal].any() or (legal.any() and not numbers.any()):
             raise UserError("the priorities are not those of the replay memory's steps")
-        self._priorities[np.arange(size)] = numbers
+        self._priorities[np.arange(legal.size)] = numbers
         self._highest_priority = highest
 
     def _legal(self) -> npt.NDArray[np.bool_]:

@@ -13,6 +13,7 @@
  * [row][column][channel]; the first layer's inputs are screens, [channel][row][column]. Weights
  * are stored [k][f], with k in the order of the inputs.
  */
+#include <omp.h>
 #include <string.h>
 
 #ifdef __AVX512F__
@@ -184,12 +185,7 @@ static const struct {
 
 /* The functions below divide their work into `shares` among torch's own threads: a thread takes the
  * next share when it is done with one, so one whose core is busy with something else does less. */
-#ifdef _OPENMP
-#include <omp.h>
 #define THREAD omp_get_thread_num()
-#else
-#define THREAD 0
-#endif
 #define EACH_SHARE(share)                                                                      \
     _Pragma("omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1 && shares > 1)") \
     for (long share = 0; share < shares; share++)

@@ -8,12 +8,10 @@ from simple_dqn.errors import UserError
 def find_device(backend: str | None, device_id: int) -> str:
     """Name the device to compute on, `cpu` or `cuda:0`.
 
-    Args:
-        backend: `cpu`, `gpu`, or None for the GPU where there is one.
-        device_id: number of the GPU.
+    The backend is `cpu`, `gpu`, or None for the GPU where there is one.
 
     Raises:
-        UserError: a GPU was asked for that is not there.
+        UserError: there is no GPU of this number.
     """
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if backend == "cpu" or (backend is None and not gpus):
@@ -27,12 +25,7 @@ def find_device(backend: str | None, device_id: int) -> str:
 
 
 def prepare(device: str, num_threads: int) -> torch.device:
-    """Set torch up for fast and repeatable arithmetic, for the whole process.
-
-    Args:
-        device: see `find_device`.
-        num_threads: threads that compute on the CPU.
-    """
+    """Set torch up for fast and repeatable arithmetic in all of the process."""
     torch.set_num_threads(num_threads)
     # The running averages of a dead filter's gradients shrink to denormal numbers and stay there.
     # Arithmetic with those is many times slower, so they count as zero.

@@ -18,18 +18,11 @@ _STATES_AT_ONCE = 128
 
 
 class Strongest(NamedTuple):
-    """Where each filter of a layer was most active; one entry per filter.
+    """Where each filter of a layer was most active; all fields are (filters,)."""
 
-    Attributes:
-        activations: float32 (filters,), after the ReLU; 0 for a filter that was never active.
-        states: int64 (filters,), indexes of the given states.
-        rows: int64 (filters,), positions in the layer.
-        columns: int64 (filters,), positions in the layer.
-    """
-
-    activations: npt.NDArray[np.float32]
-    states: npt.NDArray[np.int64]
-    rows: npt.NDArray[np.int64]
+    activations: npt.NDArray[np.float32]  # after the ReLU; 0 for a filter that was never active
+    states: npt.NDArray[np.int64]  # indexes of the given states
+    rows: npt.NDArray[np.int64]  # positions in the layer
     columns: npt.NDArray[np.int64]
 
 
@@ -50,11 +43,10 @@ class GuidedNetwork:
     """
 
     def __init__(self, network: QNetwork, head: Head) -> None:
-        """Replace the ReLUs of a network, which is a copy without our kernels."""
-        for parent in list(network.modules()):
-            for name, child in parent.named_children():
-                if isinstance(child, nn.ReLU):
-                    setattr(parent, name, _GuidedReLU())
+        """Guide the gradients of a network, which is a copy without our kernels."""
+        for module in network.modules():
+            if isinstance(module, nn.ReLU):
+                module.register_forward_hook(_guide)
         self._network = network
         self._head = head
         self._convolutions = network.convolutions()
@@ -74,45 +66,24 @@ class GuidedNetwork:
             For each layer `number` results, the strongest first; where a filter has no further
             activation above 0 that is far enough apart, its activation is 0.
         """
+        with torch.no_grad():
+            batches = [
+                [_highest(outputs) for outputs in self._layers(self._pixels(batch))]
+                for batch in np.split(states, range(_STATES_AT_ONCE, len(states), _STATES_AT_ONCE))
+            ]
+        times = np.arange(len(states))[:, None]
         found = []
-        for highest, places, columns in self._highest(states):
-            filters, times = np.arange(highest.shape[1]), np.arange(len(highest))[:, None]
+        for layer in zip(*batches, strict=True):
+            highest, rows, columns = (np.concatenate(parts) for parts in zip(*layer, strict=True))
+            filters = np.arange(highest.shape[1])
             ranks = []
             for _ in range(number):
                 state = highest.argmax(0)
-                place = places[state, filters]
-                ranks.append(
-                    Strongest(highest[state, filters], state, place // columns, place % columns)
-                )
+                at = state, filters
+                ranks.append(Strongest(highest[at], state, rows[at], columns[at]))
                 highest = np.where(np.abs(times - state) < apart, np.float32(0), highest)
             found.append(ranks)
         return found
-
-    def _highest(
-        self, states: npt.NDArray[np.uint8]
-    ) -> list[tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], int]]:
-        """Find the highest activation of each layer's filters in each state.
-
-        Returns:
-            For each layer the activations, float32 (n, filters); their places, row * columns +
-            column, int64 (n, filters); and the layer's number of columns.
-        """
-        with torch.no_grad():
-            batches = [
-                [
-                    (*layer.flatten(2).max(2), layer.shape[3])
-                    for layer in self._layers(self._pixels(states[start : start + _STATES_AT_ONCE]))
-                ]
-                for start in range(0, len(states), _STATES_AT_ONCE)
-            ]
-        return [
-            (
-                torch.cat([highest for highest, _, _ in layer]).numpy(force=True),
-                torch.cat([places for _, places, _ in layer]).numpy(force=True),
-                layer[0][2],
-            )
-            for layer in zip(*batches, strict=True)
-        ]
 
     def first_weights(self) -> npt.NDArray[np.float32]:
         """Return the weights of the first convolution, float32 (filters, history, size, size)."""
@@ -121,19 +92,13 @@ class GuidedNetwork:
     def project_filters(
         self, states: npt.NDArray[np.uint8], layer: int, strongest: Strongest
     ) -> npt.NDArray[np.float32]:
-        """Compute the guided gradients of the strongest activations of a layer.
+        """Return the guided gradients of one of the results of `strongest` for a layer.
 
-        Args:
-            states: as given to `strongest`.
-            layer: number of the convolution, from 0.
-            strongest: one of the results of `strongest` for this layer.
-
-        Returns:
-            float32 (filters, history, height, width).
+        They are float32 (filters, history, height, width). Layers are counted from 0.
         """
         filters = np.arange(len(strongest.activations))
         pixels = self._pixels(states[strongest.states]).requires_grad_()
-        outputs = self._layers(pixels, layer + 1)[layer]
+        outputs = self._layers(pixels)[layer]
         active = outputs[filters, filters, strongest.rows, strongest.columns]
         (gradients,) = torch.autograd.grad(active.sum(), pixels)
         return gradients.numpy(force=True)
@@ -148,48 +113,37 @@ class GuidedNetwork:
 
     def receptive_field(self, layer: int, row: int, column: int) -> ReceptiveField:
         """Return the pixels that a position of a layer depends on."""
-        bounds = [row, column, row + 1, column + 1]
+        top, left, bottom, right = row, column, row + 1, column + 1
         for convolution in reversed(self._convolutions[: layer + 1]):
             size, stride = convolution.kernel_size[0], convolution.stride[0]
-            top, left, bottom, right = bounds
-            ends = (bottom - 1) * stride + size, (right - 1) * stride + size
-            bounds = [top * stride, left * stride, *ends]
-        return ReceptiveField(*bounds)
+            top, left = top * stride, left * stride
+            bottom, right = (bottom - 1) * stride + size, (right - 1) * stride + size
+        return ReceptiveField(top, left, bottom, right)
 
     def _pixels(self, states: npt.NDArray[np.uint8]) -> Tensor:
         device = next(self._network.parameters()).device
         return self._network.scale(torch.tensor(states, device=device))
 
-    def _layers(self, pixels: Tensor, number: int | None = None) -> list[Tensor]:
-        """Return what convolutions give after ReLU, (n, filters, rows, columns); None: all."""
+    def _layers(self, pixels: Tensor) -> list[Tensor]:
+        """Return what the convolutions give after their ReLUs, (n, filters, rows, columns)."""
         found: list[Tensor] = []
         outputs = pixels
         for module in self._network:
-            if isinstance(module, nn.Flatten) or len(found) == number:
+            if isinstance(module, nn.Flatten):
                 break
             outputs = module(outputs)
-            if isinstance(module, _GuidedReLU):
+            if isinstance(module, nn.ReLU):
                 found.append(outputs)
         return found
 
 
-class _GuideGradients(torch.autograd.Function):
-    """ReLU; backward lets positive gradients through where the input was positive."""
-
-    @staticmethod
-    def forward(ctx: Any, inputs: Tensor) -> Tensor:
-        outputs = inputs.clamp(min=0)
-        ctx.save_for_backward(outputs)
-        return outputs
-
-    @staticmethod
-    def backward(ctx: Any, doutputs: Tensor) -> Tensor:
-        outputs: Tensor = ctx.saved_tensors[0]
-        return doutputs.clamp(min=0) * (outputs > 0)
+def _highest(outputs: Tensor) -> tuple[npt.NDArray[Any], ...]:
+    """Return each filter's highest output (n, filters), its row and its column in the layer."""
+    highest, places = (each.numpy(force=True) for each in outputs.flatten(2).max(2))
+    return highest, *np.divmod(places, outputs.shape[3])
 
 
-class _GuidedReLU(nn.Module):
-    def forward(self, inputs: Tensor) -> Tensor:
-        """A ReLU."""
-        outputs: Tensor = _GuideGradients.apply(inputs)  # type: ignore[no-untyped-call]
-        return outputs
+def _guide(module: nn.Module, inputs: Any, outputs: Tensor) -> None:  # noqa: ARG001
+    """Let positive gradients alone through a ReLU, after its forward pass."""
+    if outputs.requires_grad:
+        outputs.register_hook(lambda gradients: gradients.clamp(min=0))  # type: ignore[no-untyped-call]

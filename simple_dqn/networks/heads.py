@@ -19,9 +19,8 @@ class Head(ABC):
 
     Attributes:
         num_atoms: outputs for each action; 1 is a Q-value.
-        wrap: None; or a method that takes the fully connected layers, from features (n, number) to
-            outputs (n, num_actions * num_atoms), and this number, and returns a module of the
-            head's own, which makes outputs of features with their help.
+        wrap: None, or a method that takes the fully connected layers and their number of inputs,
+            and returns the module that takes their place.
     """
 
     num_atoms = 1
@@ -201,11 +200,9 @@ class QuantileRegression(Head):
 
 
 def taken(predictions: Tensor, actions: Tensor) -> Tensor:
-    """Return the predictions (batch, ...) for the actions taken.
+    """Return the predictions (batch, ...) for the actions taken, int64 (batch,).
 
-    Args:
-        predictions: for all actions, (batch, num_actions, ...).
-        actions: int64 (batch,).
+    The predictions given are those for all actions, (batch, num_actions, ...).
     """
     index = actions.view(-1, *[1] * (predictions.dim() - 1)).expand(-1, 1, *predictions.shape[2:])
     return predictions.gather(1, index)[:, 0]

@@ -3,6 +3,8 @@
 The kernels are optional: `run/parts.py` chooses `NativeQNetwork` and `NativeRMSProp` where they can
 do the work. Elsewhere (on a GPU, in types other than float32, without a C compiler) PyTorch does
 the same work. With the kernels an update takes about 0.6 of the time (results/README.md, Speed).
+
+C knows only where a tensor begins, so `Kernels` checks all tensors that C will read or write.
 """
 
 import ctypes
@@ -15,7 +17,6 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -33,15 +34,16 @@ logger = logging.getLogger(__name__)
 _STATES_AT_ONCE = 4  # states whose gradients one thread sums up
 _SOURCE = Path(__file__).with_name("convolutions.c")
 _ORDERS = (1, 2, 3, 0), (2, 3, 1, 0)  # of the axes of weights: first layer, others
-# No -ffast-math: square roots and quotients are exact, sums run in the order written.
+# No -ffast-math: square roots and quotients are exact, sums run in the order written. With OpenMP
+# the kernels run on torch's own threads; with threads of their own, both would wait at every layer.
 _FLAGS = [
-    *("-std=gnu11", "-O3", "-march=native", "-shared", "-fPIC", "-Wno-psabi"),
+    *("-std=gnu11", "-O3", "-march=native", "-fopenmp", "-shared", "-fPIC", "-Wno-psabi"),
     *("-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"),
 ]
 
 
 class Kernels:
-    """The convolutions of one network, and RMSProp.
+    """The convolutions of one network, compiled for their shapes, and RMSProp.
 
     Attributes:
         num_features: outputs of the last convolution.
@@ -49,25 +51,30 @@ class Kernels:
 
     def __init__(
         self,
-        library: ctypes.CDLL,
-        images: Sequence[tuple[int, int, int]],
-        weights: Sequence[tuple[int, ...]],
+        convolutions: Sequence[Convolution],
+        history_length: int,
+        screen_shape: tuple[int, int],
         num_threads: int,
     ) -> None:
-        """Take over a library that was compiled for these shapes, see `compile_kernels`.
-
-        Images are (channels, height, width), a state's first and then each layer's output; weights
-        are the shapes of each layer's weights in the order that the kernels read.
-        """
-        self._library = library
-        self._state, self._weights, self._num_threads = images[0], weights, num_threads
+        """Compile `convolutions.c`, or load what was compiled before; see `compile_kernels`."""
+        images = [(history_length, *screen_shape)]  # a state, then the output of each layer
+        self._weights: list[tuple[int, ...]] = []  # shapes in the order that the kernels read
+        defines = [f"-DLAYERS={len(convolutions)}", f"-DSTATES_AT_ONCE={_STATES_AT_ONCE}"]
+        for layer, (filters, size, stride) in enumerate(convolutions):
+            channels, height, width = images[-1]
+            numbers = int(layer == 0), channels, height, width, filters, size, stride
+            defines.append(f"-DLAYER_{layer}=LAYER{numbers}")
+            shape = filters, channels, size, size
+            self._weights.append(tuple(shape[axis] for axis in _ORDERS[min(layer, 1)]))
+            images.append((filters, (height - size) // stride + 1, (width - size) // stride + 1))
         floats = [math.prod(image) for image in images]
-        self.num_features = floats[-1]
+        self._state, self.num_features, self._num_threads = images[0], floats[-1], num_threads
         self._floats_kept, self._floats_of_scratch = sum(floats), sum(floats[1:])
+        self._library = _load(defines)
         p, i, n, f = ctypes.c_void_p, ctypes.c_int, ctypes.c_long, ctypes.c_float
-        library.forward.argtypes = i, n, p, n, p, p, p, n, i
-        library.backward.argtypes = i, n, p, p, p, p, n, p, n
-        library.rmsprop.argtypes = i, i, p, p, p, p, p, f, f, f
+        self._library.forward.argtypes = i, n, p, n, p, p, p, n, i
+        self._library.backward.argtypes = i, n, p, p, p, p, n, p, n
+        self._library.rmsprop.argtypes = i, i, p, p, p, p, p, f, f, f
 
     def place(self, layer: int, weight: Tensor) -> Tensor:
         """Return a convolution's weight in the order that the kernels read: filter last."""
@@ -81,7 +88,7 @@ class Kernels:
 
         Args:
             states: uint8 (n, history, height, width).
-            parameters: weight and bias of each convolution in turn, weights stored as `place` does.
+            parameters: weight and bias of each convolution in turn, weights in `place`'s order.
         """
         if not torch.is_grad_enabled():
             return self.forward(states, parameters, keep=False)[0]
@@ -109,8 +116,8 @@ class Kernels:
     ) -> tuple[Tensor, ...]:
         """Return the gradients of the parameters, given the gradient of the features."""
         dfeatures = dfeatures.contiguous()
-        number = len(dfeatures)
         self._check_parameters(parameters)
+        number = len(dfeatures)
         _check("gradients of features", dfeatures, (number, self.num_features))
         _check("inputs and outputs", kept, (number, self._floats_kept))
         turned = [weight.permute(2, 3, 0, 1).contiguous() for weight in parameters[2::2]]
@@ -128,13 +135,10 @@ class Kernels:
         )
 
     def rmsprop(self, groups: Sequence[Sequence[Tensor]], constants: Sequence[float]) -> None:
-        """Take one step of `GravesRMSProp`.
+        """Take one step of `GravesRMSProp` on lists of w, dw, g and n, all float32.
 
-        NB! A parameter and its three tensors must be stored in the same order.
-
-        Args:
-            groups: parameters and their dw, g and n, all float32; dw alone is not changed.
-            constants: decay rate, learning rate, min. squared gradient.
+        NB! A parameter's four tensors must be stored in the same order. The constants are decay
+        rate, learning rate and min_squared_gradient.
         """
         for same in zip(*groups, strict=True):
             kinds = {(t.shape, t.stride(), t.dtype, t.is_cpu) for t in same}
@@ -170,7 +174,7 @@ class NativeQNetwork(QNetwork):
         outputs = self._kernels.features(states, parameters)
         for module in list(self)[self._num_convolutional :]:
             outputs = module(outputs)
-        return self._by_atoms(outputs)
+        return outputs
 
     @override
     def place(self, device: torch.device, dtype: torch.dtype) -> Self:
@@ -214,47 +218,35 @@ def compile_kernels(
     screen_shape: tuple[int, int],
     num_threads: int,
 ) -> Kernels | None:
-    """Compile `convolutions.c` for a network, or load it if it was compiled before; None: neither.
+    """Make the kernels of a network whose states have screens of a shape (height, width).
 
     Compiled libraries are kept in `$XDG_CACHE_HOME/simple_dqn`, by default `~/.cache/simple_dqn`.
-    A state has `history_length` screens of shape (height, width).
+    None: there is no C compiler with OpenMP.
     """
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if compiler is None:
-        logger.info("no C compiler was found, so updates take 1.6 times as long; install gcc")
-        return None
-    command = [compiler, *_FLAGS, f"-DLAYERS={len(convolutions)}"]
-    command.append(f"-DSTATES_AT_ONCE={_STATES_AT_ONCE}")
-    images, weights = [(history_length, *screen_shape)], []
-    for layer, (filters, size, stride) in enumerate(convolutions):
-        channels, height, width = images[-1]
-        numbers = int(layer == 0), channels, height, width, filters, size, stride
-        command.append(f"-DLAYER_{layer}=LAYER{numbers}")
-        shape = (filters, channels, size, size)
-        weights.append(tuple(shape[axis] for axis in _ORDERS[min(layer, 1)]))
-        images.append((filters, (height - size) // stride + 1, (width - size) // stride + 1))
     try:
-        return Kernels(_load(command), images, weights, num_threads)
-    except subprocess.CalledProcessError as error:
-        reason = error.stderr.strip() or f"{compiler} failed"
-    except (OSError, UserError) as error:
-        reason = str(error)
-    logger.warning(
-        "the kernels for this CPU could not be compiled, so updates take 1.6 times as long: %s",
-        reason.splitlines()[0],
-    )
-    return None
+        return Kernels(convolutions, history_length, screen_shape, num_threads)
+    except (OSError, UserError, subprocess.CalledProcessError) as error:
+        reason = getattr(error, "stderr", "").strip() or str(error)
+        logger.warning(
+            "the kernels for this CPU could not be compiled (%s), so updates take 1.6 times as "
+            "long; install gcc",
+            reason.splitlines()[0],
+        )
+        return None
 
 
-def _load(command: list[str]) -> ctypes.CDLL:
-    """Load the library that the command compiles, named by a hash of all that it is made from."""
+def _load(defines: Sequence[str]) -> ctypes.CDLL:
+    """Load the compiled library, named by a hash of all that it is made from."""
+    compiler = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), "cc")
+    command = [compiler, *_FLAGS, *defines]
     made_from = "\n".join([*command, _SOURCE.read_text(), platform.node(), _processor()])
     name = f"{hashlib.sha256(made_from.encode()).hexdigest()[:32]}.so"
     with tempfile.TemporaryDirectory() as temporary:
         library = (_private_folder() or Path(temporary)) / name
         if not library.exists():
             compiled = Path(temporary) / "compiled.so"
-            _compile([*command, "-o", str(compiled), str(_SOURCE)])
+            command += ["-o", str(compiled), str(_SOURCE)]
+            subprocess.run(command, check=True, capture_output=True, text=True, errors="replace")
             write_atomically(library, compiled.read_bytes())
         return ctypes.CDLL(str(library))
 
@@ -272,45 +264,24 @@ def _private_folder() -> Path | None:
             return folder
         reason = f"others can write {folder}; run chmod 700 {folder}"
     except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home folder
-        reason = str(error)
-    logger.warning(
-        "the kernels are compiled at each start (to keep them, set XDG_CACHE_HOME to a folder of "
-        "your own): %s",
-        reason,
-    )
+        reason = f"{error}; set XDG_CACHE_HOME to a folder of your own"
+    logger.warning("the kernels are compiled again at each start: %s", reason)
     return None
-
-
-def _compile(command: list[str]) -> None:
-    """Compile with OpenMP, so that the kernels run on torch's own threads; else for one thread.
-
-    With threads of their own, the kernels and torch would slow each other down at every layer.
-    """
-    run = partial(subprocess.run, check=True, capture_output=True, text=True, errors="replace")
-    try:
-        run([*command, "-fopenmp"])
-    except subprocess.CalledProcessError:
-        run(command)
-        logger.info("the C compiler has no OpenMP, so the kernels use one thread; install gcc")
 
 
 def _processor() -> str:
     """Return the processor's model and features, which decide what `-march=native` compiles."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
+    file = Path("/proc/cpuinfo")
+    if not file.exists():
         return platform.processor()
-    return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags"))}))
+    lines = set(file.read_text().splitlines())
+    return "\n".join(sorted(line for line in lines if line.startswith(("model name", "flags"))))
 
 
 def _check(
     what: str, tensor: Tensor, shape: Sequence[int], dtype: torch.dtype = torch.float32
 ) -> None:
-    """Check a tensor that C will read or write, since C knows only where it begins.
-
-    Raises:
-        ValueError: it is not on the CPU, not contiguous, or has another shape or type.
-    """
+    """Check a tensor that C will read or write: where it is, its shape, type and order."""
     known = tensor.is_cpu and tensor.dtype == dtype and tensor.is_contiguous()
     if not (known and tensor.shape == shape):
         raise ValueError(f"kernels: the {what} have another shape or type than compiled for")

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import override
 
 from simple_dqn.networks.heads import Head, taken
 
@@ -22,7 +23,7 @@ class NextValue(Protocol):
         """Return what is added to the return, and the prediction of s'; see the module."""
 
 
-class MaximumValue:
+class MaximumValue(NextValue):
     """max_a' Q_target(s', a'): DQN (Mnih et al. 2015, algorithm 1)."""
 
     def __init__(self, network: nn.Module, target_network: nn.Module, head: Head) -> None:
@@ -31,13 +32,10 @@ class MaximumValue:
         self.target_network = target_network
         self.head = head
 
+    @override
     def __call__(
-        self,
-        prestates: Tensor,  # noqa: ARG002
-        actions: Tensor,  # noqa: ARG002
-        poststates: Tensor,
+        self, prestates: Tensor, actions: Tensor, poststates: Tensor
     ) -> tuple[Tensor | float, Tensor]:
-        """Return 0 and the prediction for the best action; see the module."""
         predictions = self.predictions(poststates)
         return 0.0, taken(predictions, self.best_actions(poststates, predictions))
 
@@ -57,13 +55,13 @@ class DoubleValue(MaximumValue):
     The network chooses the next action, and its target network judges that action.
     """
 
-    def best_actions(self, states: Tensor, predictions: Tensor) -> Tensor:  # noqa: ARG002
-        """Return the actions that the network prefers, (batch,)."""
+    @override
+    def best_actions(self, states: Tensor, predictions: Tensor) -> Tensor:
         self.network.eval()
         return self.head.values(self.head.predictions(self.network(states))).argmax(1)
 
 
-class ExpectedValue:
+class ExpectedValue(NextValue):
     """(1 - e) Q_target(s', best a') + e mean_a' Q_target(s', a'): Expected SARSA.
 
     The value of a player whose next action is random with probability e (van Seijen et al. 2009;
@@ -74,13 +72,10 @@ class ExpectedValue:
         self._best = best
         self._exploration_rate = exploration_rate
 
+    @override
     def __call__(
-        self,
-        prestates: Tensor,  # noqa: ARG002
-        actions: Tensor,  # noqa: ARG002
-        poststates: Tensor,
+        self, prestates: Tensor, actions: Tensor, poststates: Tensor
     ) -> tuple[Tensor | float, Tensor]:
-        """Return 0 and the mean over the actions of an epsilon-greedy player; see the module."""
         predictions = self._best.predictions(poststates)
         best = taken(predictions, self._best.best_actions(poststates, predictions))
         rate = self._exploration_rate
@@ -99,10 +94,10 @@ class MunchausenValue(MaximumValue):
 
     temperature, scale, floor = 0.03, 0.9, -1.0  # the paper's tau, alpha and l_0
 
+    @override
     def __call__(
         self, prestates: Tensor, actions: Tensor, poststates: Tensor
     ) -> tuple[Tensor | float, Tensor]:
-        """Return the scaled, clipped log-policy and the soft value; see the module."""
         log_policy = taken(self._log_policy(self.predictions(prestates)), actions)  # times T
         predictions = self.predictions(poststates)
         next_log_policy = self._log_policy(predictions)

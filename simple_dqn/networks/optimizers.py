@@ -35,8 +35,8 @@ class GravesRMSProp(torch.optim.Optimizer):
         self._min_squared_gradient = min_squared_gradient
         for parameter in self._parameters():
             self.state[parameter] = {
-                "mean_gradient": torch.zeros_like(parameter),
-                "mean_squared_gradient": torch.zeros_like(parameter),
+                name: torch.zeros_like(parameter)
+                for name in ("mean_gradient", "mean_squared_gradient")
             }
 
     @torch.no_grad()
@@ -50,12 +50,7 @@ class GravesRMSProp(torch.optim.Optimizer):
         self.update((parameters, dw, g, n), self.param_groups[0]["lr"])
 
     def update(self, groups: tuple[list[Tensor], ...], learning_rate: float) -> None:
-        """Apply the class's three formulas in place.
-
-        Args:
-            groups: lists of w, dw, g and n with a tensor per parameter.
-            learning_rate: step size.
-        """
+        """Apply the class's three formulas in place to lists of w, dw, g and n."""
         parameters, dw, g, n = groups
         decay = self._decay_rate
         torch._foreach_lerp_(g, dw, 1 - decay)
@@ -85,9 +80,9 @@ def make_optimizer(
 
     Args:
         name: `rmsprop`, `adam` or `adadelta`.
-        params: parameters that the optimizer updates.
+        params: the parameters.
         learning_rate: step size; for adadelta a factor on its own step size.
-        decay_rate: decay rate of the running averages; adam has its own rates (0.9 and 0.999).
+        decay_rate: of the running averages; adam has its own rates (0.9 and 0.999).
         epsilon: added to the root of adam's mean squared gradient, the gradient being the mean
             over the minibatch.
         batch_size: number of transitions whose gradients are summed.

@@ -36,22 +36,10 @@ def with_prefix(arrays: Arrays, prefix: str) -> Arrays:
     return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
 
 
-def check_same_network(network: nn.Module, weights: Arrays) -> None:
-    """Check that weights can be those of a network, which may be on torch's `meta` device.
-
-    Raises:
-        UserError: they have other names, shapes or types, or are not finite.
-    """
-    check_arrays("these weights belong", weights, network.state_dict())
-
-
-def check_arrays(what: str, given: Arrays, expected: Mapping[str, Tensor]) -> None:
+def check_arrays(given: Arrays, expected: Mapping[str, Tensor]) -> None:
     """Check arrays from a file against the tensors that they will be copied to.
 
-    Args:
-        what: begins the message about arrays of other names, shapes or types.
-        given: arrays by name.
-        expected: tensors by name; their numbers do not count.
+    The tensors' numbers do not count; they may be on torch's `meta` device.
 
     Raises:
         UserError: names, shapes or types differ, or there are numbers that no training gives.
@@ -61,15 +49,15 @@ def check_arrays(what: str, given: Arrays, expected: Mapping[str, Tensor]) -> No
         there = given[name].shape if name in given else None
         if here != there:
             raise UserError(
-                f"{what} to another network: {name} is {there} there and {here} here; "
-                "use the options that the snapshot was trained with"
+                f"the snapshot is of another network: {name} has the shape {there} there and "
+                f"{here} here; use the options that the snapshot was trained with"
             )
         array, tensor = given[name], expected[name]
         if (array.dtype.kind == "f") != tensor.is_floating_point():
-            raise UserError(f"{what} to another network: {name} has the type {array.dtype} there")
+            raise UserError(f"the snapshot is of another network: {name} is {array.dtype} there")
         with np.errstate(over="ignore"):  # what becomes infinite is refused below
             numbers = array.astype(str(tensor.dtype).removeprefix("torch."), copy=False)
-        # In 16 bits the square of a gradient of 256 is infinite; training continues all the same.
+        # In 16 bits the square of a gradient of 256 is infinite, and training continues.
         wrong = ~np.isfinite(numbers) if numbers.itemsize > 2 else np.isnan(numbers)
         if wrong.any() or (name.endswith(_NEVER_NEGATIVE) and numbers.min() < 0):
             raise UserError(

@@ -9,7 +9,7 @@ from simple_dqn.checkpoints.snapshot import Snapshot
 from simple_dqn.deep_q_network import DeepQNetwork
 from simple_dqn.errors import UserError
 from simple_dqn.networks.guided_backpropagation import GuidedNetwork
-from simple_dqn.networks.weights import check_same_network
+from simple_dqn.networks.weights import check_arrays
 from simple_dqn.options.kinds import as_text
 from simple_dqn.options.settings import Settings
 from simple_dqn.run import parts
@@ -42,7 +42,7 @@ def check_weights(
     num_actions = len(snapshot.header["action_meanings"])
     with torch.device("meta"):  # no numbers
         layers = parts.make_layers(settings, num_actions, observation_shape)
-    check_same_network(layers, snapshot.arrays)
+    check_arrays(snapshot.arrays, layers.state_dict())
 
 
 def changes_of_play(settings: Settings, snapshot: Snapshot) -> list[str]:
