@@ -2,20 +2,23 @@
 
 import contextlib
 import logging
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from simple_dqn.checkpoints.csv_file import CsvRow
 from simple_dqn.checkpoints.memory_pieces import Piece
-from simple_dqn.checkpoints.snapshot import Snapshot, run_snapshots
+from simple_dqn.checkpoints.snapshot import (
+    Snapshot,
+    epoch_pattern,
+    files_of_epochs,
+    run_snapshots,
+)
 from simple_dqn.errors import UserError
 from simple_dqn.files import check_writable, locked, remove_temporary_files
 
 logger = logging.getLogger(__name__)
 
-_OF_AN_EPOCH = r"_(\d+)\.(safetensors|training\.safetensors|memory)"
 _LONGEST = "_1234567.training.safetensors"  # that follows on the prefix
 
 
@@ -84,14 +87,14 @@ class RunFiles(NamedTuple):
 
     def remove_after(self, epoch: int) -> None:
         """Remove the files of later epochs, and what a run that was killed left half written."""
-        for number, kind, path in self._of_epochs():
+        for number, kind, path in files_of_epochs(self.prefix):
             if number > epoch:
                 if kind == "safetensors":
                     logger.info("removing %s", path)
                 path.unlink(missing_ok=True)
         # NB! Not those of `pong_s10`, which may be writing, where this run is `pong_s1`.
         remove_temporary_files(self.csv_file.parent, self.csv_file.name.__eq__)
-        remove_temporary_files(self.prefix.parent, self._pattern().fullmatch)
+        remove_temporary_files(self.prefix.parent, epoch_pattern(self.prefix).fullmatch)
 
     def keep_only(self, epoch: int, pieces: Iterable[Piece]) -> None:
         """Remove what only resuming from other epochs needs.
@@ -101,7 +104,7 @@ class RunFiles(NamedTuple):
             pieces: of the replay memory that this needs.
         """
         names = {piece.name for piece in pieces}
-        for number, kind, path in self._of_epochs():
+        for number, kind, path in files_of_epochs(self.prefix):
             needless = kind == "training.safetensors" and number != epoch
             if needless or (kind == "memory" and path.name not in names):
                 path.unlink(missing_ok=True)
@@ -134,14 +137,3 @@ class RunFiles(NamedTuple):
             for path in self:
                 stack.enter_context(locked(path.with_name(f".{path.name}.lock"), path))
             yield
-
-    def _of_epochs(self) -> list[tuple[int, str, Path]]:
-        """Epoch, kind and path of each file of an epoch that is there."""
-        found = [
-            (self._pattern().fullmatch(path.name), path) for path in self.prefix.parent.iterdir()
-        ]
-        return [(int(match[1]), match[2], path) for match, path in found if match]
-
-    def _pattern(self) -> re.Pattern[str]:
-        """What the names of this run's files of an epoch are like."""
-        return re.compile(re.escape(self.prefix.name) + _OF_AN_EPOCH)

@@ -47,11 +47,24 @@ def run_prefix(snapshot: Path) -> Path:
     return snapshot.with_name(re.sub(r"_\d+$", "", snapshot.stem))
 
 
+def files_of_epochs(prefix: Path) -> list[tuple[int, str, Path]]:
+    """Epoch, kind (such as `training.safetensors`) and path of each file of a run's epochs."""
+    matches = [
+        (epoch_pattern(prefix).fullmatch(path.name), path) for path in prefix.parent.glob("*")
+    ]
+    return sorted((int(match[1]), match[2], path) for match, path in matches if match)
+
+
+def epoch_pattern(prefix: Path) -> re.Pattern[str]:
+    """What the names of the files of a run's epochs are like: number of the epoch, and kind."""
+    return re.compile(
+        re.escape(prefix.name) + r"_(\d+)\.(safetensors|training\.safetensors|memory)"
+    )
+
+
 def run_snapshots(prefix: Path) -> dict[int, Path]:
     """The snapshots of a run by epoch: those named like `snapshot_path(prefix, epoch)`."""
-    pattern = re.compile(re.escape(prefix.name) + r"_(\d+)\.safetensors")
-    matches = [(pattern.fullmatch(path.name), path) for path in prefix.parent.glob("*")]
-    return dict(sorted((int(match[1]), path) for match, path in matches if match))
+    return {epoch: path for epoch, kind, path in files_of_epochs(prefix) if kind == "safetensors"}
 
 
 def options_of_runs(csv_files: Iterable[Path]) -> dict[Path, dict[str, Any]]:

@@ -73,11 +73,8 @@ def look_inside(
     settings: Settings, snapshot: Snapshot, observation_shape: tuple[int, ...]
 ) -> GuidedNetwork:
     """Make a copy of the network that shows what in a state speaks for an action."""
-    device = parts.choose_threads(settings).device
     num_actions = len(snapshot.header["action_meanings"])
-    return parts.make_guided_network(
-        settings, num_actions, observation_shape, snapshot.arrays, device
-    )
+    return parts.make_guided_network(settings, num_actions, observation_shape, snapshot.arrays)
 
 
 def _differences(
