@@ -110,11 +110,6 @@ def forget(memory: ReplayMemory) -> None:
 def write_piece(path: Path, memory: ReplayMemory, start: int) -> Piece:
     """Write what was added to a memory from a step on; the file appears complete or not at all.
 
-    Args:
-        path: of the piece.
-        memory: replay memory to be kept.
-        start: number of the first step of each lane that is not kept yet.
-
     Raises:
         UserError: the file cannot be written.
     """

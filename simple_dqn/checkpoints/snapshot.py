@@ -70,9 +70,6 @@ def run_snapshots(prefix: Path) -> dict[int, Path]:
 def options_of_runs(csv_files: Iterable[Path]) -> dict[Path, dict[str, Any]]:
     """Game and options of runs, without the options in which runs of one setting may differ.
 
-    Args:
-        csv_files: of the runs, in `results/` or in a folder of it.
-
     Returns:
         By CSV file, for the runs of which a snapshot is found: in `snapshots/` beside `results/`,
         or in the folder of the same name there.
@@ -139,11 +136,7 @@ def read_snapshot(path: Path) -> Snapshot:
 
 
 def check_game(snapshot: Snapshot, game: Game) -> None:
-    """Check that a snapshot is of a game.
-
-    Raises:
-        UserError: it is of another one.
-    """
+    """Raise a `UserError` if a snapshot is of another game."""
     if (snapshot.header["game"], snapshot.header["rom_md5"]) != (game.name, game.rom_md5):
         raise UserError(
             f"{snapshot.path} is a snapshot of {snapshot.header['game']}, not of {game.name} "
@@ -152,11 +145,7 @@ def check_game(snapshot: Snapshot, game: Game) -> None:
 
 
 def check_same_actions(snapshot: Snapshot, action_meanings: Sequence[str]) -> None:
-    """Check that a snapshot's network chooses among the actions of a game.
-
-    Raises:
-        UserError: it does not.
-    """
+    """Raise a `UserError` if a snapshot's network chooses among other actions than a game's."""
     theirs = snapshot.header["action_meanings"]
     if theirs != list(action_meanings):
         raise UserError(

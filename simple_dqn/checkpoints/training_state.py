@@ -48,12 +48,6 @@ class Saving:
         last, so that the run can be resumed from any snapshot that is there. A request to stop
         waits until all is written.
 
-        Args:
-            epoch: that is over.
-            header: of the snapshot.
-            network: whose weights, target network and optimizer are saved.
-            memory: replay memory; what was added since the last epoch is saved.
-
         Raises:
             UserError: the snapshot cannot be written. Where only the rest cannot be written, a
                 warning says so.
@@ -87,11 +81,8 @@ def restore(
 ) -> list[Piece]:
     """Restore target network, optimizer and replay memory, and log what was restored.
 
-    Args:
-        settings: of the run that is resumed.
-        snapshot: of the epoch from which it is resumed.
-        network: with the snapshot's weights.
-        memory: empty; stays empty if it cannot be restored.
+    The network has the snapshot's weights already. The memory is empty, and stays so if it cannot
+    be restored.
 
     Returns:
         The pieces of which the replay memory consists, none if it is empty.

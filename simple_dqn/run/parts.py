@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from simple_dqn.agent import Agent, ChooseActions, Network, Rate, choose_actions
-from simple_dqn.deep_q_network import DeepQNetwork, Function
+from simple_dqn.agent import Agent, Network, Rate, choose_actions
+from simple_dqn.deep_q_network import DeepQNetwork
 from simple_dqn.environment import Environment
 from simple_dqn.errors import UserError
 from simple_dqn.exploration import RepeatedActions
@@ -168,7 +168,7 @@ def make_network(
             batch_size=args.batch_size,
             rmsprop=partial(NativeRMSProp, kernels=kernels) if kernels else GravesRMSProp,
         ),
-        as_graph=CudaGraph if device.type == "cuda" else _as_it_is,
+        as_graph=CudaGraph if device.type == "cuda" else lambda step: step,
     )
 
 
@@ -222,10 +222,6 @@ def make_head(args: Settings, device: torch.device, dtype: torch.dtype) -> Head:
     return head
 
 
-def _make_values(args: Settings, *_: object) -> Head:
-    return Values(args.clip_error or math.inf)
-
-
 def _make_c51(args: Settings, device: torch.device, dtype: torch.dtype) -> Head:
     if max(abs(args.min_reward), abs(args.max_reward)) > _LARGEST_RETURN:
         raise UserError(
@@ -235,15 +231,11 @@ def _make_c51(args: Settings, device: torch.device, dtype: torch.dtype) -> Head:
     return C51(NUM_ATOMS, _LARGEST_RETURN, device, dtype)
 
 
-def _make_quantiles(args: Settings, device: torch.device, dtype: torch.dtype) -> Head:
-    return QuantileRegression(NUM_QUANTILES, args.clip_error, device, dtype)
-
-
 # By the value of --distributional; a class of your own is called with the same arguments.
 HEADS: dict[str, Callable[[Settings, torch.device, torch.dtype], Head]] = {
-    "none": _make_values,
+    "none": lambda args, *_: Values(args.clip_error or math.inf),
     "c51": _make_c51,
-    "qr": _make_quantiles,
+    "qr": lambda args, *place: QuantileRegression(NUM_QUANTILES, args.clip_error, *place),
 }
 
 
@@ -294,10 +286,6 @@ def _compile_kernels(
     return compile_kernels(convolutions, history, (height, width), threads.network)
 
 
-def _as_it_is(function: Function) -> Function:
-    return function
-
-
 def make_agent(
     args: Settings,
     environment: Environment,
@@ -307,6 +295,7 @@ def make_agent(
     random_seed: int,
 ) -> Agent:
     """Make the agent; a range of exploration rates is spread evenly over the games."""
+    repeated = partial(RepeatedActions, args.num_games, args.exploration_repeat)
     end = args.exploration_rate_end
     rate_end: Rate = np.linspace(*end, args.num_games) if isinstance(end, tuple) else end
     return Agent(
@@ -315,7 +304,7 @@ def make_agent(
         memory=memory,
         network=network,
         history_length=history_length(args, environment.observation_shape),
-        exploration=partial(_make_exploration, args),
+        exploration=repeated if args.exploration_repeat > 1 else lambda: choose_actions,
         exploration_rate=LinearSchedule(
             args.exploration_rate_start, rate_end, args.exploration_decay_steps
         ),
@@ -325,9 +314,3 @@ def make_agent(
         target_steps=args.target_steps,
         random_seed=random_seed,
     )
-
-
-def _make_exploration(args: Settings) -> ChooseActions:
-    if args.exploration_repeat == 1:
-        return choose_actions
-    return RepeatedActions(args.num_games, args.exploration_repeat)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from simple_dqn.agent import Callback
-from simple_dqn.checkpoints.csv_file import CsvRow, keep_rows, read_csv
+from simple_dqn.checkpoints.csv_file import keep_rows, read_csv
 from simple_dqn.checkpoints.places import game_of, root
 from simple_dqn.checkpoints.run_files import RunFiles
 from simple_dqn.checkpoints.snapshot import (
@@ -52,8 +52,7 @@ logger = logging.getLogger(__name__)
 class Run:
     """A run of training, or a test of what a run has learned.
 
-    `callbacks` watch; `writers` get a row of statistics per phase, besides the CSV file. The
-    commands hand in what a person sees: progress, window, TensorBoard (`commands/watchers.py`).
+    The commands hand in what a person sees: progress, window, TensorBoard (`commands/watchers.py`).
 
     Attributes:
         settings: of the run, with the random seed that was drawn if there was none, and the pixel
@@ -81,8 +80,8 @@ class Run:
             head: class of your own in place of `distributional`, see `parts.HEADS`.
             target: class of your own in place of `target`, see `parts.TARGETS`.
             memory: class of your own in place of `memory`, see `parts.MEMORIES`.
-            callbacks: those who watch the run.
-            writers: those who get a row per phase.
+            callbacks: objects that watch the run.
+            writers: objects that get a row of statistics per phase, besides the CSV file.
 
         Raises:
             UserError: there is no such game, the snapshot is of another one, or a class cannot be
@@ -180,7 +179,9 @@ class Run:
         files.check()
         with files.held():
             rows = read_csv(files.csv_file)
-            in_test = self._in_test(rows, epoch)
+            phases = {row.phase for row in rows if row.epoch == epoch}
+            tests = bool(settings.test_steps or settings.test_games)
+            in_test = tests and "train" in phases and "test" not in phases
             if epoch >= settings.epochs and not in_test:
                 raise UserError(
                     f"{snapshot.path} is of epoch {epoch}, the last of --epochs {settings.epochs}; "
@@ -252,12 +253,6 @@ class Run:
             settings.csv_file or root() / "results" / f"{name}.csv",
             settings.save_weights_prefix or prefix or root() / "snapshots" / name,
         )
-
-    def _in_test(self, rows: list[CsvRow], epoch: int) -> bool:
-        """Whether the run was stopped in the test of an epoch."""
-        phases = {row.phase for row in rows if row.epoch == epoch}
-        tests = self.settings.test_steps or self.settings.test_games
-        return bool(tests) and "train" in phases and "test" not in phases
 
     def _read_experience(self, made: RunParts) -> list[Experience]:
         """Read what people played, before anything of the run is written."""

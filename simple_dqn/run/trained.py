@@ -56,11 +56,7 @@ def changes_of_play(settings: Settings, snapshot: Snapshot) -> list[str]:
 def load_network(
     settings: Settings, snapshot: Snapshot, observation_shape: tuple[int, ...]
 ) -> DeepQNetwork:
-    """Make the network of a snapshot of a game that shows observations of a shape.
-
-    Raises:
-        UserError: as for `check_weights`.
-    """
+    """Make the network of a snapshot, after `check_weights`."""
     check_weights(settings, snapshot, observation_shape)
     threads = parts.choose_threads(settings)
     num_actions = len(snapshot.header["action_meanings"])
