@@ -15,7 +15,7 @@ from simple_dqn.replay_memory import Minibatch, ReplayMemory
 from simple_dqn.state_buffer import StateBuffer
 
 # The number of a phase is part of the seed of its randomness: append, never reorder.
-PHASES = ("random", "train", "test", "held_out", "refill")
+SEEDED_PHASES = ("random", "train", "test", "held_out", "refill")
 
 States = npt.NDArray[Any]  # (n, history, *observation_shape)
 
@@ -278,7 +278,7 @@ class Agent:
             callback.on_phase_start(phase, epoch, total, unit)
 
     def _seed_phase(self, environment: Environment, phase: str, epoch: int) -> None:
-        seeds = np.random.SeedSequence([self._random_seed, PHASES.index(phase), epoch])
+        seeds = np.random.SeedSequence([self._random_seed, SEEDED_PHASES.index(phase), epoch])
         own, games = seeds.spawn(2)
         self._rng = np.random.default_rng(own)
         self._explore = self._exploration()

@@ -27,11 +27,7 @@ Arrays = dict[str, npt.NDArray[np.generic]]
 def arrays_at_end(path: Path, kind: str, header: dict[str, Any], arrays: Arrays) -> Iterator[None]:
     """Write a file beside its place, synced to disk; it takes its place at the end of the block.
 
-    Args:
-        path: of the file.
-        kind: name of the header, which says what the file is.
-        header: anything that JSON can hold.
-        arrays: by name.
+    `kind` is the name of the header, which JSON can hold; the name says what the file is.
 
     Raises:
         UserError: the file cannot be written.
@@ -49,10 +45,7 @@ def arrays_at_end(path: Path, kind: str, header: dict[str, Any], arrays: Arrays)
 def read_arrays(path: Path, kind: str, what: str) -> tuple[Any, Arrays]:
     """Return the header and the arrays of a file, neither of which is checked but for damage.
 
-    Args:
-        path: of the file.
-        kind: name of the header, see `arrays_at_end`.
-        what: the file should be, for the error message.
+    `kind` is that of `arrays_at_end`; `what` names for people what the file should be.
 
     Raises:
         UserError: the file is missing, damaged or of another kind.

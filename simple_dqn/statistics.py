@@ -49,7 +49,7 @@ class Writer(Callback, ABC):
 class Statistics(Callback):
     """Counts what happens in a phase and hands a row to the writers at its end.
 
-    A game is a whole game in every phase; the original counted lives in training. Rewards are
+    A game is a complete game in every phase; the original counted lives in training. Rewards are
     the game's own, unclipped.
 
     Attributes:

@@ -26,6 +26,7 @@ from simple_dqn.options.settings import Settings
 from simple_dqn.replay_memory import ObservationStore, ReplayMemory
 from simple_dqn.returns import NStepReturn
 from simple_dqn.run import parts
+from simple_dqn.run.environments import make_environment
 
 Array = npt.NDArray[np.float64]
 
@@ -135,8 +136,7 @@ def write_play(path: Path, game: str = "breakout", **changes: object) -> Path:
     """Write a person's play of screens of 36x36: a hundred steps in which nothing is done."""
     found = find_game(game, Path("roms"))
     settings = make_settings(screen_width=36, screen_height=36)
-    threads = parts.Threads("cpu", 1, 1)
-    environment = parts.make_environment(settings, found, threads, training=True)
+    environment = make_environment(settings, found, 1, training=True)
     with contextlib.closing(environment):
         meanings = environment.action_meanings
     screens, actions = np.zeros((100, 36, 36), np.uint8), np.zeros(100, np.uint8)

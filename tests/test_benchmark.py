@@ -16,6 +16,7 @@ from simple_dqn.options.command_line import make_parser
 from simple_dqn.options.commands import COMMANDS
 from simple_dqn.options.settings import Settings
 from simple_dqn.run import parts
+from simple_dqn.run.environments import make_environment
 
 SMALL = "--backend cpu --screen_width 36 --screen_height 36 --replay_size 12000"
 
@@ -132,7 +133,9 @@ def test_training_learns_and_plays_at_the_fixed_rate(
     rate = f"--exploration_rate_start {benchmark.EXPLORATION_RATE} --exploration_rate_end 0.1"
     args = options(f"{SMALL} --random_seed 0 {rate}")
     threads = parts.choose_threads(args)
-    environment = parts.make_environment(args, find_game("pong", tmp_path), threads, training=True)
+    environment = make_environment(
+        args, find_game("pong", tmp_path), threads.environment, training=True
+    )
     network = Mock(wraps=parts.make_network(args, 6, (36, 36), threads, 0))
     monkeypatch.setattr(parts, "make_network", lambda *_: network)
     works = benchmark._our_works(args, environment, threads)

@@ -1,8 +1,6 @@
 """The CSV file of a run: written row by row, checked, cut back to an epoch."""
 
 import csv
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -25,40 +23,21 @@ def test_rows_are_on_disk_at_once_and_the_header_only_first(tmp_path: Path) -> N
 def test_a_row_that_cannot_be_written_waits_for_the_next(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Here the folder is missing for a while; at the end a row that is left is an error."""
-    csv_file = tmp_path / "missing" / "pong.csv"
+    """Here a file is in the folder's place for a while; a row that is left at the end is an error.
+
+    What is on the disk stays complete, since the file is replaced; test_kills.py fills the disk.
+    """
+    csv_file = tmp_path / "blocked" / "pong.csv"
+    csv_file.parent.touch()
     writer = CsvWriter(csv_file)
     writer.write(dict.fromkeys(COLUMNS, 0))
     assert "cannot write" in caplog.text
     with pytest.raises(UserError, match="cannot write"):
         writer.close()
-    csv_file.parent.mkdir()
+    csv_file.parent.unlink()
     writer.write(dict.fromkeys(COLUMNS, 1))
     writer.close()
     assert [line[0] for line in csv_file.read_text().splitlines()] == ["e", "0", "1"]
-
-
-def test_a_full_disk_leaves_no_half_of_a_row(tmp_path: Path) -> None:
-    """The file may not grow beyond some bytes, in a process of its own."""
-    program = (
-        "import resource, sys, signal, pathlib\n"
-        "from simple_dqn.checkpoints.csv_file import CsvWriter\n"
-        "from simple_dqn.statistics import COLUMNS\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "writer = CsvWriter(pathlib.Path(sys.argv[1]))\n"
-        "writer.write(dict.fromkeys(COLUMNS, 1))\n"
-        "size = pathlib.Path(sys.argv[1]).stat().st_size\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (size + 9, resource.RLIM_INFINITY))\n"
-        "writer.write(dict.fromkeys(COLUMNS, 2))\n"
-        "assert pathlib.Path(sys.argv[1]).stat().st_size == size\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)\n"
-        "writer.write(dict.fromkeys(COLUMNS, 3))\n"
-        "writer.close()\n"
-    )
-    csv_file = tmp_path / "pong.csv"
-    subprocess.run([sys.executable, "-c", program, str(csv_file)], check=True)
-    lines = csv_file.read_text().splitlines()
-    assert [line.split(",") for line in lines[1:]] == [[str(n)] * len(COLUMNS) for n in (1, 2, 3)]
 
 
 def rows(csv_file: Path) -> list[tuple[str, str]]:
@@ -103,9 +82,9 @@ def test_foreign_files_are_not_continued(tmp_path: Path, content: bytes) -> None
 
 def test_own_empty_and_missing_files_are_continued(tmp_path: Path) -> None:
     csv_file = tmp_path / "pong.csv"
-    assert read_csv(csv_file) == []
-    csv_file.touch()
-    assert read_csv(csv_file) == []
+    for _ in range(2):
+        assert read_csv(csv_file) == []
+        csv_file.touch()
     CsvWriter(csv_file).write(dict.fromkeys(COLUMNS, 0))
     assert len(read_csv(csv_file)) == 1
     assert len(csv_file.read_text().splitlines()) == 2

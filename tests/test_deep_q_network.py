@@ -583,7 +583,7 @@ def test_a_copy_for_looking_inside_gives_the_same_values(changes: dict[str, Any]
     for seed in range(3):
         network.train(make_batch(seed).learned())
     settings = make_settings(**changes)
-    guided = parts.make_guided_network(settings, 3, (36, 40), network.get_weights(), "cpu")
+    guided = parts.make_guided_network(settings, 3, (36, 40), network.get_weights())
     states = make_batch(9).prestates
     predicted = network.predict(states)
     copied = guided._network

@@ -25,7 +25,7 @@ from simple_dqn.environments.console import ConsoleEnvironment
 from simple_dqn.environments.gym import GymEnvironment
 from simple_dqn.environments.roms import Game
 from simple_dqn.options.settings import Settings
-from simple_dqn.run.environments import kind_of
+from simple_dqn.run.environments import make_environment
 
 ROMS = Path(ale_py.__file__).parent / "roms"
 
@@ -161,7 +161,7 @@ CASES = {
 
 def make_own(num_games: int) -> Environment:
     settings = Settings(game="game", environment=os.environ["ENVIRONMENT"], num_games=num_games)
-    return kind_of(settings).make(settings, Game("game", Path(), ""), 1, True)
+    return make_environment(settings, Game("game", Path(), ""), 1, training=True)
 
 
 if "ENVIRONMENT" in os.environ:

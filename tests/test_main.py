@@ -22,7 +22,7 @@ from simple_dqn.files import locked
 from simple_dqn.main import main
 from simple_dqn.options.settings import Settings
 from simple_dqn.replay_memory import Minibatch, ReplayMemory
-from simple_dqn.run import parts
+from simple_dqn.run import run_parts
 from simple_dqn.run.run import Run
 from simple_dqn.statistics import Statistics
 
@@ -362,7 +362,7 @@ def test_the_pixel_mean_is_measured(
 
 def test_numbers_have_no_pixel_mean(monkeypatch: pytest.MonkeyPatch) -> None:
     """The observations of this game are not pictures."""
-    monkeypatch.setattr(parts, "make_environment", lambda *_, **__: VectorCatch(num_games=1))
+    monkeypatch.setattr(run_parts, "make_environment", lambda *_, **__: VectorCatch(num_games=1))
     settings = Settings(
         game="pong", pixel_mean="auto", network="mlp", random_steps=50, replay_size=100, epochs=0
     )

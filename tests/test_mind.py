@@ -28,7 +28,6 @@ def make_mind(
         num_actions,
         shape,
         network.get_weights(),
-        "cpu",
     )
     watched = make_game(
         console, network, history_length=history_length, exploration_rate=exploration_rate

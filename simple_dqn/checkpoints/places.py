@@ -54,9 +54,9 @@ def choose_snapshot() -> Path:
     sys.stderr.write("\n".join(["Which network?", *lines, "number: "]))
     sys.stderr.flush()
     answer = sys.stdin.readline().strip()
-    if answer.isdecimal() and 1 <= int(answer) <= len(found):
-        return found[int(answer) - 1]
-    raise UserError(f"{answer!r} is not a number from 1 to {len(found)}; call play again")
+    if answer not in map(str, range(1, len(found) + 1)):
+        raise UserError(f"{answer!r} is not a number from 1 to {len(found)}; call play again")
+    return found[int(answer) - 1]
 
 
 def snapshots_like(text: str) -> list[Path]:
@@ -70,16 +70,11 @@ def snapshots_like(text: str) -> list[Path]:
 
 
 def check_output(path: Path, option: str, endings: Sequence[str], *, overwrite: bool) -> None:
-    """Check that a file can be written, that its name says what it is, and that none is lost.
-
-    Args:
-        path: of the file.
-        option: that chooses another one.
-        endings: of its name, for the formats that can be written.
-        overwrite: whether a file that exists may be replaced.
+    """Check that a file, which `option` chooses, can be written in the format its ending names.
 
     Raises:
-        UserError: the file exists, cannot be written, or has another ending.
+        UserError: the file exists and is not to be overwritten, cannot be written, or its name has
+            none of the endings.
     """
     check_writable(path, option)
     if path.exists() and not overwrite:

@@ -2,20 +2,18 @@
 
 import contextlib
 import logging
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from simple_dqn.checkpoints.csv_file import CsvRow
 from simple_dqn.checkpoints.memory_pieces import Piece
-from simple_dqn.checkpoints.snapshot import Snapshot, run_snapshots
+from simple_dqn.checkpoints.snapshot import Snapshot, epoch_pattern, files_of_epochs, run_snapshots
 from simple_dqn.errors import UserError
 from simple_dqn.files import check_writable, locked, remove_temporary_files
 
 logger = logging.getLogger(__name__)
 
-_OF_AN_EPOCH = r"_(\d+)\.(safetensors|training\.safetensors|memory)"
 _LONGEST = "_1234567.training.safetensors"  # that follows on the prefix
 
 
@@ -26,11 +24,7 @@ class RunFiles(NamedTuple):
     prefix: Path  # of its snapshots
 
     def check(self) -> None:
-        """Check that files can be written there.
-
-        Raises:
-            UserError: they cannot.
-        """
+        """Raise a `UserError` if files cannot be written there."""
         if not self.prefix.name or self.prefix.is_dir():
             raise UserError(
                 f"--save_weights_prefix {self.prefix} is a folder; give the beginning of the "
@@ -40,11 +34,7 @@ class RunFiles(NamedTuple):
         check_writable(self.prefix.with_name(self.prefix.name + _LONGEST))
 
     def refuse_to_overwrite(self, game: str) -> None:
-        """Check that there are no files of an earlier run.
-
-        Raises:
-            UserError: there are.
-        """
+        """Raise a `UserError` if there are files of an earlier run."""
         snapshots = list(run_snapshots(self.prefix).values())
         existing = [path for path in (self.csv_file, *snapshots) if path.exists()]
         if existing:
@@ -55,11 +45,7 @@ class RunFiles(NamedTuple):
             )
 
     def refuse_foreign(self, rows: Sequence[CsvRow], snapshot: Snapshot) -> None:
-        """Check that the rows in the CSV file are of the run that wrote a snapshot.
-
-        Raises:
-            UserError: they are of another one.
-        """
+        """Raise a `UserError` if the CSV file has rows of another run than the snapshot's."""
         if rows and snapshot.header["total_time"] not in (0, *(row.total_time for row in rows)):
             raise UserError(
                 f"{self.csv_file} has no row of the run that wrote {snapshot.path}; give "
@@ -67,11 +53,7 @@ class RunFiles(NamedTuple):
             )
 
     def refuse_to_drop(self, rows: Sequence[CsvRow], epoch: int) -> None:
-        """Check that resuming from an epoch drops no more than one training, which is repeated.
-
-        Raises:
-            UserError: there are later epochs.
-        """
+        """Raise a `UserError` if resuming from an epoch drops more than one training."""
         snapshots = run_snapshots(self.prefix)
         finished = [row.epoch for row in rows if row.phase == "test" or row.epoch > epoch + 1]
         last = max([*snapshots, *finished], default=epoch)
@@ -84,44 +66,35 @@ class RunFiles(NamedTuple):
 
     def remove_after(self, epoch: int) -> None:
         """Remove the files of later epochs, and what a run that was killed left half written."""
-        for number, kind, path in self._of_epochs():
+        for number, kind, path in files_of_epochs(self.prefix):
             if number > epoch:
                 if kind == "safetensors":
                     logger.info("removing %s", path)
                 path.unlink(missing_ok=True)
         # NB! Not those of `pong_s10`, which may be writing, where this run is `pong_s1`.
         remove_temporary_files(self.csv_file.parent, self.csv_file.name.__eq__)
-        remove_temporary_files(self.prefix.parent, self._pattern().fullmatch)
+        remove_temporary_files(self.prefix.parent, epoch_pattern(self.prefix).fullmatch)
 
     def keep_only(self, epoch: int, pieces: Iterable[Piece]) -> None:
-        """Remove what only resuming from other epochs needs.
-
-        Args:
-            epoch: from whose end the run can be resumed.
-            pieces: of the replay memory that this needs.
-        """
+        """Remove what resuming from an epoch, with these pieces of the memory, does not need."""
         names = {piece.name for piece in pieces}
-        for number, kind, path in self._of_epochs():
+        for number, kind, path in files_of_epochs(self.prefix):
             needless = kind == "training.safetensors" and number != epoch
             if needless or (kind == "memory" and path.name not in names):
                 path.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def interrupts_explained(self) -> Iterator[None]:
-        """Let an interrupt of the run say what the run leaves, and how to continue.
-
-        Raises:
-            KeyboardInterrupt: with this text, in place of one without.
-        """
+        """Let an interrupt of the run say what the run leaves, and how to continue."""
         try:
             yield
         except KeyboardInterrupt as interrupt:
             left = [f"finished phases are in {self.csv_file}"] if self.csv_file.exists() else []
             snapshots = list(run_snapshots(self.prefix).values())
-            resume = "there is no snapshot yet to resume from"
-            if snapshots:
-                resume = f"scripts/resume.sh {snapshots[-1]} continues the run"
-            raise KeyboardInterrupt(*left, resume) from interrupt
+            left += [f"scripts/resume.sh {path} continues the run" for path in snapshots[-1:]]
+            if not snapshots:
+                left.append("there is no snapshot yet to resume from")
+            raise KeyboardInterrupt(*left) from interrupt
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -134,14 +107,3 @@ class RunFiles(NamedTuple):
             for path in self:
                 stack.enter_context(locked(path.with_name(f".{path.name}.lock"), path))
             yield
-
-    def _of_epochs(self) -> list[tuple[int, str, Path]]:
-        """Epoch, kind and path of each file of an epoch that is there."""
-        found = [
-            (self._pattern().fullmatch(path.name), path) for path in self.prefix.parent.iterdir()
-        ]
-        return [(int(match[1]), match[2], path) for match, path in found if match]
-
-    def _pattern(self) -> re.Pattern[str]:
-        """What the names of this run's files of an epoch are like."""
-        return re.compile(re.escape(self.prefix.name) + _OF_AN_EPOCH)

@@ -47,18 +47,28 @@ def run_prefix(snapshot: Path) -> Path:
     return snapshot.with_name(re.sub(r"_\d+$", "", snapshot.stem))
 
 
+def files_of_epochs(prefix: Path) -> list[tuple[int, str, Path]]:
+    """Epoch, kind (such as `training.safetensors`) and path of each file of a run's epochs."""
+    matches = [
+        (epoch_pattern(prefix).fullmatch(path.name), path) for path in prefix.parent.glob("*")
+    ]
+    return sorted((int(match[1]), match[2], path) for match, path in matches if match)
+
+
+def epoch_pattern(prefix: Path) -> re.Pattern[str]:
+    """What the names of the files of a run's epochs are like: number of the epoch, and kind."""
+    return re.compile(
+        re.escape(prefix.name) + r"_(\d+)\.(safetensors|training\.safetensors|memory)"
+    )
+
+
 def run_snapshots(prefix: Path) -> dict[int, Path]:
     """The snapshots of a run by epoch: those named like `snapshot_path(prefix, epoch)`."""
-    pattern = re.compile(re.escape(prefix.name) + r"_(\d+)\.safetensors")
-    matches = [(pattern.fullmatch(path.name), path) for path in prefix.parent.glob("*")]
-    return dict(sorted((int(match[1]), path) for match, path in matches if match))
+    return {epoch: path for epoch, kind, path in files_of_epochs(prefix) if kind == "safetensors"}
 
 
 def options_of_runs(csv_files: Iterable[Path]) -> dict[Path, dict[str, Any]]:
     """Game and options of runs, without the options in which runs of one setting may differ.
-
-    Args:
-        csv_files: of the runs, in `results/` or in a folder of it.
 
     Returns:
         By CSV file, for the runs of which a snapshot is found: in `snapshots/` beside `results/`,
@@ -126,11 +136,7 @@ def read_snapshot(path: Path) -> Snapshot:
 
 
 def check_game(snapshot: Snapshot, game: Game) -> None:
-    """Check that a snapshot is of a game.
-
-    Raises:
-        UserError: it is of another one.
-    """
+    """Raise a `UserError` if a snapshot is of another game."""
     if (snapshot.header["game"], snapshot.header["rom_md5"]) != (game.name, game.rom_md5):
         raise UserError(
             f"{snapshot.path} is a snapshot of {snapshot.header['game']}, not of {game.name} "
@@ -139,11 +145,7 @@ def check_game(snapshot: Snapshot, game: Game) -> None:
 
 
 def check_same_actions(snapshot: Snapshot, action_meanings: Sequence[str]) -> None:
-    """Check that a snapshot's network chooses among the actions of a game.
-
-    Raises:
-        UserError: it does not.
-    """
+    """Raise a `UserError` if a snapshot's network chooses among other actions than a game's."""
     theirs = snapshot.header["action_meanings"]
     if theirs != list(action_meanings):
         raise UserError(

@@ -2,15 +2,9 @@
 
 import logging
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
-from simple_dqn.checkpoints.memory_pieces import (
-    MemoryFiles,
-    Piece,
-    forget,
-    memory_header,
-    restore_memory,
-)
+from simple_dqn.checkpoints.memory_pieces import Piece, forget, restore_memory, save_memory
 from simple_dqn.checkpoints.run_files import RunFiles
 from simple_dqn.checkpoints.snapshot import (
     Snapshot,
@@ -41,15 +35,9 @@ class Saving:
     """Writes an epoch's files: snapshot, training state and piece of the replay memory."""
 
     def __init__(self, files: RunFiles, pieces: Iterable[Piece] = (), *, save_memory: bool) -> None:
-        """Prepare to save.
-
-        Args:
-            files: of the run.
-            pieces: of the replay memory that are there already, oldest first.
-            save_memory: whether the replay memory is saved, too.
-        """
-        self._files = files
-        self._memory_files = MemoryFiles(files.prefix, pieces, enabled=save_memory)
+        """Prepare to save; the replay memory has `pieces` already, oldest first."""
+        self._files, self._save_memory = files, save_memory
+        self._pieces = list(pieces)
 
     def save(
         self, epoch: int, header: dict[str, Any], network: DeepQNetwork, memory: ReplayMemory
@@ -60,12 +48,6 @@ class Saving:
         last, so that the run can be resumed from any snapshot that is there. A request to stop
         waits until all is written.
 
-        Args:
-            epoch: that is over.
-            header: of the snapshot.
-            network: whose weights, target network and optimizer are saved.
-            memory: of which what was added since the last epoch is saved.
-
         Raises:
             UserError: the snapshot cannot be written. Where only the rest cannot be written, a
                 warning says so.
@@ -73,8 +55,13 @@ class Saving:
         path = snapshot_path(self._files.prefix, epoch)
         with interrupts_held() as raise_interrupts:
             with snapshot_at_end(path, header, network.get_weights()):
-                pieces = self._memory_files.save(memory, epoch)
-                in_full = header | {"memory": memory_header(memory, pieces)}
+                self._pieces = (
+                    save_memory(self._files.prefix, epoch, memory, self._pieces)
+                    if self._save_memory
+                    else []
+                )
+                pieces = [piece._asdict() for piece in self._pieces]
+                in_full = header | {"memory": {"total": memory.total, "pieces": pieces}}
                 state = network.get_training_state()
                 state |= {f"memory.{name}": array for name, array in memory.priorities().items()}
                 resumable = True
@@ -85,67 +72,44 @@ class Saving:
                     resumable = False
             logger.info("wrote %s", path)
             if resumable:
-                self._files.keep_only(epoch, pieces)
+                self._files.keep_only(epoch, self._pieces)
         raise_interrupts()
-
-
-class Restored(NamedTuple):
-    """What could be restored.
-
-    Attributes:
-        everything: whether the run resumes exactly.
-        pieces: that the replay memory consists of, none if it is empty.
-        missing_steps: steps of play that are to fill the memory.
-    """
-
-    everything: bool
-    pieces: list[Piece]
-    missing_steps: int
 
 
 def restore(
     settings: Settings, snapshot: Snapshot, network: DeepQNetwork, memory: ReplayMemory
-) -> Restored:
+) -> list[Piece]:
     """Restore target network, optimizer and replay memory, and log what was restored.
 
-    Args:
-        settings: of the run that is resumed.
-        snapshot: of the epoch from which it is resumed.
-        network: with the snapshot's weights.
-        memory: empty; it stays empty if it cannot be restored.
+    The network has the snapshot's weights already. The memory is empty, and stays so if it cannot
+    be restored.
+
+    Returns:
+        The pieces of which the replay memory consists, none if it is empty.
     """
-    options = snapshot.header["options"]
-    changed = {
-        name
-        for name, value in settings.kept().items()
-        if name in options and (list(value) if isinstance(value, tuple) else value) != options[name]
-    }
+    options, now = snapshot.header["options"], settings.kept()
+    as_json = {name: list(v) if isinstance(v, tuple) else v for name, v in now.items()}
+    changed = {name for name in as_json.keys() & options.keys() if as_json[name] != options[name]}
     for name in sorted(changed):
-        logger.info("changed: %s %s -> %s", name, options[name], getattr(settings, name))
-    restored, missing = ["weights", "counters", "exploration rate"], []
+        logger.info("changed: %s %s -> %s", name, options[name], now[name])
+    state: Snapshot | None = None
     pieces: list[Piece] = []
     try:
         state = _read_state(snapshot)
+        missing = _restore_network(settings, state, network, other="optimizer" in changed)
     except UserError as error:
-        missing = [
-            f"target network and optimizer, since {error}; the target network begins as a copy of "
-            "the network, the optimizer afresh",
-            f"the replay memory, since {error}",
-        ]
-    else:
-        _restore_network(settings, state, network, restored, missing, "optimizer" in changed)
-        try:
-            pieces = _restore_memory(settings, state, memory, changed)
-            restored.append(f"replay memory ({len(memory):,} steps)")
-        except UserError as error:
-            missing.append(f"the replay memory, since {error}")
-    steps = max(0, settings.random_steps - len(memory)) if missing and not len(memory) else 0
-    logger.info("restored: %s", ", ".join(restored))
+        missing = [f"target network and optimizer, since {error}; both begin as in a new run"]
+    try:
+        pieces = _restore_memory(settings, state, memory, changed)
+    except UserError as error:
+        forget(memory)
+        fill = f"{settings.random_steps:,} steps of play at the current exploration rate fill it"
+        missing.append(f"the replay memory, since {error}; {fill}")
+    what = "all but the following" if missing else "everything"
+    logger.info("restored: %s; replay memory (%s steps)", what, f"{len(memory):,}")
     for what in missing:
-        fill = f"; {steps:,} steps of play at the current exploration rate fill it"
-        of_memory = what.startswith("the replay memory")
-        logger.warning("not restored: %s%s", what, fill if steps and of_memory else "")
-    return Restored(not missing, pieces, steps)
+        logger.warning("not restored: %s", what)
+    return pieces
 
 
 def _read_state(snapshot: Snapshot) -> Snapshot:
@@ -164,41 +128,30 @@ def _read_state(snapshot: Snapshot) -> Snapshot:
 
 
 def _restore_network(
-    settings: Settings,
-    state: Snapshot,
-    network: DeepQNetwork,
-    restored: list[str],
-    missing: list[str],
-    other_optimizer: bool,
-) -> None:
-    """Restore target network and optimizer."""
-    left_out = ("memory.", "optimizer.") if other_optimizer else ("memory.",)
+    settings: Settings, state: Snapshot, network: DeepQNetwork, *, other: bool
+) -> list[str]:
+    """Restore target network and, unless it is another one, optimizer; return what is missing."""
+    left_out = ("memory.", "optimizer.") if other else ("memory.",)
     arrays = {k: v for k, v in state.arrays.items() if not k.startswith(left_out)}
-    try:
-        network.set_training_state(arrays)
-    except UserError as error:
-        missing.append(f"target network and optimizer, since {error}")
-        return
-    if other_optimizer:
+    network.set_training_state(arrays)
+    missing = []
+    if other:
         missing.append("the optimizer, since --optimizer changed; the new one begins afresh")
-    else:
-        restored.append("optimizer")
-    if not settings.target_steps:
-        return
-    if any(name.startswith("target.") for name in arrays):
-        restored.append("target network")
-    else:
+    if settings.target_steps and not with_prefix(arrays, "target."):
         missing.append("the target network, since the run had none; it begins as a copy")
+    return missing
 
 
 def _restore_memory(
-    settings: Settings, state: Snapshot, memory: ReplayMemory, changed: set[str]
+    settings: Settings, state: Snapshot | None, memory: ReplayMemory, changed: set[str]
 ) -> list[Piece]:
     """Restore the replay memory and return its pieces.
 
     Raises:
-        UserError: it cannot be restored.
+        UserError: it cannot be restored; a part of it may have been.
     """
+    if state is None:
+        raise UserError("it is not known which files hold it")
     header = state.header.get("memory")
     if header is None or (header["total"] and not header["pieces"]):
         raise UserError("the run did not save it")
@@ -206,11 +159,12 @@ def _restore_memory(
     decisive = {*_OF_STEPS, *(_OF_PRIORITIES if has_priorities else ())}
     if other := sorted(decisive & changed):
         raise UserError(f"its steps depend on {', '.join(other)}")
-    num_actions = len(state.header["action_meanings"])
-    pieces = restore_memory(state.path.parent, header, memory, num_actions)
-    try:
-        memory.set_priorities(with_prefix(state.arrays, "memory."))
-    except UserError:
-        forget(memory)
-        raise
+    pieces = restore_memory(
+        state.path.parent,
+        header["total"],
+        [Piece(**piece) for piece in header["pieces"]],
+        memory,
+        num_actions=len(state.header["action_meanings"]),
+    )
+    memory.set_priorities(with_prefix(state.arrays, "memory."))
     return pieces

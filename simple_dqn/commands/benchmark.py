@@ -34,6 +34,7 @@ from simple_dqn.errors import UserError
 from simple_dqn.options.settings import Settings
 from simple_dqn.replay_memory import Minibatch
 from simple_dqn.run import parts
+from simple_dqn.run.environments import make_environment
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ def benchmark(settings: Settings, seconds: float, *, peers: bool) -> None:
     )
     threads = parts.choose_threads(settings)
     peer = {PEER: _peer_training(settings, game, threads)} if peers else {}
-    environment = parts.make_environment(settings, game, threads, training=True)
+    environment = make_environment(settings, game, threads.environment, training=True)
     works = _our_works(settings, environment, threads) | peer
     logger.info("measuring, about %.0f seconds", len(works) * seconds)
     flops = update_flops(settings, environment.num_actions, environment.observation_shape)

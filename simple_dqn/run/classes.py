@@ -9,12 +9,9 @@ from simple_dqn.errors import UserError
 
 
 def find_class(option: str, name: str, table: Mapping[str, Any]) -> Any:
-    """Find what an option names: a class, or a function that makes an object.
+    """Return what a value of `--option` names, a class or a function that makes an object.
 
-    Args:
-        option: that names it, without dashes.
-        name: of the table, or `module:Class`, whose module is imported.
-        table: the names that come with the package.
+    The name is in the table, or it is `module:Class`, whose module is imported.
 
     Raises:
         UserError: there is no such name, or the class cannot be imported.
@@ -37,7 +34,7 @@ def name_of(maker: Callable[..., object]) -> str:
     """Return the name, `module:Class`, by which `find_class` finds a class or a function.
 
     Raises:
-        UserError: it is not at the top level of a module.
+        UserError: the class is not at the top level of a module.
     """
     name = f"{maker.__module__}:{getattr(maker, '__qualname__', '')}"
     if not re.fullmatch(r"[\w.]+:\w+", name):

@@ -1,39 +1,26 @@
 """What a run logs at its end: how well its best network played, and what to do with it."""
 
-import math
 import shlex
 
-from simple_dqn.checkpoints.csv_file import CsvRow
+from simple_dqn.checkpoints.csv_file import read_csv
 from simple_dqn.checkpoints.run_files import RunFiles
 from simple_dqn.checkpoints.snapshot import run_snapshots
 from simple_dqn.environments.roms import human_normalized_score
-from simple_dqn.statistics import COLUMNS
 
 
-def ending(game: str, files: RunFiles, rows: list[CsvRow]) -> str:
-    """Return the result of the best test, and a line for each command that can follow.
-
-    Args:
-        game: name of the game that was played.
-        files: of the run.
-        rows: of the run's CSV file.
-    """
-    tests = [
-        dict(zip(COLUMNS, row.line.rstrip("\n").split(","), strict=True))
-        for row in rows
-        if row.phase == "test"
-    ]
-    tests = [test for test in tests if not math.isnan(float(test["average_reward"]))]
+def ending(game: str, files: RunFiles) -> str:
+    """Return the result of the best test, and a line for each command that can follow."""
+    tests = [row for row in read_csv(files.csv_file) if row.phase == "test"]
+    tests = [test for test in tests if test.values["average_reward"] != "nan"]
     text = "the run is over; no game ended in a test"
     snapshots = run_snapshots(files.prefix)
     epoch = max(snapshots, default=0)
     if tests:
-        best = max(tests, key=lambda test: float(test["average_reward"]))
-        reward, deviation = float(best["average_reward"]), float(best["std_game_reward"])
-        epoch = int(float(best["epoch"]))
+        best = max(tests, key=lambda test: float(test.values["average_reward"]))
+        epoch, reward = best.epoch, float(best.values["average_reward"])
         text = (
-            f"the run is over; the best test is that of epoch {epoch}: "
-            f"reward {reward:.2f} +- {deviation:.2f} over {float(best['nr_games']):.0f} games"
+            f"the run is over; the best test is that of epoch {epoch}: reward {reward:.2f} +- "
+            f"{float(best.values['std_game_reward']):.2f} over {best.values['nr_games']} games"
         )
         normalized = human_normalized_score(game, reward)
         if normalized is not None:
@@ -41,6 +28,9 @@ def ending(game: str, files: RunFiles, rows: list[CsvRow]) -> str:
     commands = [f"scripts/plot.sh {shlex.quote(str(files.csv_file))}"]
     if snapshots:
         network = shlex.quote(str(snapshots.get(epoch, snapshots[max(snapshots)])))
-        commands.insert(0, f"scripts/test.sh {network} --test_games 30")
-        commands.insert(0, f"scripts/play.sh {network}")
+        commands = [
+            f"scripts/play.sh {network}",
+            f"scripts/test.sh {network} --test_games 30",
+            *commands,
+        ]
     return "\n  ".join([f"{text}; commands to try next:", *commands])

@@ -1,8 +1,8 @@
-"""The kinds of environment: one entry of `ENVIRONMENTS` each, and people's own classes."""
+"""The environments and the games to be shown: a function by name each, or people's own classes."""
 
 import json
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from simple_dqn.environment import Environment
 from simple_dqn.environments.atari import NO_LIMIT, ALEEnvironment
@@ -20,44 +20,28 @@ TEST_FRAMES = 18_000  # 5 minutes; Mnih et al. 2015, Methods, Evaluation procedu
 TEST_STEPS = 27_000
 
 
-class Kind(NamedTuple):
-    """A kind of environment.
-
-    Attributes:
-        make: takes the options, the game, a number of threads and whether it is for training;
-            makes the environment.
-        make_console: takes the options, the game and a seed; makes the game that a person sees.
-    """
-
-    make: Callable[[Settings, Game, int, bool], Environment]
-    make_console: Callable[[Settings, Game, int], VisibleGame]
-
-
-def kind_of(settings: Settings) -> Kind:
-    """Find the kind of environment that `--environment` names.
+def make_environment(
+    args: Settings, game: Game, num_threads: int, *, training: bool
+) -> Environment:
+    """Make the games of training or of tests, of the kind that `--environment` names.
 
     Raises:
         UserError: there is no such kind, or no such class.
     """
-    name = settings.environment
-    if name in ENVIRONMENTS:
-        return ENVIRONMENTS[name]
-    make_own: Callable[..., Environment] = find_class("environment", name, ENVIRONMENTS)
-    if not (isinstance(make_own, type) and issubclass(make_own, Environment)):
-        raise UserError(f"{name} is not a subclass of simple_dqn.environment.Environment")
-    own: Callable[..., Environment] = make_own
-
-    def make(args: Settings, game: Game, threads: int, training: bool) -> Environment:  # noqa: ARG001
-        options = environment_options(args)
-        try:
-            return own(game=game.name, num_games=args.num_games, **options)
-        except TypeError as error:
-            raise UserError(f"cannot make environment {name}: {error}") from error
-
-    def make_console(args: Settings, game: Game, seed: int) -> VisibleGame:  # noqa: ARG001
-        raise UserError(f"an environment of your own, {name}, can be learned, but not shown")
-
-    return Kind(make, make_console)
+    make = find_class("environment", args.environment, ENVIRONMENTS)
+    if args.environment in ENVIRONMENTS:
+        environment: Environment = make(args, game, num_threads, training)
+        return environment
+    options = environment_options(args)
+    try:
+        environment = make(game=game.name, num_games=args.num_games, **options)
+    except TypeError as error:
+        raise UserError(f"cannot make environment {args.environment}: {error}") from error
+    if not isinstance(environment, Environment):
+        raise UserError(
+            f"{args.environment} is not a subclass of simple_dqn.environment.Environment"
+        )
+    return environment
 
 
 def environment_options(settings: Settings) -> dict[str, Any]:
@@ -66,7 +50,7 @@ def environment_options(settings: Settings) -> dict[str, Any]:
     return options
 
 
-def _make_ale(args: Settings, game: Game, threads: int, training: bool) -> Environment:
+def _make_ale(args: Settings, game: Game, num_threads: int, training: bool) -> Environment:
     settings: dict[str, Any] = {
         "rom_path": game.rom_path,
         "num_games": args.num_games,
@@ -80,7 +64,7 @@ def _make_ale(args: Settings, game: Game, threads: int, training: bool) -> Envir
     }
     if args.color_averaging:
         return ConsoleEnvironment(**settings, color_averaging=True)
-    return ALEEnvironment(**settings, num_threads=threads)
+    return ALEEnvironment(**settings, num_threads=num_threads)
 
 
 def _make_ale_console(args: Settings, game: Game, seed: int) -> VisibleGame:
@@ -95,33 +79,31 @@ def _make_ale_console(args: Settings, game: Game, seed: int) -> VisibleGame:
     )
 
 
-def _make_gym(
-    args: Settings,
-    game: Game,
-    threads: int,  # noqa: ARG001
-    training: bool,
-) -> Environment:
+def _make_gym(args: Settings, game: Game, _: int, training: bool) -> Environment:
     return GymEnvironment(
-        environment_id=game.name,
-        num_games=args.num_games,
-        screen_shape=(args.screen_height, args.screen_width),
-        rendered=args.observations == "pictures",
-        options=environment_options(args),
-        max_steps=None if training else TEST_STEPS,
+        num_games=args.num_games, max_steps=None if training else TEST_STEPS, **_of_gym(args, game)
     )
 
 
 def _make_gym_console(args: Settings, game: Game, seed: int) -> VisibleGame:
-    return GymConsole(
-        environment_id=game.name,
-        screen_shape=(args.screen_height, args.screen_width),
-        rendered=args.observations == "pictures",
-        options=environment_options(args),
-        seed=seed,
-    )
+    return GymConsole(seed=seed, **_of_gym(args, game))
 
 
-ENVIRONMENTS = {
-    "ale": Kind(_make_ale, _make_ale_console),
-    "gym": Kind(_make_gym, _make_gym_console),
+def _of_gym(args: Settings, game: Game) -> dict[str, Any]:
+    return {
+        "environment_id": game.name,
+        "screen_shape": (args.screen_height, args.screen_width),
+        "rendered": args.observations == "pictures",
+        "options": environment_options(args),
+    }
+
+
+# By the value of --environment: what is played in training and tests, and what a person sees.
+ENVIRONMENTS: dict[str, Callable[[Settings, Game, int, bool], Environment]] = {
+    "ale": _make_ale,
+    "gym": _make_gym,
+}
+CONSOLES: dict[str, Callable[[Settings, Game, int], VisibleGame]] = {
+    "ale": _make_ale_console,
+    "gym": _make_gym_console,
 }

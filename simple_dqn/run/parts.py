@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from simple_dqn.agent import Agent, ChooseActions, Network, Rate, choose_actions
-from simple_dqn.deep_q_network import DeepQNetwork, Function
+from simple_dqn.agent import Agent, Network, Rate, choose_actions
+from simple_dqn.deep_q_network import DeepQNetwork
 from simple_dqn.environment import Environment
-from simple_dqn.environments import roms as games
 from simple_dqn.errors import UserError
 from simple_dqn.exploration import RepeatedActions
 from simple_dqn.memory.device_observations import ObservationsOnDevice, free_bytes
@@ -37,7 +36,6 @@ from simple_dqn.options.settings import Settings
 from simple_dqn.replay_memory import ObservationStore, ReplayMemory
 from simple_dqn.returns import NStepReturn
 from simple_dqn.run.classes import find_class
-from simple_dqn.run.environments import kind_of
 from simple_dqn.run.schedules import LinearSchedule
 
 NUM_ATOMS, _LARGEST_RETURN = 51, 10.0  # of C51; Bellemare et al. 2017, section 5
@@ -68,13 +66,6 @@ def choose_threads(args: Settings) -> Threads:
     return Threads(device, network, min(args.num_games, max(1, emulators)))
 
 
-def make_environment(
-    args: Settings, game: games.Game, threads: Threads, *, training: bool
-) -> Environment:
-    """Make the training or the test environment."""
-    return kind_of(args).make(args, game, threads.environment, training)
-
-
 def history_length(args: Settings, observation_shape: tuple[int, ...]) -> int:
     """Observations in a state: as said, else 4 where they are pictures, 1 where they are not."""
     return args.history_length or (4 if len(observation_shape) == 2 else 1)
@@ -85,11 +76,7 @@ def make_memory(
 ) -> ReplayMemory:
     """Make the replay memory; `--replay_device` says where its observations are kept.
 
-    Args:
-        args: options.
-        size: steps of all games together; rounded down to a multiple of the games.
-        environment: what the memory remembers.
-        threads: who computes where.
+    It has `size` steps of all games together, rounded down to a multiple of the games.
 
     Raises:
         UserError: no reward is allowed, the memory is too small or too large, or the observations
@@ -142,17 +129,6 @@ MEMORIES: dict[str, Callable[..., ReplayMemory]] = {
 }
 
 
-def memory_text(args: Settings, memory: ReplayMemory) -> str:
-    """Tell how large a replay memory is; a transition shares observations with its neighbours."""
-    steps = memory.num_games * memory.lane_size
-    state = args.n_step + history_length(args, memory.observation_shape)
-    return (
-        f"{steps:,} steps of {memory.nbytes // steps:,} bytes, {memory.nbytes / 1e6:,.1f} MB; a "
-        f"transition is read from {state} observations of "
-        f"{'x'.join(map(str, memory.observation_shape))} {memory.observation_dtype}"
-    )
-
-
 def make_network(
     args: Settings,
     num_actions: int,
@@ -160,14 +136,7 @@ def make_network(
     threads: Threads,
     random_seed: int,
 ) -> DeepQNetwork:
-    """Make the Q-network with random weights.
-
-    Args:
-        args: options.
-        num_actions: number of actions in the game.
-        observation_shape: shape of what the game shows.
-        threads: who computes where.
-        random_seed: seed of the initial weights.
+    """Make the Q-network with random weights, drawn from `random_seed`.
 
     Raises:
         UserError: some options do not go together.
@@ -199,7 +168,7 @@ def make_network(
             batch_size=args.batch_size,
             rmsprop=partial(NativeRMSProp, kernels=kernels) if kernels else GravesRMSProp,
         ),
-        as_graph=CudaGraph if device.type == "cuda" else _as_it_is,
+        as_graph=CudaGraph if device.type == "cuda" else lambda step: step,
     )
 
 
@@ -231,26 +200,14 @@ def make_layers(
 
 
 def make_guided_network(
-    args: Settings,
-    num_actions: int,
-    observation_shape: tuple[int, ...],
-    weights: Arrays,
-    device: str,
+    args: Settings, num_actions: int, observation_shape: tuple[int, ...], weights: Arrays
 ) -> GuidedNetwork:
-    """Make a copy of a network for looking inside: float32, every layer torch's own.
-
-    Args:
-        args: options that the network was trained with.
-        num_actions: number of actions in the game.
-        observation_shape: shape of what the game shows.
-        weights: the network's, see `DeepQNetwork.get_weights`.
-        device: `cpu` or `cuda:0`.
-    """
-    place = torch.device(device)
-    head = make_head(args, place, torch.float32)
+    """Make a copy of a network for looking inside: float32, every layer torch's own."""
+    device = torch.device(find_device(args.backend, args.device_id))
+    head = make_head(args, device, torch.float32)
     layers = make_layers(args, num_actions, observation_shape, head=head)
     layers.load_state_dict(to_tensors(weights))
-    layers.place(place, torch.float32).eval()
+    layers.place(device, torch.float32).eval()
     return GuidedNetwork(layers, head)
 
 
@@ -265,10 +222,6 @@ def make_head(args: Settings, device: torch.device, dtype: torch.dtype) -> Head:
     return head
 
 
-def _make_values(args: Settings, *_: object) -> Head:
-    return Values(args.clip_error or math.inf)
-
-
 def _make_c51(args: Settings, device: torch.device, dtype: torch.dtype) -> Head:
     if max(abs(args.min_reward), abs(args.max_reward)) > _LARGEST_RETURN:
         raise UserError(
@@ -278,15 +231,11 @@ def _make_c51(args: Settings, device: torch.device, dtype: torch.dtype) -> Head:
     return C51(NUM_ATOMS, _LARGEST_RETURN, device, dtype)
 
 
-def _make_quantiles(args: Settings, device: torch.device, dtype: torch.dtype) -> Head:
-    return QuantileRegression(NUM_QUANTILES, args.clip_error, device, dtype)
-
-
 # By the value of --distributional; a class of your own is called with the same arguments.
 HEADS: dict[str, Callable[[Settings, torch.device, torch.dtype], Head]] = {
-    "none": _make_values,
+    "none": lambda args, *_: Values(args.clip_error or math.inf),
     "c51": _make_c51,
-    "qr": _make_quantiles,
+    "qr": lambda args, *place: QuantileRegression(NUM_QUANTILES, args.clip_error, *place),
 }
 
 
@@ -337,10 +286,6 @@ def _compile_kernels(
     return compile_kernels(convolutions, history, (height, width), threads.network)
 
 
-def _as_it_is(function: Function) -> Function:
-    return function
-
-
 def make_agent(
     args: Settings,
     environment: Environment,
@@ -350,20 +295,18 @@ def make_agent(
     random_seed: int,
 ) -> Agent:
     """Make the agent; a range of exploration rates is spread evenly over the games."""
-    exploration_rate_end: Rate
-    if isinstance(args.exploration_rate_end, tuple):
-        exploration_rate_end = np.linspace(*args.exploration_rate_end, args.num_games)
-    else:
-        exploration_rate_end = args.exploration_rate_end
+    repeated = partial(RepeatedActions, args.num_games, args.exploration_repeat)
+    end = args.exploration_rate_end
+    rate_end: Rate = np.linspace(*end, args.num_games) if isinstance(end, tuple) else end
     return Agent(
         environment=environment,
         test_environment=test_environment,
         memory=memory,
         network=network,
         history_length=history_length(args, environment.observation_shape),
-        exploration=partial(_make_exploration, args),
+        exploration=repeated if args.exploration_repeat > 1 else lambda: choose_actions,
         exploration_rate=LinearSchedule(
-            args.exploration_rate_start, exploration_rate_end, args.exploration_decay_steps
+            args.exploration_rate_start, rate_end, args.exploration_decay_steps
         ),
         exploration_rate_test=args.exploration_rate_test,
         train_frequency=args.train_frequency,
@@ -371,9 +314,3 @@ def make_agent(
         target_steps=args.target_steps,
         random_seed=random_seed,
     )
-
-
-def _make_exploration(args: Settings) -> ChooseActions:
-    if args.exploration_repeat == 1:
-        return choose_actions
-    return RepeatedActions(args.num_games, args.exploration_repeat)

@@ -1,20 +1,20 @@
 """`--pixel_mean auto`: the mean of a game's screens, measured in the random phase."""
 
-import dataclasses
 import logging
 
 import numpy as np
 
-from simple_dqn.agent import Agent, Callback
+from simple_dqn.agent import Callback
 from simple_dqn.deep_q_network import DeepQNetwork
 from simple_dqn.environment import TimeStep
-from simple_dqn.options.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 
 class PixelMean(Callback):
-    """Measures the mean of all pixels, and has the network subtract it after the phase.
+    """Measures the mean of all pixels in a phase; at its end the network learns of the mean.
+
+    No Q-value is needed before that, since all actions of the random phase are random.
 
     Attributes:
         mean: on the scale from 0 to 1, four digits; 0 where a game shows no screens.
@@ -33,26 +33,8 @@ class PixelMean(Callback):
             self._pixels += screens.size
 
     def on_phase_end(self) -> None:
-        """Pass the mean on, before the statistics ask for Q-values."""
+        """Have the network subtract the mean, before the statistics ask for Q-values."""
         if self._pixels:
             self.mean = round(self._sum / self._pixels / 255, 4)
             logger.info("pixel mean %.4f", self.mean)
             self._network.set_pixel_mean(self.mean)
-
-
-def play_random(settings: Settings, agent: Agent, network: DeepQNetwork) -> Settings:
-    """Play the random phase, and measure the pixel mean in it if it is `auto`.
-
-    No Q-value is needed before the mean is known, since all actions are random.
-
-    Returns:
-        The settings, with a number as pixel mean.
-    """
-    if settings.pixel_mean != "auto":
-        agent.play_random(settings.random_steps)
-        return settings
-    mean = PixelMean(network)
-    agent.callbacks.insert(0, mean)
-    agent.play_random(settings.random_steps)
-    agent.callbacks.remove(mean)
-    return dataclasses.replace(settings, pixel_mean=mean.mean)

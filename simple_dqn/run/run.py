@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from simple_dqn.agent import Callback
-from simple_dqn.checkpoints.csv_file import CsvRow, keep_rows, read_csv
-from simple_dqn.checkpoints.memory_pieces import check_space
+from simple_dqn.checkpoints.csv_file import keep_rows, read_csv
 from simple_dqn.checkpoints.places import game_of, root
 from simple_dqn.checkpoints.run_files import RunFiles
 from simple_dqn.checkpoints.snapshot import (
@@ -42,7 +41,7 @@ from simple_dqn.options.settings import Settings
 from simple_dqn.replay_memory import ReplayMemory
 from simple_dqn.run.classes import name_of
 from simple_dqn.run.ending import ending
-from simple_dqn.run.pixel_mean import play_random
+from simple_dqn.run.pixel_mean import PixelMean
 from simple_dqn.run.run_parts import RunParts, make_parts
 from simple_dqn.run.trained import changes_of_play, check_weights
 from simple_dqn.statistics import Row, Writer
@@ -53,13 +52,11 @@ logger = logging.getLogger(__name__)
 class Run:
     """A run of training, or a test of what a run has learned.
 
-    `callbacks` watch; `writers` get a row of statistics per phase, besides the CSV file. The
-    commands hand in what a person sees: progress, window, TensorBoard (`commands/watchers.py`).
+    The commands hand in what a person sees: progress, window, TensorBoard (`commands/watchers.py`).
 
     Attributes:
         settings: of the run, with the random seed that was drawn if there was none, and the pixel
             mean that was measured if it was `auto`.
-        random_seed: from which all randomness comes.
         game: that is played.
         snapshot: of the run that is resumed or tested.
     """
@@ -78,25 +75,24 @@ class Run:
         """Find the game; nothing is written or allocated before a method is called.
 
         Args:
-            settings: of the run; stay as they are.
-            snapshot: to resume from, or to test.
+            settings: options of the run; they are not changed.
+            snapshot: snapshot to resume from, or to test.
             head: class of your own in place of `distributional`, see `parts.HEADS`.
             target: class of your own in place of `target`, see `parts.TARGETS`.
             memory: class of your own in place of `memory`, see `parts.MEMORIES`.
-            callbacks: watch the run.
-            writers: get a row per phase.
+            callbacks: objects that watch the run.
+            writers: objects that get a row of statistics per phase, besides the CSV file.
 
         Raises:
             UserError: there is no such game, the snapshot is of another one, or a class cannot be
                 found by its name.
         """
-        seed = settings.random_seed
-        self.random_seed = secrets.randbits(32) if seed is None else seed
+        seed = secrets.randbits(32) if settings.random_seed is None else settings.random_seed
         own = {"distributional": head, "target": target, "memory": memory}
         names: dict[str, Any] = {
             option: name_of(maker) for option, maker in own.items() if maker is not None
         }
-        self.settings = dataclasses.replace(settings, random_seed=self.random_seed, **names)
+        self.settings = dataclasses.replace(settings, random_seed=seed, **names)
         self.game = game_of(settings)
         self.snapshot = snapshot
         self._callbacks, self._writers = callbacks, writers
@@ -131,7 +127,6 @@ class Run:
 
     def _train(self, made: RunParts, files: RunFiles) -> None:
         settings = self.settings
-        self._check_space(made, files)
         experience = self._read_experience(made)
         if settings.load_weights is not None:
             self._load_weights(made, settings.load_weights)
@@ -139,13 +134,24 @@ class Run:
         files.csv_file.unlink(missing_ok=True)
         with files.interrupts_explained():
             if settings.random_steps:
-                self.settings = play_random(self.settings, made.agent, made.network)
+                self._play_random(made)
             self._remember(made, experience)
             saving = Saving(files, save_memory=settings.save_memory)
             if settings.train_steps:
                 self._save(made, saving, settings.start_epoch)
             self._epochs(made, saving, settings.start_epoch)
-        self._tell_end(files)
+        logger.info("%s", ending(self.game.name, files))
+
+    def _play_random(self, made: RunParts) -> None:
+        """Play the random phase, and measure the pixel mean in it if it is `auto`."""
+        if self.settings.pixel_mean != "auto":
+            made.agent.play_random(self.settings.random_steps)
+            return
+        mean = PixelMean(made.network)
+        made.agent.callbacks.insert(0, mean)
+        made.agent.play_random(self.settings.random_steps)
+        made.agent.callbacks.remove(mean)
+        self.settings = dataclasses.replace(self.settings, pixel_mean=mean.mean)
 
     def _load_weights(self, made: RunParts, path: Path) -> None:
         """Begin with the weights of a snapshot, and with its pixel mean where ours is `auto`."""
@@ -173,29 +179,34 @@ class Run:
         files.check()
         with files.held():
             rows = read_csv(files.csv_file)
-            in_test = self._in_test(rows, epoch)
-            self._check_epoch(snapshot, epoch, tested=not in_test)
+            phases = {row.phase for row in rows if row.epoch == epoch}
+            tests = bool(settings.test_steps or settings.test_games)
+            in_test = tests and "train" in phases and "test" not in phases
+            if epoch >= settings.epochs and not in_test:
+                raise UserError(
+                    f"{snapshot.path} is of epoch {epoch}, the last of --epochs {settings.epochs}; "
+                    f"give --epochs {epoch + 1} or more to train on"
+                )
             files.refuse_foreign(rows, snapshot)
             if not settings.overwrite:
                 files.refuse_to_drop(rows, epoch)
             with self._parts(files.csv_file) as made:
-                self._check_space(made, files)
                 experience = self._read_experience(made)
-                restored = restore(settings, snapshot, made.network, made.memory)
+                pieces = restore(settings, snapshot, made.network, made.memory)
                 keep_rows(files.csv_file, [row for row in rows if row.epoch <= epoch])
                 files.remove_after(epoch)
-                if restored.everything:
-                    files.keep_only(epoch, restored.pieces)
+                if pieces:
+                    files.keep_only(epoch, pieces)
                 with files.interrupts_explained():
                     if in_test:
                         self._test(made, epoch)
-                    if restored.missing_steps:
-                        made.agent.refill(epoch, restored.missing_steps)
+                    if settings.random_steps and not pieces:
+                        made.agent.refill(epoch, settings.random_steps)
                     self._remember(made, experience)
                     # NB! This epoch's piece stays: what was added just now is in the next one.
-                    saving = Saving(files, restored.pieces, save_memory=settings.save_memory)
+                    saving = Saving(files, pieces, save_memory=settings.save_memory)
                     self._epochs(made, saving, epoch)
-                self._tell_end(files)
+                logger.info("%s", ending(self.game.name, files))
 
     def test(self) -> Row:
         """Play as the run's own test phase did.
@@ -243,26 +254,6 @@ class Run:
             settings.save_weights_prefix or prefix or root() / "snapshots" / name,
         )
 
-    def _in_test(self, rows: list[CsvRow], epoch: int) -> bool:
-        """Whether the run was stopped in the test of an epoch."""
-        phases = {row.phase for row in rows if row.epoch == epoch}
-        tests = self.settings.test_steps or self.settings.test_games
-        return bool(tests) and "train" in phases and "test" not in phases
-
-    def _check_epoch(self, snapshot: Snapshot, epoch: int, *, tested: bool) -> None:
-        if epoch >= self.settings.epochs and tested:
-            raise UserError(
-                f"{snapshot.path} is of epoch {epoch}, and {self.settings.epochs} were asked for; "
-                f"say --epochs {epoch + 1} or more to train on"
-            )
-
-    def _check_space(self, made: RunParts, files: RunFiles) -> None:
-        """Stop if the replay memory may not fit on the disk."""
-        settings = self.settings
-        if settings.save_memory:
-            played = settings.random_steps + settings.epochs * settings.train_steps
-            check_space(files.prefix, made.memory, min(settings.replay_size, played))
-
     def _read_experience(self, made: RunParts) -> list[Experience]:
         """Read what people played, before anything of the run is written."""
         meanings = made.environment.action_meanings
@@ -293,28 +284,21 @@ class Run:
             if settings.train_steps:
                 made.agent.train(epoch, settings.train_steps)
                 made.network.check_finite()
-                is_saved = self._try_to_save(made, saving, epoch)
+                try:
+                    self._save(made, saving, epoch)
+                    is_saved = True
+                except UserError as error:  # the disk is full, for example
+                    logger.warning("%s; the run continues, and the next snapshot is tried", error)
+                    is_saved = False
             self._test(made, epoch)
         if not is_saved:
             self._save(made, saving, settings.epochs)
-
-    def _tell_end(self, files: RunFiles) -> None:
-        logger.info("%s", ending(self.game.name, files, read_csv(files.csv_file)))
 
     def _test(self, made: RunParts, epoch: int) -> None:
         if self.settings.test_games:
             made.agent.test_games(epoch, self.settings.test_games)
         elif self.settings.test_steps:
             made.agent.test(epoch, self.settings.test_steps)
-
-    def _try_to_save(self, made: RunParts, saving: Saving, epoch: int) -> bool:
-        """Save the run; where this fails (the disk is full), warn, and let the run continue."""
-        try:
-            self._save(made, saving, epoch)
-        except UserError as error:
-            logger.warning("%s; the run continues, and the next snapshot is tried", error)
-            return False
-        return True
 
     def _save(self, made: RunParts, saving: Saving, epoch: int) -> None:
         """Write an epoch's snapshot and what resuming needs.

@@ -2,22 +2,20 @@
 
 import contextlib
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from simple_dqn.agent import Agent, Callback
 from simple_dqn.checkpoints.csv_file import CsvWriter
-from simple_dqn.checkpoints.snapshot import (
-    Snapshot,
-    check_same_actions,
-)
+from simple_dqn.checkpoints.snapshot import Snapshot, check_same_actions
 from simple_dqn.deep_q_network import DeepQNetwork
 from simple_dqn.environment import Environment
 from simple_dqn.environments.roms import Game
 from simple_dqn.options.settings import Settings
 from simple_dqn.replay_memory import ReplayMemory
 from simple_dqn.run import parts
+from simple_dqn.run.environments import make_environment
 from simple_dqn.run.trained import check_weights
 from simple_dqn.statistics import Statistics, Writer
 
@@ -57,27 +55,30 @@ def make_parts(
     csv_file: Path | None,
     *,
     only_test: bool,
-    callbacks: Iterable[Callback],
+    callbacks: Sequence[Callback],
     writers: Sequence[Writer],
 ) -> Iterator[RunParts]:
     """Make the parts of a run, wire them together, and close what is open at the end.
 
-    Args:
-        settings: of the run, with a random seed.
-        game: that is played.
-        snapshot: whose weights and counters the parts begin with.
-        csv_file: where a row per phase is added.
-        only_test: nothing will be learned, so the replay memory is as small as can be.
-        callbacks: watch the run.
-        writers: get a row per phase, too.
+    The weights and counters of a snapshot are where the parts begin. If nothing will be learned,
+    there are no games for training, and the replay memory is as small as can be.
     """
     seed = settings.random_seed or 0
     threads = parts.choose_threads(settings)
-    _log_start(settings, game, threads)
+    logger.info(
+        "%s, random seed %d, %d game(s) on %d thread(s), network on %s with %d thread(s)",
+        game.name,
+        seed,
+        settings.num_games,
+        threads.environment,
+        threads.device,
+        threads.network,
+    )
+    logger.debug("options: %s", vars(settings))
     with contextlib.ExitStack() as stack:
 
         def make(*, training: bool) -> Environment:
-            made = parts.make_environment(settings, game, threads, training=training)
+            made = make_environment(settings, game, threads.environment, training=training)
             return stack.enter_context(contextlib.closing(made))
 
         environment = test_environment = make(training=False)
@@ -91,13 +92,31 @@ def make_parts(
             environment, size = make(training=True), settings.replay_size
         memory = parts.make_memory(settings, size, environment, threads)
         if not only_test:
-            logger.info("replay memory: %s", parts.memory_text(settings, memory))
+            bytes_per_step = memory.nbytes // (memory.num_games * memory.lane_size)
+            logger.info("replay memory: %s steps of %s bytes", f"{size:,}", f"{bytes_per_step:,}")
         network = parts.make_network(settings, environment.num_actions, shape, threads, seed)
         agent = parts.make_agent(settings, environment, test_environment, memory, network, seed)
+        header: dict[str, Any] = {"total_train_steps": settings.start_epoch * settings.train_steps}
+        if snapshot is not None:
+            header = snapshot.header
+            network.set_weights(snapshot.arrays)
+            network.weight_updates = header["weight_updates"]
+        agent.total_train_steps = header["total_train_steps"]
         rows = list(writers)
         if csv_file is not None:
             rows.insert(0, stack.enter_context(contextlib.closing(CsvWriter(csv_file))))
-        statistics = _make_statistics(settings, snapshot, rows, memory, network, agent)
+        logger.info("gathering %d held-out states of random play", HELD_OUT_STATES)
+        apart = STEPS_APART.get(settings.environment, OTHER_STEPS_APART)
+        statistics = Statistics(
+            network=network,
+            memory=memory,
+            num_games=settings.num_games,
+            held_out_states=agent.held_out_states(HELD_OUT_STATES, apart),
+            writers=rows,
+            total_train_steps=agent.total_train_steps,
+            replay_memory_count=header.get("replay_memory_count", 0),
+            total_time=header.get("total_time", 0.0),
+        )
         agent.callbacks += [statistics, *callbacks, *writers]
         resumed = snapshot is not None and not only_test
         games = environment, memory, network, agent, statistics
@@ -106,46 +125,3 @@ def make_parts(
             callback.on_run_start(made)
             stack.callback(callback.on_run_end)
         yield made
-
-
-def _make_statistics(
-    settings: Settings,
-    snapshot: Snapshot | None,
-    writers: Sequence[Writer],
-    memory: ReplayMemory,
-    network: DeepQNetwork,
-    agent: Agent,
-) -> Statistics:
-    """Set weights and counters to where the run is, and continue to count from there."""
-    header: dict[str, Any] = {}
-    agent.total_train_steps = settings.start_epoch * settings.train_steps
-    if snapshot is not None:
-        header = snapshot.header
-        agent.total_train_steps = int(header["total_train_steps"])
-        network.set_weights(snapshot.arrays)
-        network.weight_updates = header["weight_updates"]
-    logger.info("gathering %d held-out states of random play", HELD_OUT_STATES)
-    apart = STEPS_APART.get(settings.environment, OTHER_STEPS_APART)
-    return Statistics(
-        network=network,
-        memory=memory,
-        num_games=settings.num_games,
-        held_out_states=agent.held_out_states(HELD_OUT_STATES, apart),
-        writers=writers,
-        total_train_steps=agent.total_train_steps,
-        replay_memory_count=header.get("replay_memory_count", 0),
-        total_time=header.get("total_time", 0.0),
-    )
-
-
-def _log_start(settings: Settings, game: Game, threads: parts.Threads) -> None:
-    logger.info(
-        "%s, random seed %d, %d game(s) on %d thread(s), network on %s with %d thread(s)",
-        game.name,
-        settings.random_seed,
-        settings.num_games,
-        threads.environment,
-        threads.device,
-        threads.network,
-    )
-    logger.debug("options: %s", vars(settings))

@@ -56,11 +56,7 @@ def changes_of_play(settings: Settings, snapshot: Snapshot) -> list[str]:
 def load_network(
     settings: Settings, snapshot: Snapshot, observation_shape: tuple[int, ...]
 ) -> DeepQNetwork:
-    """Make the network of a snapshot of a game that shows observations of a shape.
-
-    Raises:
-        UserError: as for `check_weights`.
-    """
+    """Make the network of a snapshot, after `check_weights`."""
     check_weights(settings, snapshot, observation_shape)
     threads = parts.choose_threads(settings)
     num_actions = len(snapshot.header["action_meanings"])
@@ -73,11 +69,8 @@ def look_inside(
     settings: Settings, snapshot: Snapshot, observation_shape: tuple[int, ...]
 ) -> GuidedNetwork:
     """Make a copy of the network that shows what in a state speaks for an action."""
-    device = parts.choose_threads(settings).device
     num_actions = len(snapshot.header["action_meanings"])
-    return parts.make_guided_network(
-        settings, num_actions, observation_shape, snapshot.arrays, device
-    )
+    return parts.make_guided_network(settings, num_actions, observation_shape, snapshot.arrays)
 
 
 def _differences(

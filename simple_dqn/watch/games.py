@@ -5,8 +5,9 @@ import numpy as np
 from simple_dqn.agent import Network
 from simple_dqn.environments.roms import Game
 from simple_dqn.environments.visible_game import VisibleGame
+from simple_dqn.errors import UserError
 from simple_dqn.options.settings import Settings
-from simple_dqn.run.environments import kind_of
+from simple_dqn.run.environments import CONSOLES
 from simple_dqn.run.parts import history_length
 from simple_dqn.watch.watched_game import WatchedGame
 
@@ -17,7 +18,10 @@ def make_console(args: Settings, game: Game, *, random_seed: int) -> VisibleGame
     Raises:
         UserError: the game cannot be shown.
     """
-    return kind_of(args).make_console(args, game, _two_seeds(random_seed)[0])
+    if args.environment not in CONSOLES:
+        name = args.environment
+        raise UserError(f"an environment of your own, {name}, can be learned, but not shown")
+    return CONSOLES[args.environment](args, game, _two_seeds(random_seed)[0])
 
 
 def make_watched_game(
