@@ -160,7 +160,7 @@ class Agent:
         self._play("test", epoch, steps, lambda: self._exploration_rate_test)
 
     def test_games(self, epoch: int, games: int) -> None:
-        """Play a number of whole games without learning.
+        """Play a number of complete games without learning.
 
         Each copy of the environment plays its share of the games to the end. Counting the games
         that end first would favour short games.

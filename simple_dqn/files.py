@@ -27,7 +27,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         UserError: the file cannot be written.
     """
     temporary = _temporary(path)
-    with errors_told(path):
+    with errors_naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("wb") as file:
@@ -39,7 +39,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def errors_told(path: Path) -> Iterator[None]:
+def errors_naming(path: Path) -> Iterator[None]:
     """Raise a UserError in place of an OSError while a file is written."""
     try:
         yield
@@ -98,7 +98,7 @@ def locked(path: Path, whose: Path) -> Iterator[None]:
     Raises:
         UserError: another process holds the lock, or the lock file cannot be made.
     """
-    with errors_told(path):
+    with errors_naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             lock = filelock.FileLock(path, timeout=0).acquire()

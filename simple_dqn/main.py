@@ -46,11 +46,16 @@ def _main(arguments: Sequence[str]) -> tuple[int, str]:
         return 0, ""
     if not arguments or arguments[0] not in COMMANDS:
         return _usage(arguments)
+    found = {}  # handlers of a Python program that called `main`
     for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
         number = getattr(signal, name, None)
         if number and signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP
-            signal.signal(number, signal.default_int_handler)
-    _run(arguments[0], arguments[1:])
+            found[number] = signal.signal(number, signal.default_int_handler)
+    try:
+        _run(arguments[0], arguments[1:])
+    finally:
+        for number, handler in found.items():
+            signal.signal(number, handler)
     return 0, ""
 
 

@@ -508,6 +508,23 @@ def test_ctrl_c_before_the_first_epoch_promises_no_snapshot(
     assert not [name for name in files(root) if not name.endswith(".lock")]
 
 
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGHUP])
+def test_a_caller_from_python_keeps_its_signal_handlers(
+    kind: signal.Signals, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """During the command a signal interrupts it as Ctrl-C does."""
+
+    def caller(*_: object) -> None: ...
+
+    monkeypatch.setattr("simple_dqn.main._run", lambda *_: signal.raise_signal(kind))
+    found = signal.signal(kind, caller)
+    try:
+        assert refused(capsys, 130, "plot", "pong.csv") == "simple_dqn: interrupted"
+        assert signal.getsignal(kind) is caller
+    finally:
+        signal.signal(kind, found)
+
+
 def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
     assert "train" in capsys.readouterr().err

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from simple_dqn.errors import UserError, refusing
-from simple_dqn.files import errors_told, interrupts_held, write_atomically
+from simple_dqn.files import errors_naming, interrupts_held, write_atomically
 from simple_dqn.statistics import COLUMNS, Row, Writer
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class CsvWriter(Writer):
         Raises:
             UserError: the file cannot be written.
         """
-        with interrupts_held() as raise_interrupts, errors_told(self._path):
+        with interrupts_held() as raise_interrupts, errors_naming(self._path):
             if self._lines:
                 earlier = self._path.read_text("utf-8") if self._path.exists() else ""
                 text = "".join([earlier or _HEADER, *self._lines])

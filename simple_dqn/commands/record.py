@@ -13,7 +13,7 @@ from simple_dqn import streams
 from simple_dqn.checkpoints.places import check_output, game_of, root
 from simple_dqn.checkpoints.snapshot import Snapshot, check_game, check_same_actions
 from simple_dqn.errors import UserError
-from simple_dqn.files import check_writable, errors_told, interrupts_held
+from simple_dqn.files import check_writable, errors_naming, interrupts_held
 from simple_dqn.options.settings import Settings
 from simple_dqn.run.environments import TEST_FRAMES
 from simple_dqn.run.trained import load_network, look_inside
@@ -91,7 +91,7 @@ def record(
                 film.add(picture, frame.sound)
                 if record_screen_path is not None:
                     screen = record_screen_path / f"{name}_{film.frames:06d}.png"
-                    with errors_told(screen):
+                    with errors_naming(screen):
                         screen.write_bytes(encode_png(frame.picture))
             check_interrupt()
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from av.audio.resampler import AudioResampler
 from PIL import Image
 
-from simple_dqn.files import errors_told, put_in_place
+from simple_dqn.files import errors_naming, put_in_place
 
 if TYPE_CHECKING:
     from av.container.core import Chapter
@@ -84,9 +84,9 @@ class Film(contextlib.AbstractContextManager["Film"]):
         self._chapters: list[Chapter] = []
         self._files = [path] if sound_path is None else [path, sound_path]
         for file in self._files:
-            with errors_told(file):
+            with errors_naming(file):
                 file.parent.mkdir(parents=True, exist_ok=True)
-        with errors_told(path):  # NB! FFmpeg takes `a:b.mp4` for a file of the protocol `a`
+        with errors_naming(path):  # NB! FFmpeg takes `a:b.mp4` for a file of the protocol `a`
             self._container = av.open(
                 f"file:{_part(path)}", "w", format=ending[1:], options=self._format.file_options
             )
@@ -97,7 +97,7 @@ class Film(contextlib.AbstractContextManager["Film"]):
             self._resampler = AudioResampler(format="fltp", layout="mono", rate=_AAC_RATE)
         self._wave: wave.Wave_write | None = None
         if sound_path is not None:
-            with errors_told(sound_path):
+            with errors_naming(sound_path):
                 self._wave = wave.open(str(_part(sound_path)), "wb")  # noqa: SIM115
             self._wave.setparams((1, 1, sample_rate, 0, "NONE", ""))  # 8 bits, mono
 
@@ -114,7 +114,7 @@ class Film(contextlib.AbstractContextManager["Film"]):
             self._video.height, self._video.width, _ = picture.shape
             self._video.pix_fmt, self._video.options = self._format[1:3]
         number, left_out = divmod(self.frames, self._frames_of_a_picture)
-        with errors_told(self.path):
+        with errors_naming(self.path):
             if not left_out:
                 frame = (
                     _with_palette(picture)
@@ -157,7 +157,7 @@ class Film(contextlib.AbstractContextManager["Film"]):
         """Move the finished film and its sound into place, or remove what is not complete."""
         complete = complete and self.frames > 0
         try:
-            with errors_told(self.path):
+            with errors_naming(self.path):
                 if complete:  # write what the encoders still hold, and the chapters
                     self._container.set_chapters(self._chapters)
                     self._container.mux(self._video.encode(None))
