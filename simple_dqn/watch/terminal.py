@@ -1,6 +1,7 @@
 """A game drawn in the terminal itself: two pixels to a character, in true or 256 colours."""
 
 import codecs
+import contextlib
 import itertools
 import os
 import re
@@ -118,7 +119,8 @@ class Terminal:
         """Return the keys pressed since the last call, and the directions held now."""
         now, typed = time.perf_counter(), b""
         if select.select([sys.stdin], [], [], 0)[0]:
-            typed = os.read(sys.stdin.fileno(), 4096)
+            with contextlib.suppress(OSError):  # the terminal went away
+                typed = os.read(sys.stdin.fileno(), 4096)
             if not typed:
                 return ["close"], set()
         pressed = self._keys.feed(typed, now)
@@ -161,12 +163,14 @@ class Terminal:
 
     def _give_back(self) -> None:
         _write("\x1b[0m\x1b[?25h\x1b[?1049l")
-        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._settings)
+        with contextlib.suppress(termios.error):
+            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._settings)
 
 
 def _write(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    with contextlib.suppress(OSError):  # the terminal went away, as `poll` sees, too
+        sys.stdout.write(text)
+        sys.stdout.flush()
 
 
 def lay_out(
