@@ -24,7 +24,8 @@ class TimeStep(NamedTuple):
         terminals: bool (num_games,), what learning sees: no reward can follow. True at a game's
             end and, in Atari training, at a lost life.
         game_overs: bool (num_games,), what statistics count: the game ended, and a new one began.
-            A game over without a terminal was cut short by a time limit.
+            A game over without a terminal was cut short by a time limit. Its action is not learned,
+            so it should be one that did nothing, after a step that showed the last observation.
     """
 
     observations: Observations

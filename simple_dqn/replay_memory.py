@@ -14,7 +14,7 @@ from simple_dqn.environment import Observations
 from simple_dqn.errors import UserError
 from simple_dqn.returns import NStepReturn
 
-# How a step ended.
+# How a step ended. CUT: the game broke off with this observation; what followed on it is not known.
 CONTINUES, TERMINAL, CUT = np.uint8(0), np.uint8(1), np.uint8(2)
 
 
@@ -30,7 +30,8 @@ class Minibatch(NamedTuple):
         returns: float64 (batch,), sum of the n clipped rewards from the action on, each discounted
             once per step, up to the end of the game (or, in training, of the life).
         discounts: float64 (batch,), discount_rate^n, or 0 where the game ended within the n steps.
-        poststates: like prestates, n steps later. Observations from after an end are zero.
+        poststates: like prestates, n steps later. Observations from after an end are zero. Where
+            a game was cut within the n steps, n is the number of steps before the cut.
         weights: float32 (batch,), above 0 to 1, how much each transition counts.
         indexes: int64 (batch,), where in the memory each transition begins: game * lane_size +
             position.
@@ -169,7 +170,8 @@ class ReplayMemory:
             actions: actions taken, 0 to 255.
             rewards: unclipped rewards that followed.
             terminals: True where no reward can follow.
-            game_overs: True where the next observation belongs to another game.
+            game_overs: True where the next observation belongs to another game. Without a
+                terminal, the game was cut, and what this step's action did is not learned.
         """
         position = self._position
         endings = np.where(terminals, TERMINAL, np.where(game_overs, CUT, CONTINUES))
@@ -196,7 +198,7 @@ class ReplayMemory:
     def can_sample(self) -> bool:
         """Whether a minibatch can be drawn: whether surely some transition is legal."""
         _, number = self._first_and_number()
-        return number * len(self.actions) > self._num_cuts * self._n_step
+        return number * len(self.actions) > self._num_cuts
 
     def get_minibatch(self, rng: np.random.Generator, step: int) -> Minibatch:  # noqa: ARG002
         """Draw transitions uniformly from all legal ones, with replacement.
@@ -241,22 +243,12 @@ class ReplayMemory:
         while True:
             games, offsets = np.divmod(draws, number)
             positions = (first + offsets) % self.lane_size
-            illegal = self._is_cut(games, positions)
+            illegal = self.endings[games, positions] == CUT
             num_illegal = np.count_nonzero(illegal)
             if not num_illegal:
                 indexes: npt.NDArray[np.int64] = games * self.lane_size + positions
                 return indexes
             draws[illegal] = rng.integers(num_draws, size=num_illegal)
-
-    def _is_cut(
-        self, games: npt.NDArray[np.int64], positions: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.bool_]:
-        """Whether games were cut between the given steps and their successors, (size,)."""
-        steps = (positions[:, None] + np.arange(self._n_step)) % self.lane_size
-        endings = self.endings[games[:, None], steps]  # (size, n_step)
-        first = (endings != CONTINUES).argmax(axis=1)
-        cut: npt.NDArray[np.bool_] = endings[np.arange(len(endings)), first] == CUT
-        return cut
 
     def _gather(
         self, indexes: npt.NDArray[np.int64], weights: npt.NDArray[np.float32]
@@ -275,13 +267,19 @@ class ReplayMemory:
             the game ended with step i-2      prestate   0  0  x  x
             the lane began with step i-1      prestate   0  0  x  x
             step i+1 was terminal             poststate  x  x  x  0
+
+        Where the game was cut with entry i+1, the poststate is the entries i-2 to i+1.
         """
         history, n_step = self._history_length, self._n_step
         games, positions = (part[:, None] for part in np.divmod(indexes, self.lane_size))
         window = (positions + np.arange(1 - history, n_step + 1)) % self.lane_size
         endings = self.endings[games, window]  # (batch, history + n_step)
         steps = slice(history - 1, history - 1 + n_step)  # entries from prestate to poststate
-        ended = np.logical_or.accumulate(endings[:, steps] == TERMINAL, axis=1)  # (batch, n_step)
+        # Whether the game was cut before each step, or ended with it, bool (batch, n_step).
+        cut = np.logical_or.accumulate(endings[:, steps] == CUT, axis=1)
+        ended = np.logical_or.accumulate((endings[:, steps] == TERMINAL) & ~cut, axis=1)
+        cut &= ~ended
+        returns, discounts = self._n_step_return(self.rewards[games, window[:, steps]], ended, cut)
 
         blank = endings != CONTINUES
         if self.count < self.lane_size:
@@ -289,16 +287,19 @@ class ReplayMemory:
         blank[:, history - 1 :] = False
         blank = np.logical_or.accumulate(blank[:, ::-1], axis=1)[:, ::-1]
         blank[:, history:] = ended
-        # (batch, history + n_step, *observation_shape): pre- and poststates overlap in it.
+        successor = n_step  # (batch, history + n_step, ...): pre- and poststates overlap
+        if cut.any():  # (batch, 2 * history, ...): some poststates come sooner
+            ahead = np.hstack([np.zeros((len(cut), 1), np.int64), n_step - cut.sum(1)[:, None]])
+            entries = (ahead[:, :, None] + np.arange(history)).reshape(len(cut), -1)
+            window, blank = (np.take_along_axis(a, entries, axis=1) for a in (window, blank))
+            successor = history
         observations = self.observations.read(np.broadcast_to(games, window.shape), window, blank)
-
-        returns, discounts = self._n_step_return(self.rewards[games, window[:, steps]], ended)
         return Minibatch(
             prestates=observations[:, :history],
             actions=self.actions[games, positions][:, 0].astype(np.int64),
             returns=returns,
             discounts=discounts,
-            poststates=observations[:, n_step:],
+            poststates=observations[:, successor:],
             weights=weights,
             indexes=indexes,
         )

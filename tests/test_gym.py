@@ -12,7 +12,6 @@ import numpy.typing as npt
 import pytest
 from catch import VectorCatch
 from gymnasium import spaces
-from gymnasium.wrappers import TimeLimit
 from helpers import make_memory
 from test_main import read_rows, refused
 
@@ -86,6 +85,24 @@ class Keyed(Dictionary):
         raise gymnasium.error.DependencyNotInstalled("pygame is not installed")
 
 
+class LastStepPays(gymnasium.Env[Any, Any]):
+    """The observation is the time; a limit cuts the game after the step that can pay."""
+
+    action_space = spaces.Discrete(2)
+    observation_space = spaces.Box(0, 10, (1,))
+    time = 0
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed, options=options)
+        self.time = 0
+        return np.array([0], np.float32), {}
+
+    def step(self, action: int) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.time += 1
+        reward = float(self.time == 10 and action == 1)
+        return np.array([self.time], np.float32), reward, False, self.time == 10, {}
+
+
 class Many(Dictionary):
     """More actions than a byte holds."""
 
@@ -101,7 +118,7 @@ class OwnCatch(VectorCatch):
         assert game == "catching"
 
 
-for kind in (Dictionary, Text, Steered, Keyed, Many):
+for kind in (Dictionary, Text, Steered, Keyed, LastStepPays, Many):
     gymnasium.register(f"{kind.__name__}-v0", entry_point=kind)
 
 
@@ -119,27 +136,15 @@ def steer(observation: npt.NDArray[np.float32]) -> int:
 
 def test_the_500_steps_of_cartpole_are_a_cut_and_a_fall_is_a_terminal() -> None:
     environment = make("CartPole-v1")
-    memory = make_memory(
-        lane_size=1000, observation_shape=(4,), observation_dtype=np.float32, history_length=1
-    )
     seen = environment.restart(1)
-    for step in range(1, 511):
-        actions = np.array([steer(seen[0]) if step <= 500 else 0])
-        environment.act(actions)
-        time_step = environment.observe()
-        memory.add(seen, actions, time_step.rewards, time_step.terminals, time_step.game_overs)
-        seen = time_step.observations
-        assert time_step.game_overs == (step == 500 or time_step.terminals)
-        if step <= 500:
-            assert not time_step.terminals
-        elif time_step.terminals:
+    for step in range(1, 515):
+        environment.act(np.array([steer(seen[0]) if step <= 500 else 0]))
+        seen, _, terminals, game_overs = environment.observe()
+        assert game_overs == (step == 501 or terminals)
+        assert not terminals or step > 501
+        if terminals:
             break
-    assert time_step.terminals
-    # No transition that is drawn is the cut; where the fall is drawn, its target ends there.
-    for _ in range(5):
-        minibatch = memory.get_minibatch(np.random.default_rng(0), 0)
-        assert 499 not in minibatch.indexes
-        assert (minibatch.discounts > 0).all() or step - 1 in minibatch.indexes
+    assert terminals
 
 
 @pytest.mark.parametrize(
@@ -323,28 +328,58 @@ def test_a_game_is_filmed_and_played(
     assert "steps of a person's play" in capsys.readouterr().err
 
 
-def test_games_are_those_of_gymnasiums_own_vector_environment() -> None:
-    """The same seeds, the same actions: the same observations, rewards and ends."""
+def test_games_are_those_of_gymnasium() -> None:
+    """The same seeds and actions: the same steps; a cut game shows its last observation."""
     environment, rng = make("CartPole-v1", 3, max_steps=25), np.random.default_rng(0)
-    twin = gymnasium.make_vec(
-        "CartPole-v1",
-        num_envs=3,
-        vectorization_mode="sync",
-        vector_kwargs={"autoreset_mode": gymnasium.vector.AutoresetMode.SAME_STEP},
-        wrappers=[partial(TimeLimit, max_episode_steps=25)],
-    )
-    first, _ = twin.reset(seed=np.random.SeedSequence(3).generate_state(3).tolist())
+    twins = [gymnasium.make("CartPole-v1", max_episode_steps=25) for _ in range(3)]
+    seeds = np.random.SeedSequence(3).generate_state(3).tolist()
+    first = [twin.reset(seed=seed)[0] for twin, seed in zip(twins, seeds, strict=True)]
     np.testing.assert_array_equal(environment.restart(3), first)
-    cuts_met = 0
+    was_cut, cuts_met = [False] * 3, 0
     for _ in range(300):
         actions = rng.integers(2, size=3)
         environment.act(actions)
-        observations, rewards, terminals, cuts, _ = twin.step(actions)
-        expected = (observations, rewards, terminals, terminals | cuts)
-        for ours, theirs in zip(environment.observe(), expected, strict=True):
-            np.testing.assert_array_equal(ours, theirs)
-        cuts_met += (cuts & ~terminals).sum()
+        for i, ours in enumerate(zip(*environment.observe(), strict=True)):
+            if was_cut[i]:
+                expected, was_cut[i] = (twins[i].reset()[0], 0, False, True), False
+            else:
+                observation, reward, terminal, cut, _ = twins[i].step(actions[i])
+                was_cut[i] = cut and not terminal
+                observation = twins[i].reset()[0] if terminal else observation
+                expected = (observation, reward, terminal, terminal)
+            for our, their in zip(ours, expected, strict=True):
+                np.testing.assert_array_equal(our, their)
+        cuts_met += sum(was_cut)
     assert cuts_met
+
+
+@pytest.mark.parametrize("n_step", [1, 3])
+def test_the_step_that_a_time_limit_cuts_is_learned(n_step: int) -> None:
+    """Games of 10 steps; the last one pays 1 after action 1."""
+    environment = make("LastStepPays-v0")
+    memory = make_memory(
+        lane_size=500,
+        observation_shape=(1,),
+        observation_dtype=np.float32,
+        history_length=1,
+        n_step=n_step,
+        batch_size=500,
+    )
+    seen, rng = environment.restart(1), np.random.default_rng(1)
+    for _ in range(500):
+        actions = rng.integers(2, size=1)
+        environment.act(actions)
+        step = environment.observe()
+        memory.add(seen, actions, step.rewards, step.terminals, step.game_overs)
+        seen = step.observations
+    minibatch = memory.get_minibatch(rng, 0)
+    start, end = minibatch.prestates[:, 0, 0], minibatch.poststates[:, 0, 0]
+    np.testing.assert_array_equal(end, np.minimum(start + n_step, 10))
+    np.testing.assert_array_equal(minibatch.discounts, 0.5 ** (end - start))
+    last = start == 9
+    assert last.any()
+    np.testing.assert_array_equal(minibatch.returns[last], minibatch.actions[last])
+    assert not minibatch.returns[end < 10].any()
 
 
 def test_a_console_has_keys_and_pictures() -> None:
@@ -373,6 +408,8 @@ def test_the_reward_of_an_end_takes_the_place_of_the_games_own() -> None:
     """Not clipped; after the end, and where a game continues, nothing changes."""
     rewards = np.array([[1, 1], [1, 5], [1, 1]], np.float32)
     ended = np.array([[False, False], [True, True], [False, True]])
-    returns, discounts = NStepReturn(2, 0.5, -1, 1, terminal_reward=-10)(rewards, ended)
+    returns, discounts = NStepReturn(2, 0.5, -1, 1, terminal_reward=-10)(
+        rewards, ended, np.zeros_like(ended)
+    )
     np.testing.assert_array_equal(returns, [1.5, -10, 1 - 5])
     np.testing.assert_array_equal(discounts, [0.25, 0, 0])

@@ -39,7 +39,7 @@ class Episode(NamedTuple):
     """Steps that follow on each other; nothing may reach beyond either end."""
 
     steps: list[Step]
-    cut: list[bool]  # one entry once the episode was cut: its last step has no successor
+    cut: list[bool]  # one entry once the episode was cut: its last step is an observation alone
 
 
 def paint(game: int, number: int) -> Screen:
@@ -98,24 +98,26 @@ class Twin:
     def transitions(self) -> dict[tuple[int, int], Transition]:
         """All legal transitions by game and step number."""
         return {
-            (game, step.number): self.transition(game, episode.steps, index)
+            (game, step.number): self.transition(game, episode, index)
             for game, episodes in enumerate(self.episodes)
             for episode in episodes
             for index, step in enumerate(episode.steps)
             if self.old_and_new_enough(step.number)
-            and not (episode.cut and index + self.n_step >= len(episode.steps))
+            and not (episode.cut and index + 1 == len(episode.steps))
         }
 
-    def transition(self, game: int, steps: list[Step], index: int) -> Transition:
+    def transition(self, game: int, episode: Episode, index: int) -> Transition:
+        steps = episode.steps
         history = [BLANK] * self.history_length
         history += [paint(game, step.number) for step in steps[: index + 1]]
         prestate = history[-self.history_length :]
         returned, discount = 0.0, 1.0
-        for step in steps[index : index + self.n_step]:
+        for step in steps[index : len(steps) - len(episode.cut)][: self.n_step]:
             returned += discount * reward_of(game, step.number)
             discount *= 0.0 if step.terminal else 0.5
         following = [paint(game, step.number) for step in steps[index + 1 :][: self.n_step]]
-        following += [BLANK] * (self.n_step - len(following))
+        if not episode.cut:
+            following += [BLANK] * (self.n_step - len(following))
         return Transition(
             prestate,
             action_of(game, steps[index].number),
@@ -183,7 +185,7 @@ def check(pair: Pair, draws_per_transition: int = 20) -> None:
     candidates = sum(twin.old_and_new_enough(number) for number in range(twin.total))
     assert len(memory) == min(twin.total, twin.lane_size) * twin.num_games
     # Documented as surely legal: cuts are subtracted wherever they stand.
-    assert memory.can_sample() == (candidates * twin.num_games > twin.num_cuts() * twin.n_step)
+    assert memory.can_sample() == (candidates * twin.num_games > twin.num_cuts())
     if not memory.can_sample():
         return
     assert legal
@@ -220,6 +222,7 @@ def histories(draw: st.DrawFn) -> tuple[int, int, int, int, list[list[str] | Non
 @example((2, 1, 1, 1, [["on"], None, ["on"], ["on"]]))  # a cut overwritten
 @example((7, 1, 4, 3, [["on"]] * 9))  # the newest three have no successor
 @example((9, 1, 1, 3, [["on"], ["life"], ["on"], None, ["on"], ["on"]]))  # a cut after an end
+@example((9, 1, 1, 3, [["on"], ["limit"], ["life"], ["on"], ["on"], ["on"]]))  # an end after a cut
 def test_memory_agrees_with_its_twin(
     history: tuple[int, int, int, int, list[list[str] | None]],
 ) -> None:
@@ -244,7 +247,7 @@ def test_memory_agrees_with_its_twin_at_every_step(n_step: int) -> None:
 
 
 def test_states_by_hand() -> None:
-    """The lost life at step 3 is terminal; the time limit at step 5 leaves no transition."""
+    """The lost life at step 3 is terminal; the time limit cuts the game at step 5."""
     memory = make_memory(lane_size=10, history_length=3)
     for number, kind in enumerate(["on", "on", "life", "on", "limit", "on", "on"], start=1):
         add(memory, number, [kind])

@@ -68,7 +68,11 @@ class VisibleGame(ABC):
 
 
 class VisibleGames(Environment):
-    """Plays visible games one after another, frame by frame."""
+    """Plays visible games one after another, frame by frame.
+
+    A game that a time limit cuts shows its last observation, and the next step, in which nothing
+    is done, starts a new game: Gymnasium's `AutoresetMode.NEXT_STEP`. So the last step is learned.
+    """
 
     def __init__(
         self,
@@ -92,9 +96,11 @@ class VisibleGames(Environment):
         self._lost_life_is_terminal = lost_life_is_terminal
         self._rngs: list[np.random.Generator] = []  # one a game, so that no game affects another
         self._actions = np.zeros(self.num_games, np.int64)
+        self._cut = np.zeros(self.num_games, np.bool_)  # games that were cut in the last step
 
     @override
     def restart(self, seed: int) -> Observations:
+        self._cut[:] = False
         seeds = self._seeds(seed)
         self._rngs = [np.random.default_rng(s) for s in seeds]
         for game, own_seed in zip(self._games, seeds, strict=True):
@@ -112,6 +118,9 @@ class VisibleGames(Environment):
         terminals = np.zeros(self.num_games, np.bool_)
         game_overs = np.zeros(self.num_games, np.bool_)
         for i, (game, action) in enumerate(zip(self._games, self._actions, strict=True)):
+            if self._cut[i]:
+                observations[i], game_overs[i], self._cut[i] = self._start(i), True, False
+                continue
             lives = game.lives
             frames = min(self._frame_skip, self._max_frames - game.frames)
             for _ in range(frames):
@@ -119,7 +128,8 @@ class VisibleGames(Environment):
                 if game.game_over:
                     break
             terminals[i] = game.terminal or (self._lost_life_is_terminal and game.lives < lives)
-            game_overs[i] = game.game_over or game.frames >= self._max_frames
+            game_overs[i] = game.terminal
+            self._cut[i] = not game.terminal and (game.game_over or game.frames >= self._max_frames)
             observations[i] = self._start(i) if game_overs[i] else game.observation(frames)
         return TimeStep(observations, rewards, terminals, game_overs)
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from simple_dqn.errors import UserError
 from simple_dqn.memory.sum_tree import SumTree
-from simple_dqn.replay_memory import Minibatch, ReplayMemory
+from simple_dqn.replay_memory import CUT, Minibatch, ReplayMemory
 
 _LEAST_PRIORITY = 1e-3  # added to an error's size, so that every transition may be drawn again
 
@@ -57,7 +57,7 @@ class PrioritizedReplayMemory(ReplayMemory):
             self._priorities[(games[:, None] * self.lane_size + overwritten).ravel()] = 0.0
         if self.count > self._n_step:
             positions = np.full(len(games), (newest - self._n_step) % self.lane_size)
-            legal = ~self._is_cut(games, positions)
+            legal = self.endings[games, positions] != CUT
             highest = self._highest_priority**self._priority_exponent
             indexes = games * self.lane_size + positions
             self._priorities[indexes] = np.where(legal, highest, 0.0)
@@ -115,8 +115,6 @@ class PrioritizedReplayMemory(ReplayMemory):
         """Whether a transition begins at each index, bool (num_games * lane_size,)."""
         legal = np.zeros(self.actions.shape, np.bool_)
         first, number = self._first_and_number()
-        for start in range(0, number, 2**14):  # at a time: each takes n_step numbers
-            positions = (first + np.arange(start, min(start + 2**14, number))) % self.lane_size
-            for game in range(len(legal)):
-                legal[game, positions] = ~self._is_cut(np.full(len(positions), game), positions)
+        positions = (first + np.arange(number)) % self.lane_size
+        legal[:, positions] = self.endings[:, positions] != CUT
         return legal.reshape(-1)
