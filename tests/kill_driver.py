@@ -36,7 +36,7 @@ from safetensors.numpy import load_file
 
 import simple_dqn.commands.resume
 import simple_dqn.commands.train  # noqa: F401 (imported once, before the forks)
-import simple_dqn.run.run as run_module
+import simple_dqn.run.run_parts as run_parts
 from simple_dqn.main import main
 
 TINY = [
@@ -108,7 +108,7 @@ def in_child(root: Path, arguments: list[str], count_file: Path, how: str = "", 
     log = os.devnull if how == "full" else count_file.with_suffix(".log")
     os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
     os.environ["SIMPLE_DQN_ROOT"] = str(root)
-    run_module.HELD_OUT_STATES = 3
+    run_parts.HELD_OUT_STATES = 3
     moments = Moments(root, how, at)
     try:
         status = main(arguments)
@@ -127,8 +127,9 @@ def newest(root: Path) -> Path | None:
     return max(paths, key=lambda path: int(path.stem.rpartition("_")[2]), default=None)
 
 
-def rows(root: Path) -> list[dict[str, str]]:
-    with (root / "results" / "pong.csv").open() as file:
+def rows(csv_file: Path) -> list[dict[str, str]]:
+    """The rows without their times."""
+    with csv_file.open() as file:
         return [{k: v for k, v in row.items() if k not in TIMES} for row in csv.DictReader(file)]
 
 
@@ -143,7 +144,8 @@ def go_on(root: Path) -> list[str]:
 
 def assert_same_end(ours: Path, theirs: Path, *, all_files: bool) -> None:
     """The same rows, network, target network and optimizer; the same files."""
-    assert rows(ours) == rows(theirs), (rows(ours), rows(theirs))
+    left, right = (rows(root / "results" / "pong.csv") for root in (ours, theirs))
+    assert left == right, (left, right)
     names, expected = ({p.name for p in (root / "snapshots").iterdir()} for root in (ours, theirs))
     assert names == expected or not all_files
     assert not [name for name in names if name.endswith(".tmp")]
@@ -207,7 +209,8 @@ class Driver:
         """Whether the last row and the last snapshot are there."""
         csv_file = self._root / "results" / "pong.csv"
         last = self._root / "snapshots" / "pong_3.safetensors"
-        return last.exists() and csv_file.exists() and rows(self._root) == rows(self._whole)
+        expected = rows(self._whole / "results" / "pong.csv")
+        return last.exists() and csv_file.exists() and rows(csv_file) == expected
 
 
 if __name__ == "__main__":

@@ -22,7 +22,6 @@ from simple_dqn.checkpoints.memory_pieces import (
     write_piece,
 )
 from simple_dqn.errors import UserError
-from simple_dqn.memory.prioritized import PrioritizedReplayMemory
 from simple_dqn.replay_memory import ReplayMemory
 
 
@@ -234,14 +233,3 @@ def test_a_forgotten_memory_is_as_a_new_one() -> None:
             fill(each, np.random.default_rng(steps), 1)
         assert memory.can_sample() == new.can_sample()
     assert_same(memory, new)
-
-
-def test_priorities_are_part_of_it() -> None:
-    memory = make_memory(lane_size=30, prioritized=True, batch_size=8)
-    assert isinstance(memory, PrioritizedReplayMemory)
-    fill(memory, np.random.default_rng(0), 30)
-    errors = np.arange(8, dtype=np.float32)
-    memory.update_priorities(memory.get_minibatch(np.random.default_rng(0), 0), lambda: errors)
-    kept = memory.priorities()
-    assert set(kept) == {"priorities", "highest_priority"}
-    assert kept["highest_priority"] == pytest.approx(7.001)

@@ -1,4 +1,4 @@
-"""The progress of a run: its bar on a terminal, its lines elsewhere, and what the end tells."""
+"""The progress of a run: its bar on a terminal, its lines elsewhere, its last lines."""
 
 import logging
 import re
@@ -114,12 +114,12 @@ def test_a_test_alone_shows_its_own_end(
     ("seconds", "text"),
     [(0, "0 s"), (59.4, "59 s"), (60, "1 min"), (3540, "59 min"), (3590, "1 h 00 min")],
 )
-def test_durations_are_told_in_words(seconds: float, text: str) -> None:
+def test_durations_in_words(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
 @pytest.mark.usefixtures("root")
-def test_the_end_tells_the_best_test_and_what_to_do(
+def test_the_end_names_the_best_test_and_what_to_do(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """In training and in a run that was resumed, whose best test may lie before."""
@@ -131,23 +131,23 @@ def test_the_end_tells_the_best_test_and_what_to_do(
     rewards = [float(row[header.index("average_reward")]) for row in rows]
     best, first = int(np.argmax(rewards)) + 1, ",".join(rows[0])
 
-    def check_told(best: int, reward: float) -> None:
-        told = capsys.readouterr().err.split("the run is over; ")[1].splitlines()
-        assert f"the best test is that of epoch {best}: reward {reward:.2f} +- " in told[0]
-        assert f"human-normalized {100 * (reward - 1.7) / (30.5 - 1.7):.1f}%" in told[0]
+    def check_end(best: int, reward: float) -> None:
+        lines = capsys.readouterr().err.split("the run is over; ")[1].splitlines()
+        assert f"the best test is that of epoch {best}: reward {reward:.2f} +- " in lines[0]
+        assert f"human-normalized {100 * (reward - 1.7) / (30.5 - 1.7):.1f}%" in lines[0]
         network = f"'{root / 'snapshots' / f'breakout_{best}.safetensors'}'"
-        assert told[1:] == [
+        assert lines[1:] == [
             f"  scripts/play.sh {network}",
             f"  scripts/test.sh {network} --test_games 30",
             f"  scripts/plot.sh '{csv_file}'",
         ]
 
-    check_told(best, max(rewards))
+    check_end(best, max(rewards))
     rows[0][header.index("average_reward")] = "31.0"
     csv_file.write_text(csv_file.read_text().replace(first, ",".join(rows[0])))
     last = root / "snapshots" / "breakout_2.safetensors"
     assert main(["resume", str(last), "--epochs", "3"]) == 0
-    check_told(1, 31.0)
+    check_end(1, 31.0)
 
 
 @pytest.mark.usefixtures("root")
@@ -155,6 +155,6 @@ def test_the_end_of_a_run_whose_tests_ended_no_game(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["train", "pong", *TINY, "--train_steps", "60", "--epochs", "1"]) == 0
-    told = capsys.readouterr().err.split("the run is over; ")[1].splitlines()
-    assert told[0] == "no game ended in a test; commands to try next:"
-    assert str(root / "snapshots" / "pong_1.safetensors") in told[1]
+    lines = capsys.readouterr().err.split("the run is over; ")[1].splitlines()
+    assert lines[0] == "no game ended in a test; commands to try next:"
+    assert str(root / "snapshots" / "pong_1.safetensors") in lines[1]

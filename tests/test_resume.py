@@ -1,13 +1,14 @@
 """A run that was stopped and resumed ends as one that never stopped, to the last bit."""
 
-import csv
-from collections.abc import Callable
+import contextlib
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 from helpers import write_play
-from safetensors.numpy import load_file
+from kill_driver import assert_same_end, newest, rows
 
 from simple_dqn.agent import Agent
 from simple_dqn.main import main
@@ -27,23 +28,6 @@ VARIANTS = {
     "experience": "--prioritized true --num_games 2 --load_experience {play}",
 }
 HELD_OUT = 60  # steps that gather the held-out states, before the run
-TIMES = {"total_time", "epoch_time", "steps_per_second"}
-
-
-def rows(csv_file: Path) -> list[dict[str, str]]:
-    """The rows without their times."""
-    with csv_file.open() as file:
-        return [{k: v for k, v in row.items() if k not in TIMES} for row in csv.DictReader(file)]
-
-
-def assert_same_end(ours: Path, theirs: Path) -> None:
-    """The same rows, the same last network, target network, optimizer and priorities."""
-    assert rows(ours / "results" / "pong.csv") == rows(theirs / "results" / "pong.csv")
-    for name in ("pong_3.safetensors", "pong_3.training.safetensors"):
-        left, right = (load_file(root / "snapshots" / name) for root in (ours, theirs))
-        assert left.keys() == right.keys()
-        for key, value in left.items():
-            np.testing.assert_array_equal(value, right[key], err_msg=f"{name}: {key}")
 
 
 def train(root: Path, monkeypatch: pytest.MonkeyPatch, variant: str = "defaults") -> int:
@@ -54,26 +38,26 @@ def train(root: Path, monkeypatch: pytest.MonkeyPatch, variant: str = "defaults"
     return main(["train", "pong", *options])
 
 
-def newest(root: Path) -> Path:
-    paths = [
-        p for p in (root / "snapshots").glob("pong_*.safetensors") if ".training" not in p.name
-    ]
-    return max(paths, key=lambda path: int(path.stem.rpartition("_")[2]))
+@pytest.fixture(scope="module", autouse=True)
+def few_held_out_states() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("simple_dqn.run.run_parts.HELD_OUT_STATES", 3)
+        yield
 
 
-def stop_at_step(monkeypatch: pytest.MonkeyPatch, number: int) -> Callable[[], None]:
-    """Let the agent's step of that number, all phases counted, be interrupted; then go on."""
-    step, count = Agent._step, 0
+@contextlib.contextmanager
+def stopped_at_step(number: int = 0) -> Iterator[Iterator[int]]:
+    """Interrupt the agent's step of that number, all phases counted; 0: none. Gives the count."""
+    step, numbers = Agent._step, itertools.count(1)
 
-    def interrupted(self: Agent, *args: object, **kwargs: object) -> object:
-        nonlocal count
-        count += 1
-        if count == number:
+    def counted(self: Agent, *args: Any, **kwargs: Any) -> object:
+        if next(numbers) == number:
             raise KeyboardInterrupt
-        return step(self, *args, **kwargs)  # type: ignore[arg-type]
+        return step(self, *args, **kwargs)
 
-    monkeypatch.setattr(Agent, "_step", interrupted)
-    return lambda: monkeypatch.setattr(Agent, "_step", step)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Agent, "_step", counted)
+        yield numbers
 
 
 @pytest.fixture(scope="module", params=VARIANTS)
@@ -85,19 +69,9 @@ def variant(request: pytest.FixtureRequest) -> str:
 def whole(variant: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
     """A run that never stopped, and the number of its steps."""
     root = tmp_path_factory.mktemp(variant)
-    counted = 0
-    step = Agent._step
-
-    def counting(self: Agent, *args: object, **kwargs: object) -> object:
-        nonlocal counted
-        counted += 1
-        return step(self, *args, **kwargs)  # type: ignore[arg-type]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("simple_dqn.run.run_parts.HELD_OUT_STATES", 3)
-        patch.setattr(Agent, "_step", counting)
+    with pytest.MonkeyPatch.context() as patch, stopped_at_step() as numbers:
         assert train(root, patch, variant) == 0
-    return root, counted
+    return root, next(numbers) - 1
 
 
 @pytest.mark.parametrize("where", [0.25, 0.75, 0.97])
@@ -110,31 +84,26 @@ def test_a_stopped_run_ends_as_one_that_never_stopped(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Stopped in the first epoch, in later ones, in the last test; and once more as it goes on."""
-    monkeypatch.setattr("simple_dqn.run.run_parts.HELD_OUT_STATES", 3)
     root, steps = whole
-    go_on = stop_at_step(monkeypatch, int(HELD_OUT + where * (steps - HELD_OUT)))
-    assert train(tmp_path, monkeypatch, variant) == 130
-    go_on()
-    go_on = stop_at_step(monkeypatch, 70)
-    resume = ["resume", str(newest(tmp_path))]
-    stopped_again = main(resume) == 130
-    go_on()
+    with stopped_at_step(int(HELD_OUT + where * (steps - HELD_OUT))):
+        assert train(tmp_path, monkeypatch, variant) == 130
+    with stopped_at_step(70):
+        status = main(["resume", str(newest(tmp_path))])
+    if status == 130:
+        capsys.readouterr()
+        with stopped_at_step():
+            assert main(["resume", str(newest(tmp_path))]) == 0
     told = capsys.readouterr().err
-    if stopped_again:
-        assert main(["resume", str(newest(tmp_path))]) == 0
-        told = capsys.readouterr().err
     assert "replay memory (" in told
     assert "not restored" not in told
-    assert_same_end(tmp_path, root)
+    assert_same_end(tmp_path, root, all_files=True)
 
 
 @pytest.fixture
 def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run of prioritized replay that is over after two epochs of three; its folder."""
-    monkeypatch.setattr("simple_dqn.run.run_parts.HELD_OUT_STATES", 3)
-    go_on = stop_at_step(monkeypatch, 520)
-    assert train(tmp_path, monkeypatch, "batch_norm") == 130
-    go_on()
+    with stopped_at_step(520):
+        assert train(tmp_path, monkeypatch, "batch_norm") == 130
     assert newest(tmp_path).name == "pong_2.safetensors"
     return tmp_path
 

@@ -12,7 +12,6 @@ from simple_dqn.environments.atari import ALEEnvironment
 from simple_dqn.errors import UserError
 from simple_dqn.main import main
 from simple_dqn.options.settings import Settings
-from simple_dqn.run import parts
 from simple_dqn.run.run import Run
 
 VALUES: dict[str, Any] = {
@@ -81,20 +80,14 @@ def test_environments_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(set(closed)) == len(closed) == 4
 
 
-def test_a_test_has_no_memory_for_training(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_test_has_no_memory_for_training(root: Path) -> None:
+    """One of that size would not fit."""
     Run(TINY).train()
-    sizes: list[int] = []
-    make = parts.make_memory
-
-    def make_memory(settings: Settings, size: int, *others: Any) -> Any:
-        sizes.append(size)
-        return make(settings, size, *others)
-
-    monkeypatch.setattr(parts, "make_memory", make_memory)
     loaded = read_snapshot(root / "snapshots" / "pong_python_1.safetensors")
-    Run(dataclasses.replace(TINY, replay_size=10**12), loaded).test()
-    assert len(sizes) == 1
-    assert sizes[0] < 100
+    huge = dataclasses.replace(TINY, replay_size=10**12)
+    assert Run(huge, loaded).test()["steps"] == 60
+    with pytest.raises(UserError, match="fits"):
+        Run(dataclasses.replace(huge, epochs=2), loaded).resume()
 
 
 def test_without_a_snapshot_there_is_nothing_to_resume() -> None:

@@ -107,33 +107,14 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
         snapshot.write_snapshot(blocked, HEADER, ARRAYS)
 
 
-def test_file_names() -> None:
-    path = snapshot.snapshot_path(Path("snapshots/space_invaders_seed_2"), 17)
-    assert path == Path("snapshots/space_invaders_seed_2_17.safetensors")
-    assert snapshot.run_prefix(path) == Path("snapshots/space_invaders_seed_2")
-    assert (
-        snapshot.training_state_path(path).name == "space_invaders_seed_2_17.training.safetensors"
-    )
-
-
 def test_a_runs_snapshots_are_its_own(tmp_path: Path) -> None:
-    names = (
-        "pong_2",
-        "pong_10",
-        "pong_10.training",
-        "pong_laptop_3",
-        "pong_2_1",
-        "apong_4",
-        "pong",
-    )
+    others = ("pong_10.training", "pong_laptop_3", "pong_2_1", "apong_4", "pong")
+    names = ("pong_2", "pong_10", *others)
     for name in names:
         (tmp_path / f"{name}.safetensors").touch()
     found = snapshot.run_snapshots(tmp_path / "pong")
-    assert {epoch: path.name for epoch, path in found.items()} == {
-        2: "pong_2.safetensors",
-        10: "pong_10.safetensors",
-    }
-    assert list(found) == [2, 10]
+    expected = [(2, "pong_2.safetensors"), (10, "pong_10.safetensors")]
+    assert [(epoch, path.name) for epoch, path in found.items()] == expected
     assert snapshot.run_snapshots(tmp_path / "missing" / "pong") == {}
 
 

@@ -7,8 +7,7 @@ import pytest
 
 from simple_dqn.checkpoints.csv_file import CsvWriter
 from simple_dqn.environment import TimeStep
-from simple_dqn.replay_memory import Minibatch
-from simple_dqn.statistics import Row, Statistics, summary
+from simple_dqn.statistics import Statistics, summary
 
 ORIGINAL_COLUMNS = (
     "epoch,phase,steps,nr_games,average_reward,min_game_reward,max_game_reward,"
@@ -32,17 +31,8 @@ class StubNetwork:
     def reset_cost(self) -> None:
         self.cost = 0.5
 
-    def train(self, minibatch: Minibatch) -> None:
-        raise AssertionError(f"statistics only look, and learn no {minibatch}")
 
-    def errors(self) -> npt.NDArray[np.float32]:
-        raise AssertionError
-
-    def update_target_network(self) -> None:
-        raise AssertionError
-
-
-def make_statistics(csv_file: Path | None, num_games: int = 2) -> Statistics:
+def make_statistics(csv_file: Path, num_games: int = 2) -> Statistics:
     held_out = np.zeros((2, 4, 2, 2), np.uint8)
     held_out[0, 0, 0] = (3, 9)
     held_out[1, 0, 0] = (5, 4)
@@ -51,7 +41,7 @@ def make_statistics(csv_file: Path | None, num_games: int = 2) -> Statistics:
         memory=range(1234),
         num_games=num_games,
         held_out_states=held_out,
-        writers=[] if csv_file is None else [CsvWriter(csv_file)],
+        writers=[CsvWriter(csv_file)],
         total_train_steps=100,
         replay_memory_count=77,
         total_time=1000.0,
@@ -127,21 +117,3 @@ def test_no_finished_game_is_nan(tmp_path: Path) -> None:
     (row,) = csv.DictReader(csv_file.read_text().splitlines())
     assert (row["nr_games"], row["average_reward"]) == ("0", "nan")
     assert "0 games, none ended, mean Q" in summary(statistics.row)
-
-
-def test_every_writer_gets_every_row() -> None:
-    class Rows:
-        def __init__(self) -> None:
-            self.rows: list[Row] = []
-
-        def write(self, row: Row) -> None:
-            self.rows.append(row)
-
-    one, two = Rows(), Rows()
-    statistics = make_statistics(None)
-    statistics._writers = [one, two]
-    for phase in ("random", "refill", "train"):
-        play(statistics, phase)
-    assert [row["phase"] for row in one.rows] == ["random", "refill", "train"]
-    assert one.rows == two.rows
-    assert one.rows[-1] is statistics.row
