@@ -1,6 +1,7 @@
 """The report of a folder: its tables, pictures and names, and what it leaves alone."""
 
 import csv
+import math
 from pathlib import Path
 
 import numpy as np
@@ -154,15 +155,23 @@ def test_other_files_and_untested_runs_are_told(
     assert [line.split()[1] for line in errors] == left_out
 
 
-@pytest.mark.parametrize("name", ["", "nothing", "pong_s1.csv"])
+@pytest.mark.parametrize(
+    ("name", "tests", "part"),
+    [
+        ("", [], "has been tested; give"),
+        ("", [3.0, math.nan], "no game ended in a last test of"),
+        ("nothing", [], "is not a folder"),
+        ("pong_s1.csv", [], "is not a folder"),
+    ],
+)
 def test_a_folder_without_results_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, tests: list[float], part: str
 ) -> None:
-    write_run(tmp_path / "pong_s1.csv", [])
+    write_run(tmp_path / "pong_s1.csv", tests)
     assert main(["report", str(tmp_path / name)]) == 1
     (line,) = capsys.readouterr().err.splitlines()[-1:]
     assert line.startswith("simple_dqn: ")
-    assert ("has been tested; give" if name == "" else "is not a folder") in line
+    assert part in line
     assert [path.name for path in tmp_path.iterdir()] == ["pong_s1.csv"]
 
 

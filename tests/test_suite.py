@@ -22,10 +22,12 @@ from test_main import refused
 
 from simple_dqn.checkpoints.run_files import RunFiles
 from simple_dqn.environments.roms import find_game
+from simple_dqn.errors import UserError
 from simple_dqn.main import main
 from simple_dqn.options.settings import Settings
 from simple_dqn.suite.archive import Archive
 from simple_dqn.suite.plan import ORIGINAL, PlannedRun, games_of, plan_runs
+from simple_dqn.suite.table import state_of
 from simple_dqn.suite.worker import carry_out
 
 TINY = [
@@ -45,10 +47,14 @@ class Suite:
 
     def __init__(self, root: Path, *arguments: str) -> None:
         self.root = root
-        path = [str(TESTS), os.environ.get("PYTHONPATH", "")]
+        path = filter(None, [str(TESTS), os.environ.get("PYTHONPATH")])
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "simple_dqn", "suite", *arguments],
-            env={**os.environ, "SIMPLE_DQN_ROOT": str(root), "PYTHONPATH": os.pathsep.join(path)},
+            [sys.executable, "-P", "-m", "simple_dqn", "suite", *arguments],
+            env={
+                **os.environ,
+                "SIMPLE_DQN_ROOT": str(root),
+                "PYTHONPATH": os.pathsep.join(path),
+            },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -60,11 +66,14 @@ class Suite:
         assert self.process.returncode == status, output
         return output
 
-    def interrupt(self) -> None:
+    def interrupt(self, number: int = signal.SIGINT) -> None:
         """Press Ctrl-C."""
-        self.process.send_signal(signal.SIGINT)
-        assert "interrupted" in self.end(130)
+        self.process.send_signal(number)
+        assert "interrupted; give the same command again" in self.end(130)
         assert not processes_of(self.root)
+
+    def terminate(self) -> None:
+        self.interrupt(signal.SIGTERM)
 
     def kill(self) -> None:
         """End the process as a crash does, and wait until Ray's workers and the runs have stopped.
@@ -152,13 +161,13 @@ def assert_same(root: Path, expected: Path) -> None:
 def test_a_suite_that_is_killed_and_interrupted_ends_as_if_it_never_was(
     tmp_path: Path, expected: Path
 ) -> None:
-    """Killed twice, interrupted once; no process is ever left."""
+    """Killed, interrupted, terminated; no process is ever left."""
     root = tmp_path / "my dqn"
     root.mkdir()
     for snapshot, stop in [
         ("pong_s1_1", Suite.kill),
         ("breakout_s1_2", Suite.interrupt),
-        ("pong_s2_2", Suite.kill),
+        ("pong_s2_2", Suite.terminate),
     ]:
         suite = Suite(root, *GAMES)
         wait_for((root / "snapshots" / "mine" / f"{snapshot}.safetensors").exists, suite)
@@ -169,6 +178,31 @@ def test_a_suite_that_is_killed_and_interrupted_ends_as_if_it_never_was(
     output = Suite(root, *GAMES, "--learning_rate", "0.1").end(1)
     assert "was made with --learning_rate 0.00025" in output
     assert output.count("\n") == 1
+
+
+@pytest.mark.suite
+def test_nobody_else_reaches_a_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No port, no token, no file of the current folder; no second command for a run. Ray dies."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for name in ("simple_dqn", "numpy"):
+        Path(f"{name}.py").write_text("from pathlib import Path\nPath('imported').touch()\n")
+    suite = Suite(tmp_path, *GAMES)
+    wait_for((tmp_path / "snapshots" / "mine" / "pong_s1_0.safetensors").exists, suite)
+    children = psutil.Process(suite.process.pid).children(recursive=True)
+    sockets = [each for child in children for each in child.net_connections()]
+    ports = {each.laddr.ip for each in sockets if each.status == psutil.CONN_LISTEN}
+    assert ports
+    assert ports <= {"127.0.0.1", "::ffff:127.0.0.1"}
+    assert not Path(".ray").exists()
+    assert not Path("imported").exists()
+    csv_file, prefix = Path("results/mine/pong_s1.csv"), Path("snapshots/mine/pong_s1")
+    with pytest.raises(UserError, match="is being written"), RunFiles(csv_file, prefix).held():
+        pass
+    next(child for child in children if child.name() == "raylet").kill()
+    *_, line = lines = suite.end(1).splitlines()
+    assert "Ray has died" in line
+    assert len(lines) < 6
 
 
 @pytest.fixture
@@ -265,14 +299,16 @@ def test_only_the_latest_attempt_writes_and_only_its_own_files(tmp_path: Path) -
         archive.write(run, second, other, 0, b"x")
         archive.finish(run, second, other)
     archive.keep(run, second, [])
-    assert not [path for path in tmp_path.glob("**/*") if path.is_file()]
+    assert {path.suffix for path in tmp_path.glob("**/*") if path.is_file()} == {".lock"}
 
 
-def carried_out(root: Path, work: Path) -> PlannedRun:
+def carried_out(root: Path, work: Path, **options: Any) -> PlannedRun:
     """A tiny run as a worker carries it out, without Ray between it and the archive."""
     tiny = {"screen_width": 36, "screen_height": 36, "replay_size": 250, "random_steps": 60}
     tiny |= {"train_steps": 80, "test_steps": 40, "epochs": 1, "batch_size": 8}
-    (run,) = plan_runs(Settings(game="pong", label="mine", network="nips", **tiny), (1,))
+    tiny |= {"game": "pong", "network": "nips", "pixel_mean": "auto", **options}
+    (run,) = plan_runs(Settings(label="mine", **tiny), (1,))
+    run.check(root)  # also where the number that was measured differs from `auto`
     archive = Archive(root.absolute())
 
     def call(method: str, *arguments: Any) -> Any:
@@ -284,19 +320,51 @@ def carried_out(root: Path, work: Path) -> PlannedRun:
     return run
 
 
-@pytest.mark.parametrize("tested", [True, False])
+@pytest.mark.parametrize(
+    ("tested", "options"),
+    [
+        (True, {}),
+        (False, {}),
+        (False, {"game": "suite_games:Counts-v0", "environment": "gym", "network": "8"}),
+        (False, {"game": "catch", "environment": "own_classes:CatchGame"}),
+    ],
+)
 def test_an_attempt_after_one_that_died_at_the_very_end(
-    root: Path, tmp_path: Path, tested: bool
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tested: bool,
+    options: dict[str, Any],
 ) -> None:
-    """All was sent already, or all but the row of the last test."""
-    run = carried_out(root, tmp_path / "work")
-    csv_file, snapshot = root / run.csv_file, root / run.prefix.with_name("pong_s1_1.safetensors")
+    """All was sent already, or all but the row of the last test; also with modules of one's own."""
+    monkeypatch.setenv("PYTHONPATH", str(TESTS), prepend=os.pathsep)
+    run = carried_out(root, tmp_path / "work", **options)
+    csv_file = root / run.csv_file
+    (snapshot,) = root.glob(f"{run.prefix}_1.safetensors")
     rows, weights = csv_file.read_text().splitlines(), snapshot.read_bytes()
     if not tested:
         csv_file.write_text("\n".join(rows[:-1]) + "\n")
-    carried_out(root, tmp_path / "work")
+    carried_out(root, tmp_path / "work", **options)
     assert len(csv_file.read_text().splitlines()) == len(rows)
     assert snapshot.read_bytes() == weights
+
+
+def test_the_table_shows_how_far_an_epoch_is(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("simple_dqn.reports.progress._SECONDS_BETWEEN_LINES", 0.0)
+    (run,) = plan_runs(Settings(game="pong", label="mine", epochs=3), (1,))
+    assert main(["train", "pong", *TINY, "--csv_file", str(root / run.csv_file)]) == 0
+    log = capsys.readouterr().err
+    half = log.index(" train 3/3: 40 of 80 steps")
+    (root / run.log_file).write_text(log[: log.index("\n", half) + 1])
+    (root / run.csv_file).write_text(
+        "".join((root / run.csv_file).read_text().splitlines(keepends=True)[:-2])
+    )
+    state = state_of(run, root)
+    assert (state.epoch, state.now) == (2, "train 50%")
+    assert f"{state.steps_per_second} steps/s" in log[half:]
+    assert state.time_left.endswith("s")
 
 
 def test_a_run_gets_the_roms_of_the_users_own_and_leaves_them_alone(

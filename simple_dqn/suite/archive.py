@@ -1,11 +1,13 @@
 """The folder in which a suite's files come together, which its runs reach from any machine."""
 
+import contextlib
 import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from simple_dqn.checkpoints.run_files import RunFiles
 from simple_dqn.files import put_in_place, remove_temporary_files
 from simple_dqn.suite.plan import PlannedRun
 
@@ -32,9 +34,15 @@ class Archive:
         self._folder = folder
         self._attempts: dict[str, int] = {}
         self._places: dict[str, str] = {}
+        self._locks: dict[str, contextlib.ExitStack] = {}  # of the runs that are carried out
 
     def begin(self, run: PlannedRun, place: str) -> Begun:
-        """Let a new attempt at a run begin in a place; earlier ones may not write any more."""
+        """Let a new attempt at a run begin; no earlier one and no other command may write then."""
+        if run.name not in self._locks:
+            locks = contextlib.ExitStack()
+            written = RunFiles(self._folder / run.csv_file, self._folder / run.prefix)
+            locks.enter_context(written.held())
+            self._locks[run.name] = locks
         attempt = self._attempts[run.name] = self._attempts.get(run.name, 0) + 1
         self._places[run.name] = place
         for folder in run.folders:
@@ -68,6 +76,10 @@ class Archive:
         for path in run.files(self._folder):
             if path not in paths and self._may_write(run, attempt, path):
                 (self._folder / path).unlink(missing_ok=True)
+
+    def end(self, run: PlannedRun) -> None:
+        """Let other commands write the files of a run whose attempt has ended."""
+        self._locks.pop(run.name, contextlib.ExitStack()).close()
 
     def places(self) -> dict[str, str]:
         """Where the runs that have begun are carried out, by name."""

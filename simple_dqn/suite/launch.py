@@ -4,6 +4,8 @@ import contextlib
 import hashlib
 import logging
 import os
+import secrets
+import signal
 import socket
 import sys
 import tempfile
@@ -12,6 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import ray
+from ray._private import ray_constants
+from ray._private import worker as ray_worker
 from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -25,6 +29,7 @@ logger = logging.getLogger(__name__)
 _OBJECT_STORE_BYTES = 200 * 2**20
 _SECONDS = 1.0  # from one look at the runs to the next
 _LONGEST_END = 90.0  # seconds that runs have to stop in
+_AGAIN = "give the same command again to continue the runs"
 
 
 class Resources(NamedTuple):
@@ -54,9 +59,31 @@ class Status(NamedTuple):
 @contextlib.contextmanager
 def cluster(resources: Resources) -> Iterator[None]:
     """Use the cluster at an address, or make one of this machine alone and end it."""
+    # Not tempfile's own folder: the path of a socket may have some 100 letters.
+    room = None if os.name == "nt" else "/tmp"
+    stop = signal.getsignal(signal.SIGTERM)
+    with tempfile.TemporaryDirectory(dir=room, ignore_cleanup_errors=True) as private:
+        with contextlib.chdir(os.sep):  # Ray's workers import modules of the current folder
+            _start(resources, private)
+        try:
+            signal.signal(signal.SIGTERM, stop)  # Ray has set its own
+            _check(resources)
+            yield
+        except RayError as error:
+            raise UserError(f"Ray has died ({type(error).__name__}); {_AGAIN}") from error
+        except KeyboardInterrupt as interrupt:
+            raise KeyboardInterrupt(_AGAIN) from interrupt
+        finally:
+            ray.shutdown()
+
+
+def _start(resources: Resources, private: str) -> None:
+    """Start Ray, or connect to it; the files of a new cluster are in the folder `private`."""
     # Ray's own memory monitor ends processes; runs look after their memory themselves.
     os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # It writes 40 lines to standard output for each machine that it loses.
+    ray_worker.listen_error_messages = lambda *_: None
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
         if resources.address is not None:
@@ -65,11 +92,17 @@ def cluster(resources: Resources) -> Iterator[None]:
                 pass  # something answers; Ray itself would wait for a long time
             ray.init(address=resources.address, **quiet)
         else:
+            # Nobody else may use a cluster of this machine alone. It listens at 127.0.0.1, which
+            # Ray would replace by a public address, and needs a token, which is in no file.
+            ray_constants.ENABLE_RAY_CLUSTER = False
+            os.environ.pop("RAY_AUTH_MODE", None)
+            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
             ray.init(
                 address="local",  # not a cluster that others have on this machine
                 num_cpus=len(os.sched_getaffinity(0)) if sys.platform == "linux" else None,
                 include_dashboard=False,
                 object_store_memory=_OBJECT_STORE_BYTES,
+                _temp_dir=f"{private}/ray",  # which Ray opens to everybody
                 **quiet,
             )
     except (OSError, ValueError, OverflowError, RuntimeError) as error:
@@ -80,11 +113,6 @@ def cluster(resources: Resources) -> Iterator[None]:
             f"no Ray cluster answers at {resources.address}: {reason}; give the HOST:PORT that "
             "`ray start --head` prints"
         ) from error
-    try:
-        _check(resources)
-        yield
-    finally:
-        ray.shutdown()
 
 
 def _check(resources: Resources) -> None:
@@ -133,8 +161,10 @@ def launch(
                 done_before[run.name] = len(run.rows(folder))
                 going[task.remote(archive, run, threads, whose)] = run
             ended, _ = ray.wait(list(going), num_returns=len(going), timeout=_SECONDS)
+            places = ray.get(archive.places.remote())
             for reference in ended:
                 run = going.pop(reference)
+                ray.get(archive.end.remote(run))
                 if len(run.rows(folder)) > done_before[run.name]:
                     left[run.name] = retries
                 reason = _failure(reference)
@@ -144,7 +174,6 @@ def launch(
                     waiting.append(run)
                 elif reason is not None:
                     failures.append(Failure(run, reason))
-            places = ray.get(archive.places.remote())
             begun = [run for run in going.values() if run.name in places]
             watch(
                 Status(
@@ -178,5 +207,7 @@ def _on_a_machine(archive: Any, run: PlannedRun, threads: int, whose: str) -> st
     def call(method: str, *arguments: object) -> Any:
         return ray.get(getattr(archive, method).remote(*arguments))
 
+    # A suite in the background of a shell ignores SIGINT, by which Ray cancels a task.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     mine = Path(tempfile.gettempdir()) / f"simple_dqn_{whose}_{run.name}"
     return carry_out(run, call, socket.gethostname(), threads, mine)

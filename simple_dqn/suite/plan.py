@@ -86,6 +86,8 @@ class PlannedRun:
             value = getattr(self.settings, row.name)
             if not row.positional and value != row.default:
                 words += [f"--{row.name}", as_text(value)]
+        if snapshot is not None and ":" in self.settings.game:  # the suite's command names it
+            words += ["--allow_import", "true"]
         return [*words, "--csv_file", str(self.csv_file), "--save_weights_prefix", str(self.prefix)]
 
     def newest_snapshot(self, folder: Path) -> Path | None:
@@ -112,6 +114,8 @@ class PlannedRun:
             return
         then = Settings(game=self.settings.game, **read_snapshot(snapshot).header["options"]).kept()
         now = self.settings.kept()
+        if now["pixel_mean"] == "auto":  # the run has measured its number
+            now["pixel_mean"] = then["pixel_mean"]
         for name in sorted(now.keys() - _OTHER_OPTIONS_MAY_DIFFER):
             if then[name] != now[name]:
                 raise UserError(

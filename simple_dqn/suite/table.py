@@ -1,9 +1,9 @@
 """The progress of a suite's runs: a live table on a terminal, a line for each epoch elsewhere."""
 
 import csv
-import datetime
 import logging
 import math
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,39 +13,51 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from simple_dqn.reports.progress import duration
 from simple_dqn.suite.launch import Status
 from simple_dqn.suite.plan import PlannedRun
 
 logger = logging.getLogger(__name__)
 
-_OTHER_LINES = 6  # of the table, besides its rows
+_OTHER_LINES = 3  # of the table, besides its rows
+_TAIL = 4096  # letters at the end of a log among which is the last line of progress:
+# train 3/200: 50,000 of 250,000 steps, reward 1.5, loss 0.01, 3 h 05 min left, 99 steps/s
+_PROGRESS = re.compile(
+    r" (\w+) ?(\d*)\S*: ([\d,]+) of ([\d,]+) \w+, "
+    r"reward ([^,]+).*?(?:, ([^,]+) left)?, (\d+) steps/s"
+)
 
 
 class RunState(NamedTuple):
     """How far a run has come, as the table shows it; "" where that is unknown."""
 
     epoch: int = 0  # the last that was trained and tested
-    score: str = ""  # mean score of its test
-    steps_per_second: str = ""  # of the last training
+    score: str = ""  # mean score of its test, or of the games of the present phase
+    steps_per_second: str = ""  # of the last training, or of the present phase
     time_left: str = ""  # until the last epoch is done
+    now: str = ""  # what is done of the next epoch: `train 45%`
 
 
 def state_of(run: PlannedRun, folder: Path) -> RunState:
-    """Read from its CSV file how far a run has come."""
-    path = folder / run.csv_file
+    """Read from its CSV file and its log, which has a line a minute, how far a run has come."""
+    path, log = folder / run.csv_file, folder / run.log_file
     rows = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
-    ends = [row for row in rows if row["phase"] == run.last_phase]
-    if not ends:
-        return RunState()
-    epoch, score = int(ends[-1]["epoch"]), float(ends[-1]["average_reward"])
-    speeds = [float(row["steps_per_second"]) for row in rows if row["phase"] == "train"]
-    seconds_left = (run.settings.epochs - epoch) * float(ends[-1]["total_time"]) / epoch
-    return RunState(
-        epoch,
-        "" if math.isnan(score) else f"{score:.1f}",
-        f"{speeds[-1]:.0f}" if speeds else "",
-        str(datetime.timedelta(seconds=round(seconds_left))),
-    )
+    state = RunState()
+    if ends := [row for row in rows if row["phase"] == run.last_phase]:
+        epoch, mean = int(ends[-1]["epoch"]), float(ends[-1]["average_reward"])
+        score = "" if math.isnan(mean) else f"{mean:.1f}"
+        speeds = [float(row["steps_per_second"]) for row in rows if row["phase"] == "train"]
+        speed = f"{speeds[-1]:.0f}" if speeds else ""
+        seconds_left = (run.settings.epochs - epoch) * float(ends[-1]["total_time"]) / epoch
+        state = RunState(epoch, score, speed, duration(seconds_left))
+    found = _PROGRESS.findall(log.read_text(errors="replace")[-_TAIL:]) if log.exists() else []
+    if found and int(found[-1][1] or 1) > state.epoch:
+        phase, _, done, total, score, left, speed = found[-1]
+        score = state.score if score == "-" else score  # no game has ended yet
+        percent = int(done.replace(",", "")) / int(total.replace(",", ""))
+        now = f"{phase} {percent:.0%}"
+        state = RunState(state.epoch, score, speed, left or state.time_left, now)
+    return state
 
 
 class Watcher:
@@ -78,7 +90,7 @@ class Watcher:
                 if self._live is None and state.epoch > before.epoch:
                     logger.info(
                         "%s: epoch %d/%d, score %s, %s steps/s, %s left",
-                        *(run.name, state.epoch, run.settings.epochs, *state[1:]),
+                        *(run.name, state.epoch, run.settings.epochs, *state[1:4]),
                     )
         self._running = running
         if self._live is not None:
@@ -89,17 +101,20 @@ class Watcher:
     def _table(self, runs: Sequence[PlannedRun], status: Status) -> Table:
         waiting, running, failed = map(len, status)
         done = len(self._runs) - waiting - running - failed
-        table = Table(caption=f"{running} running, {waiting} waiting, {done} done, {failed} failed")
-        for heading in ("game", "seed", "epoch", "steps/s", "score", "time left", ""):
+        table = Table(
+            box=None, caption=f"{running} running, {waiting} waiting, {done} done, {failed} failed"
+        )
+        for heading in ("game", "seed", "epoch", "now", "steps/s", "score", "time left", ""):
             table.add_column(heading, justify="left" if heading in {"game", ""} else "right")
         words = dict.fromkeys(status.waiting, "waiting") | status.places
         words |= {failure.run.name: "failed" for failure in status.failures}
         for run in runs:
-            epoch, score, speed, left = self._states[run.name]
+            epoch, score, speed, left, now = self._states[run.name]
             table.add_row(
                 run.settings.game,
                 str(run.settings.random_seed),
                 f"{epoch}/{run.settings.epochs}",
+                now if run.name in status.places else "",
                 speed,
                 score,
                 left if run.name in status.places else "",
