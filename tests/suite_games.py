@@ -1,4 +1,4 @@
-"""Gymnasium games of one's own: `suite_games:Breaks-v0`, which breaks, and `Counts-v0`."""
+"""A Gymnasium game that breaks, which `suite_games:Breaks-v0` names."""
 
 from typing import Any
 
@@ -20,12 +20,4 @@ class Breaks(gymnasium.Env[Any, int]):
         raise IndexError("off the board")
 
 
-class Counts(Breaks):
-    """A game of one step."""
-
-    def step(self, action: int) -> Any:
-        return np.ones(1, np.float32), float(action), True, False, {}
-
-
 gymnasium.register("Breaks-v0", entry_point=Breaks)
-gymnasium.register("Counts-v0", entry_point=Counts)
