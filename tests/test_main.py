@@ -348,6 +348,7 @@ def test_the_pixel_mean_is_measured(
     assert by_hand.header["options"] == kept.header["options"]
     for name, values in kept.arrays.items():
         np.testing.assert_array_equal(values, by_hand.arrays[name])
+    assert main(["train", "pong", "more", *TINY, *auto, "--load_weights", str(last)]) == 0
     # A snapshot has a number already, whatever a preset says.
     again = root / "again.csv"
     assert main(["test", str(last), "--csv_file", str(again)]) == 0

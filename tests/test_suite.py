@@ -47,14 +47,10 @@ class Suite:
 
     def __init__(self, root: Path, *arguments: str) -> None:
         self.root = root
-        path = filter(None, [str(TESTS), os.environ.get("PYTHONPATH")])
+        paths = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "simple_dqn", "suite", *arguments],
-            env={
-                **os.environ,
-                "SIMPLE_DQN_ROOT": str(root),
-                "PYTHONPATH": os.pathsep.join(path),
-            },
+            env={**os.environ, "SIMPLE_DQN_ROOT": str(root), "PYTHONPATH": paths},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -187,7 +183,7 @@ def test_nobody_else_reaches_a_suite(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     for name in ("simple_dqn", "numpy"):
         Path(f"{name}.py").write_text("from pathlib import Path\nPath('imported').touch()\n")
-    suite = Suite(tmp_path, *GAMES)
+    suite = Suite(tmp_path, *GAMES, "--epochs", "50")
     wait_for((tmp_path / "snapshots" / "mine" / "pong_s1_0.safetensors").exists, suite)
     children = psutil.Process(suite.process.pid).children(recursive=True)
     sockets = [each for child in children for each in child.net_connections()]
