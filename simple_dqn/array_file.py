@@ -18,7 +18,7 @@ import safetensors
 import safetensors.numpy
 
 from simple_dqn.errors import UserError, refusing
-from simple_dqn.files import atomic_file, sync
+from simple_dqn.files import atomic_file, plain_file, sync
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 
@@ -50,6 +50,7 @@ def read_arrays(path: Path, kind: str, what: str) -> tuple[Any, Arrays]:
     Raises:
         UserError: the file is missing, damaged or of another kind.
     """
+    plain_file(path, what)
     damaged = f"{path} is damaged (truncated or altered); use another one, or a backup"
     try:
         path.open("rb").close()

@@ -6,6 +6,11 @@ from collections.abc import Iterator
 _LONGEST = 1000  # characters of a message
 
 
+def printable(text: str) -> str:
+    """Escape what a terminal would obey: a name or a value that comes from a file may have it."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
+
 class UserError(Exception):
     """Something the user can mend; its text says what is wrong and what to do.
 
@@ -16,11 +21,11 @@ class UserError(Exception):
     status = 1
 
     def __str__(self) -> str:
-        """One line of printable letters, also where a name or a value in it comes from a file."""
+        """One line of printable letters."""
         text = super().__str__()
         if len(text) > _LONGEST:  # the end says what to do
             text = f"{text[: _LONGEST // 2]}...{text[-_LONGEST // 2 :]}"
-        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+        return printable(text).replace("\n", "\\n")
 
 
 class OptionError(UserError):

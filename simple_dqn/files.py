@@ -15,6 +15,27 @@ from simple_dqn.errors import UserError
 
 _REQUESTS_TO_STOP = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
 _TEMPORARY = re.compile(r"\.(.+)\.\d+\.tmp")
+_PICTURES = (".png", ".svg", ".pdf", ".webp")
+_KINDS = {".csv": "CSV file", ".mp4": "film", **dict.fromkeys(_PICTURES, "picture")}
+
+
+def plain_file(path: Path, what: str) -> None:
+    """Refuse what is there but not meant before it is opened: a pipe waits, a device never ends.
+
+    Raises:
+        UserError: the path is a folder, a pipe or a device, or its ending is not one of `what`.
+    """
+    kind = _other_than_a_file(path) or _KINDS.get(path.suffix.lower(), "")
+    if kind not in what:
+        raise UserError(f"{path} is a {kind}; give {what}")
+
+
+def _other_than_a_file(path: Path) -> str:
+    """What is there in place of a plain file; "": a file, or nothing that could be read."""
+    with contextlib.suppress(OSError):
+        if path.exists() and not path.is_file():
+            return "folder" if path.is_dir() else "pipe or device"
+    return ""
 
 
 @contextlib.contextmanager
@@ -26,6 +47,8 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     Raises:
         UserError: the file cannot be written.
     """
+    if kind := _other_than_a_file(path):  # whose place would be taken, also that of a device
+        raise UserError(f"cannot write {path}: it is a {kind}; name a file")
     temporary = _temporary(path)
     with errors_naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -118,8 +141,8 @@ def check_writable(path: Path, options: str = "--csv_file and --save_weights_pre
         UserError: it cannot; `options` choose another place.
     """
     try:
-        if not path.name or path.is_dir():
-            raise UserError(f"cannot write {path}: it is a folder; name a file with {options}")
+        if kind := _other_than_a_file(path):
+            raise UserError(f"cannot write {path}: it is a {kind}; name a file with {options}")
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = _temporary(path)
         temporary.touch()

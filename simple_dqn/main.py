@@ -44,6 +44,8 @@ def _main(arguments: Sequence[str]) -> tuple[int, str]:
     if arguments[:1] == ["--version"]:
         streams.write(f"simple_dqn {__version__}\n")
         return 0, ""
+    if arguments[:1] in (["help"], ["--help"], ["-h"]):
+        arguments = [*arguments[1:2], "--help"]  # `help train`
     if not arguments or arguments[0] not in COMMANDS:
         return _usage(arguments)
     found = {}  # handlers of a Python program that called `main`
@@ -94,7 +96,7 @@ def _usage(arguments: Sequence[str]) -> tuple[int, str]:
     )
     for command in COMMANDS.values():
         text += f"  {command.usage:28}{command.summary}\n"
-    if arguments in (["--help"], ["-h"]):
+    if arguments == ["--help"]:
         streams.write(text)
         return 0, ""
     if arguments:

@@ -5,7 +5,7 @@ import os
 import sys
 from typing import TextIO
 
-from simple_dqn.errors import UserError
+from simple_dqn.errors import UserError, printable
 
 _READER_GONE = 141  # 128 + SIGPIPE, a shell's status of a program whose reader left
 
@@ -18,7 +18,7 @@ def write(text: str) -> None:
         SystemExit: its reader has left, as `head` does; the command ends without a message.
     """
     try:
-        sys.stdout.write(text)
+        sys.stdout.write(printable(text))
         sys.stdout.flush()
     except OSError as error:
         _give_up(sys.stdout)
@@ -30,7 +30,7 @@ def write(text: str) -> None:
 def complain(text: str) -> None:
     """Write a message to stderr, where it can be written; what is logged is treated alike."""
     try:
-        sys.stderr.write(text)
+        sys.stderr.write(printable(text))
         sys.stderr.flush()
     except OSError:
         _give_up(sys.stderr)

@@ -117,4 +117,6 @@ def test_command_lines(capsys: pytest.CaptureFixture[str], data: st.DataObject) 
         parse(command.name, data.draw(st.lists(words, max_size=5)))
     except SystemExit as ended:
         status = ended.code
-    assert (status, capsys.readouterr().err.count("\n")) in {(None, 0), (0, 0), (2, 1)}
+    error = capsys.readouterr().err
+    assert "\x1b" not in error
+    assert (status, error.count("\n")) in {(None, 0), (0, 0), (2, 1)}

@@ -1,6 +1,7 @@
 """The commands from end to end, on the real emulator, with tiny networks and short phases."""
 
 import csv
+import os
 import re
 import shutil
 import signal
@@ -117,6 +118,11 @@ def test_train_test_resume_plot(
     assert read_rows(csv_file)[-1]["total_train_steps"] == "360"
     assert read_rows(csv_file)[-1]["weight_updates"] == "90"
 
+    # It is neither a file for tests nor a snapshot.
+    assert "CSV file of a run; give" in refused(
+        capsys, 1, "test", last, "--csv_file", str(csv_file)
+    )
+    assert "is a CSV file; give a snapshot" in refused(capsys, 1, "test", str(csv_file))
     assert main(["plot", str(csv_file)]) == 0
     assert (results / "pong.png").read_bytes().startswith(b"\x89PNG")
 
@@ -235,6 +241,17 @@ def test_start_epoch_and_load_weights(root: Path) -> None:
     loaded = snapshot.read_snapshot(root / "snapshots" / "pong_more_2.safetensors")
     for name, weights in snapshot.read_snapshot(Path(trained)).arrays.items():
         np.testing.assert_array_equal(loaded.arrays[name], weights)
+
+
+def test_loaded_weights_bring_their_network(root: Path) -> None:
+    """The command with which the tool of 2015 tested a network, but for a line of other options."""
+    network = "--network nips --dueling true --pixel_mean 0.4 --history_length 2 --epochs 1"
+    assert main(["train", "pong", *TINY, *network.split()]) == 0
+    trained = str(root / "snapshots" / "pong_1.safetensors")
+    only_test = "--random_steps 0 --train_steps 0 --epochs 1 --test_steps 120 --random_seed 0"
+    assert main(["train", "pong", "x", *only_test.split(), "--load_weights", trained]) == 0
+    (test,) = read_rows(root / "results" / "pong_x.csv")
+    assert test["meanq"] == read_rows(root / "results" / "pong.csv")[-1]["meanq"]
 
 
 OF_OTHER_NETWORKS = [
@@ -442,6 +459,21 @@ def test_bad_snapshots_are_refused(root: Path, capsys: pytest.CaptureFixture[str
     assert foreign.read_text() == "a,b\n1,2\n"
 
 
+def test_only_plain_files_are_opened(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Opening a pipe waits. NB! No device here: as root a test that fails might replace it."""
+    pipe, trained = str(root / "pipe"), str(root / "pong_1.safetensors")
+    os.mkfifo(pipe)
+    snapshot.write_snapshot(Path(trained), HEADER, {})
+    for command in (
+        ["plot", pipe],
+        ["test", trained, "--csv_file", pipe],
+        ["train", "pong", *TINY, "--csv_file", pipe],
+        ["train", "pong", *TINY, "--preset", pipe],
+        ["train", "pong", *TINY, "--load_experience", pipe],
+    ):
+        assert "is a pipe or device; " in refused(capsys, 1, *command)
+
+
 def test_divergence_stops_the_run_and_keeps_the_last_good_snapshot(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -533,16 +565,23 @@ def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert "resume" in capsys.readouterr().out
     assert main(["--version"]) == 0
     assert re.fullmatch(r"simple_dqn \d+\.\d+\.\d+\n", capsys.readouterr().out)
-    with pytest.raises(SystemExit) as stop:
-        main(["train", "--help"])
-    assert stop.value.code == 0
-    assert "--target_steps" in capsys.readouterr().out
+    assert main(["help"]) == 0
+    for words in ("train --help", "help train", "--help train"):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main(words.split())
+        assert stop.value.code == 0
+        assert "--target_steps" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
         ("trian pong", 2, "there is no command trian, did you mean train?"),
+        ("help trian", 2, "there is no command trian, did you mean train?"),
+        ("test x --games 30", 2, "or --test_games? --help shows the options"),
+        ("nvis x --filters 4", 2, "did you mean --visualization_filters?"),
+        ("plot x.png", 1, "x.png is a picture; give the CSV file of a run"),
         ("train pong --epoch 5", 2, "there is no option --epoch, did you mean --epochs"),
         ("train pong --learning-rate=1", 2, "no option --learning-rate, did you mean --learning_r"),
         ("train pong --epochs 1.5", 2, "--epochs: '1.5' is not a whole number; --help"),

@@ -1,7 +1,9 @@
 """Learning curves: what reaches the axes, what people get wrong, what is left on the disk."""
 
 import csv
+import itertools
 import math
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +19,7 @@ from matplotlib.lines import Line2D
 from simple_dqn.checkpoints.snapshot import write_snapshot
 from simple_dqn.commands.plot import plot
 from simple_dqn.errors import UserError
+from simple_dqn.options.commands import FIELDS
 from simple_dqn.reports.curves import PHASE_COLOURS, make_figure
 from simple_dqn.reports.run_tables import Groups, group_name, group_runs, read_run
 
@@ -67,7 +70,7 @@ def draw(*paths: Path, fields: Sequence[str] = ("average_reward",)) -> Figure:
 
 
 def draw_file(path: Path, output: Path, fields: str = "average_reward", dpi: int = 130) -> None:
-    plot([path], fields, output, dpi, "epochs", 1)
+    plot([path], fields, output, dpi, "epochs")
 
 
 def lines(axes: Axes, phase: str) -> list[Line2D]:
@@ -219,6 +222,43 @@ def test_seeds_become_a_mean_and_a_band(tmp_path: Path) -> None:
     assert legend_labels(figure) == phases
 
 
+@pytest.mark.parametrize("kind", ["stderr", "bootstrap"])
+def test_the_band_can_be_the_means_uncertainty(tmp_path: Path, kind: str) -> None:
+    """A standard error, or the interval of the means of all ways to draw; none of a lonely seed."""
+    scores = [1.0, 2.0, 4.0, 8.0, 20.0]
+    paths = [write_csv(tmp_path / f"pong_s{i}.csv", [], [score]) for i, score in enumerate(scores)]
+    write_csv(paths[0], [], [scores[0], 5])
+    groups = read(*paths, fields=["average_reward"])
+    figure = make_figure(groups, fields=["average_reward"], band=kind, title="For a paper")
+    error = np.std(scores, ddof=1) / math.sqrt(5)
+    means = [np.mean(drawn) for drawn in itertools.product(scores, repeat=5)]
+    expected = {"stderr": (7 - error, 7 + error), "bootstrap": np.quantile(means, (0.025, 0.975))}
+    found = band(figure.axes[0], 1)
+    assert list(found) == [1]
+    assert found[1] == pytest.approx(expected[kind], abs=0.2)
+    assert figure.get_suptitle() == "For a paper"
+
+
+def test_panels_without_a_common_scale_are_left_out(tmp_path: Path) -> None:
+    """Unless they are asked for."""
+    paths = []
+    for name, head in (("pong", "qr"), ("pong_b", "none"), ("breakout", "qr")):
+        paths.append(tmp_path / "results" / f"{name}.csv")
+        paths[-1].parent.mkdir(exist_ok=True)
+        paths[-1].write_text(f"epoch,phase,{FIELDS}\n1,test,1,2,3,4\n")
+        snapshot = tmp_path / "snapshots" / f"{name}_1.safetensors"
+        write_snapshot(snapshot, SNAPSHOT_HEADER | {"options": {"distributional": head}}, {})
+    pong, other_loss, other_game = paths
+    for runs, fields, titles in (
+        ([pong, other_loss], FIELDS, {"Games played"}),
+        ([pong, other_game], FIELDS, {"Average loss"}),
+        (paths, "nr_games,meancost", {"Games played", "Average loss"}),
+    ):
+        plot(runs, fields, tmp_path / "plot.svg", 40, "epochs")
+        text = (tmp_path / "plot.svg").read_text()
+        assert {title for title in ("Games played", "Average loss") if title in text} == titles
+
+
 @pytest.mark.parametrize(
     ("names", "groups"),
     [
@@ -272,11 +312,10 @@ def test_runs_whose_snapshots_tell_other_options_are_no_seeds(
         tmp_path / "plot.svg",
         40,
         "epochs",
-        1,
     )
     assert not caplog.records
     assert "mean of 2 seeds" in (tmp_path / "plot.svg").read_text()  # the same file counts once
-    plot(paths, "average_reward", tmp_path / "plot.png", 40, "epochs", 1)
+    plot(paths, "average_reward", tmp_path / "plot.png", 40, "epochs")
     assert "differ in learning_rate" in caplog.text
 
 
@@ -413,7 +452,7 @@ def test_unknown_field_names_the_nearest_column_or_all(csv_2015: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "cannot read"),
+        (None, "is a folder; give the CSV file of a run"),
         (b"", "has no columns 'epoch' and 'phase'"),
         (bytes(range(256)), "is not a text file"),
         (b"epoch,average_reward\n1,2\n", "has no columns 'epoch' and 'phase'"),
@@ -454,10 +493,12 @@ def test_suffix_chooses_the_format(csv_2015: Path, tmp_path: Path, name: str, ma
 
 def test_unusable_output_is_named_and_leaves_nothing_behind(csv_2015: Path, tmp_path: Path) -> None:
     (tmp_path / "folder.png").mkdir()
+    os.mkfifo(tmp_path / "pipe.png")
     before = sorted(tmp_path.rglob("*"))
     for output, reason in (
-        (tmp_path / "folder.png", "Is a directory"),
-        (Path(), "name a .png, .pdf or .svg file"),
+        (tmp_path / "folder.png", "it is a folder; name a file"),
+        (tmp_path / "pipe.png", "it is a pipe or device; name a file"),
+        (Path(), "it is a folder; name a file"),
         (csv_2015 / "a.png", "File exists"),
         (tmp_path / "a.xyz", "name a .png, .pdf or .svg file"),
         (csv_2015, "name a .png, .pdf or .svg file"),

@@ -149,9 +149,10 @@ def test_other_files_and_untested_runs_are_told(
     (suite / "notes.csv").write_text("date,what\n1,2\n")
     (suite / "empty_s1.csv").touch()
     (suite / "folder.csv").mkdir()
+    (suite / "\x1b[2J.csv").touch()  # would clear the terminal
     write_run(suite / "enduro_s1.csv", [])
-    errors = report(suite, capsys, errors=4)[-4:]
-    left_out = ["empty_s1.csv", "folder.csv", "notes.csv", "enduro_s1"]
+    errors = report(suite, capsys, errors=5)[-5:]
+    left_out = ["\\x1b[2J.csv", "empty_s1.csv", "folder.csv", "notes.csv", "enduro_s1"]
     assert [line.split()[1] for line in errors] == left_out
 
 

@@ -14,13 +14,15 @@ from typing import Any
 from simple_dqn.checkpoints.places import choose_snapshot
 from simple_dqn.checkpoints.snapshot import Snapshot, read_snapshot
 from simple_dqn.errors import OptionError, UserError
+from simple_dqn.files import plain_file
 from simple_dqn.options.commands import ALLOW_IMPORT, PRESET, Command
 from simple_dqn.options.schema import check_options
-from simple_dqn.options.settings import KEPT, OPTIONS, Settings
+from simple_dqn.options.settings import KEPT, OF_NETWORK, OPTIONS, Settings
 
 logger = logging.getLogger(__name__)
 
 _OF_MODULES = ("game", "environment", "distributional", "target", "memory")
+_OF_LOADED = (*OF_NETWORK, "history_length", "minimal_action_set")
 _NOT_OF_THE_PAPER = {"environment", "random_seed"}
 
 
@@ -29,9 +31,6 @@ def arguments_of(command: Command, given: Mapping[str, Any]) -> dict[str, Any]:
 
     These are the command's own options, with a snapshot that was read in place of its path, and
     `settings` if the command takes options of a run.
-
-    Raises:
-        UserError: see `merge`; or a snapshot cannot be read.
     """
     settings_names = {row.name for row in OPTIONS}
     own = {row.name: given.get(row.name, row.default) for row in command.own}
@@ -69,13 +68,13 @@ def merge(
     """Put the values of options together.
 
     The snapshot is that of the run that is resumed, or whose network is used; `keep_seed` says
-    whether its random seed counts.
-
-    Raises:
-        UserError: the preset cannot be read, an option has a value that it cannot have, or a file
-            names a Python module without `allow_import`.
+    whether its random seed counts. Only with `allow_import` may it name a Python module.
     """
     values: dict[str, Any] = {}
+    weights = given.get("load_weights")
+    if isinstance(weights, str | Path):  # the network is theirs, where nothing else is said
+        options = read_snapshot(Path(weights)).header["options"]
+        values = {name: options[name] for name in _OF_LOADED if name in options}
     if snapshot is not None:
         values = {name: snapshot.header[name] for name in ("game", "label")}
         options = snapshot.header["options"]  # an older version's lack those that are new
@@ -87,8 +86,9 @@ def merge(
         if colon and name not in given and not allow_import:
             consent = "--allow_import true" if snapshot else f"--{name} {values[name]} yourself"
             raise UserError(
-                f"the {name} in {snapshot.path if snapshot else preset} is {values[name]}, which "
-                f"would run the Python module {module}; if you trust that module, give {consent}"
+                f"the {name} in {snapshot.path if snapshot else weights or preset} is "
+                f"{values[name]}, which would run the Python module {module}; if you trust that "
+                f"module, give {consent}"
             )
     values |= given
     if snapshot is not None and values.get("pixel_mean") == "auto":  # the network has its number
@@ -106,13 +106,14 @@ def read_preset(name: str) -> dict[str, Any]:
         return {row.name: row.default for row in KEPT if row.name not in _NOT_OF_THE_PAPER}
     presets = resources.files("simple_dqn.options") / "presets"
     own = presets / f"{name}.toml"
+    names = ", ".join(sorted(["nature", *(Path(str(p)).stem for p in presets.iterdir())]))
+    what = f"a TOML file or one of: {names}"
     try:
+        if not own.is_file():
+            plain_file(Path(name), what)
         values = tomllib.loads(own.read_text() if own.is_file() else Path(name).read_text())
     except (OSError, ValueError, RecursionError) as error:  # TOMLDecodeError is a ValueError
-        names = ", ".join(sorted(["nature", *(Path(str(p)).stem for p in presets.iterdir())]))
-        raise UserError(
-            f"cannot read preset {name}: {error}; give a TOML file or one of: {names}"
-        ) from error
+        raise UserError(f"cannot read preset {name}: {error}; give {what}") from error
     try:
         return check_options(values)
     except OptionError as error:

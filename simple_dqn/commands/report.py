@@ -11,7 +11,7 @@ import pandas as pd
 from simple_dqn import streams
 from simple_dqn.checkpoints.snapshot import options_of_runs
 from simple_dqn.errors import UserError
-from simple_dqn.files import write_atomically
+from simple_dqn.files import check_writable, write_atomically
 from simple_dqn.reports.curves import write_figure
 from simple_dqn.reports.evaluation import Aggregate, GameResult, aggregates, result_of
 from simple_dqn.reports.report_figures import draw_curves, draw_scores
@@ -53,10 +53,11 @@ def report(results_folder: Path, output: Path | None) -> None:
     if not output.suffix:
         output = output.parent / f"{output.name or 'report'}.png"
     table, page = output.with_suffix(".csv"), output.with_suffix(".md")
+    groups = _read(results_folder, earlier=table)
     for path, beginning in ((table, ",".join(_CSV_COLUMNS)), (page, _TITLE)):
+        check_writable(path, "--output")
         if path.exists() and not path.read_text(errors="replace").startswith(beginning):
             raise UserError(f"{path} is not an earlier report; choose another name with --output")
-    groups = _read(results_folder, earlier=table)
     found = {name: result_of(name, rows) for name, rows in groups.items()}
     results = [result for result in found.values() if result is not None]
     if not results:

@@ -1,14 +1,21 @@
 """`test SNAPSHOT`: play as the run's own test phase did, and print the score."""
 
 from simple_dqn import streams
+from simple_dqn.checkpoints.csv_file import read_csv
 from simple_dqn.checkpoints.snapshot import Snapshot
 from simple_dqn.commands.watchers import watched_run
 from simple_dqn.environments.roms import human_normalized_score
+from simple_dqn.errors import UserError
+from simple_dqn.files import check_writable
 from simple_dqn.options.settings import Settings
 
 
 def test(settings: Settings, snapshot: Snapshot) -> None:
     """Test a network and write the score to standard output."""
+    if (file := settings.csv_file) is not None:
+        check_writable(file, "--csv_file")
+        if any(row.phase != "test" for row in read_csv(file)):
+            raise UserError(f"{file} is the CSV file of a run; give --csv_file another name")
     run = watched_run(settings, snapshot)
     row = run.test()
     average = float(row["average_reward"])

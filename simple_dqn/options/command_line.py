@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, NoReturn
 
 from simple_dqn import streams
+from simple_dqn.errors import printable
 from simple_dqn.options.commands import COMMANDS, Command
 from simple_dqn.options.kinds import Option, as_text
 
@@ -27,7 +28,7 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print what is wrong and exit with status 2."""
         end = " " if message.endswith("?") else "; "
-        self.exit(2, f"{self.prog}: {message}{end}--help shows the options\n")
+        self.exit(2, printable(f"{self.prog}: {message}{end}--help shows the options\n"))
 
 
 def parse(name: str, arguments: Sequence[str]) -> dict[str, Any]:
@@ -55,8 +56,10 @@ def _check_names(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
 
 
 def near_names(name: str, known: Iterable[str]) -> str:
-    """Return the names that could have been meant, as the end of a sentence; "" without any."""
-    near = difflib.get_close_matches(name, list(known), n=2, cutoff=0.7)
+    """Return what could have been meant, also by its last words, as a sentence's end; or ""."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=2, cutoff=0.7)
+    near += [n for n in known if n.endswith(f"_{name.lstrip('-')}") and n not in near]
     return f", did you mean {' or '.join(near)}?" if near else ""
 
 

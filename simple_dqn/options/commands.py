@@ -63,7 +63,8 @@ def _seeds(value: object) -> tuple[int, ...]:
 
 _DISPLAYS = choice("auto", "window", "terminal")
 _X_AXES = choice("epochs", "steps", "frames", "hours")
-_FIELDS = "average_reward,meanq,nr_games,meancost"
+_BANDS = choice("range", "stderr", "bootstrap")
+FIELDS = "average_reward,meanq,nr_games,meancost"
 _SOME = ValueType(_number_or_all, "N|all")
 _RAY = ("ray", "rich")
 
@@ -147,11 +148,13 @@ _PAGE = Option("visualization_file", None, _FILE, "HTML file of the page")
 _CURVES = Option("csv_file", (), path("CSV"), "statistics of runs", nargs="+", positional=True)
 _PLOT = (
     _CURVES,
-    Option("fields", _FIELDS, text("COLUMN,..."), "columns with a panel each"),
+    Option("fields", FIELDS, text("COLUMN,..."), "columns with a panel each"),
     Option("output", None, _FILE, "PNG, SVG or PDF file of the picture"),
     Option("dpi", 130, integer(30, 1200), "pixels per inch of a PNG"),
     Option("x_axis", "epochs", _X_AXES, "what runs to the right"),
     Option("smooth", 1, integer(1, 1_000_000), "epochs whose mean a point is"),
+    Option("band", "range", _BANDS, "what the band around the mean of several seeds shows"),
+    Option("title", None, text("TEXT"), "heading (name, seeds and best test)"),
 )
 _RESULTS = path("RESULTS_FOLDER")
 _REPORT = (

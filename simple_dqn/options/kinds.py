@@ -110,29 +110,17 @@ def number(minimum: float, maximum: float, *, above: bool = False) -> ValueType:
     return ValueType(check, "X")
 
 
-def choice(*names: str) -> ValueType:
-    """One of some words."""
-
-    def check(value: object) -> str:
-        if value not in names:
-            raise ArgumentTypeError(f"{str(value)!r} is not one of {', '.join(names)}")
-        return str(value)
-
-    return ValueType(check, "{" + ",".join(names) + "}")
-
-
-def named(*names: str) -> ValueType:
-    """One of some names, or a person's own class, `module:Class`."""
+def choice(*names: str, own_class: bool = False) -> ValueType:
+    """One of some words; with `own_class` also a person's own class, `module:Class`."""
+    words = (*names, *["module:Class"] * own_class)
 
     def check(value: object) -> str:
         text = str(value)
-        if text not in names and not re.fullmatch(r"[\w.]+:\w+", text):
-            raise ArgumentTypeError(
-                f"{text!r} is neither one of {', '.join(names)} nor a class, module:Class"
-            )
+        if text not in names and not (own_class and re.fullmatch(r"[\w.]+:\w+", text)):
+            raise ArgumentTypeError(f"{text!r} is not one of {', '.join(words)}")
         return text
 
-    return ValueType(check, f"{{{','.join(names)},module:Class}}")
+    return ValueType(check, "{" + ",".join(words) + "}")
 
 
 def _boolean(value: object) -> bool:

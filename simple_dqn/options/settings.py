@@ -19,8 +19,8 @@ _STEPS, _EPOCHS, _LARGEST = integer(0, 10**12), integer(0, 10**6), 1e38
 _SOME_STEPS, _PIXELS = integer(1, 10**12), integer(36, 1024)
 _REWARD, _RATE = number(-_LARGEST, _LARGEST), number(0, 1e30)
 _LEVELS = choice("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-_HEADS = kinds.named("none", "c51", "qr")
-_TARGETS = kinds.named("max", "double", "expected", "munchausen")
+_HEADS = choice("none", "c51", "qr", own_class=True)
+_TARGETS = choice("max", "double", "expected", "munchausen", own_class=True)
 _DATATYPES = choice("float16", "float32", "float64")
 _OPTIMIZERS = choice("rmsprop", "adam", "adadelta")
 _VIEWS, _DEVICES = choice("auto", "pictures"), choice("cpu", "gpu")
@@ -84,7 +84,7 @@ class Settings:
         None, integer(1, 16), "observations in a state (4 if these are screens, else 1)"
     )
     memory: str = option(
-        "uniform", kinds.named("uniform", "prioritized"), "how transitions are drawn"
+        "uniform", choice("uniform", "prioritized", own_class=True), "how transitions are drawn"
     )
     prioritized: bool = option(False, BOOLEAN, "draw transitions with a large error more often")
     priority_exponent: float = option(
@@ -197,7 +197,7 @@ class Settings:
     )
     writer: tuple[str, ...] = option(
         (),
-        kinds.named("tensorboard"),
+        choice("tensorboard", own_class=True),
         "what gets the rows besides the CSV file",
         kept=False,
         nargs="+",
@@ -233,5 +233,10 @@ def _rows() -> tuple[Option, ...]:
     return tuple(rows)
 
 
+# With other values of these options, the weights of a network are useless.
+OF_NETWORK = (
+    *("network", "dueling", "distributional", "batch_norm"),
+    *("screen_width", "screen_height", "pixel_mean"),
+)
 OPTIONS = _rows()
 KEPT = tuple(sorted((row for row in OPTIONS if row.kept), key=lambda row: row.name))

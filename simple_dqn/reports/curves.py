@@ -9,7 +9,7 @@ import io
 import itertools
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from simple_dqn.environments.roms import human_normalized_score, published_scores
 from simple_dqn.errors import UserError
 from simple_dqn.files import write_atomically
+from simple_dqn.reports.evaluation import interval, mean
 from simple_dqn.reports.run_tables import PHASES, Groups, game_in, num_seeds
 
 LEARNING = PHASES[1:]  # the phases of a column that says nothing of random play
@@ -60,6 +61,13 @@ X_AXES = {
     "hours": ("hours", "total_time"),
 }
 
+# By name, the band around the mean of several seeds: its words, and its ends for a point's values.
+BANDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "range": ("lowest to highest seed", lambda y: (y.min(), y.max())),
+    "stderr": ("standard error of the mean", lambda y: (y.mean() - y.sem(), y.mean() + y.sem())),
+    "bootstrap": ("95% bootstrap interval", lambda y: interval(mean, [y.to_numpy()])),
+}
+
 PHASE_LINES: Style = {
     "random": {"label": "random play", "linestyle": "--", "linewidth": 1.3},
     "train": {"label": "train", "linewidth": 1.4},
@@ -73,7 +81,13 @@ MARKED_EPOCHS = 30  # a longer curve has no markers
 
 
 def make_figure(
-    groups: Groups, *, fields: Sequence[str], x_axis: str = "epochs", smooth: int = 1
+    groups: Groups,
+    *,
+    fields: Sequence[str],
+    x_axis: str = "epochs",
+    smooth: int = 1,
+    band: str = "range",
+    title: str | None = None,
 ) -> Figure:
     """Draw one panel per field, left to right, top to bottom.
 
@@ -81,11 +95,8 @@ def make_figure(
     several games have no common scale: they are human-normalized (Mnih et al. 2015, Methods,
     Evaluation procedure) if all games have a human's score; if not, the y axis says so.
 
-    Args:
-        groups: what `run_tables.group_runs` returned.
-        fields: columns of the runs.
-        x_axis: one of `X_AXES`; the runs have its column.
-        smooth: number of epochs, the latest ones, whose mean a point of a curve is.
+    The groups have the columns `fields` and that of the x axis, one of `X_AXES`. A point is the
+    mean of the latest `smooth` epochs; `band` is one of `BANDS`.
     """
     games = {game_in(name) for name in groups}
     several = len(games - {None}) > 1
@@ -101,7 +112,7 @@ def make_figure(
         is_score = field in SCORES
         normalize = is_score and several and all_known
         shown = _human_normalized(groups, field) if normalize else groups
-        draw_panel(axes, field, shown, styles, x_axis, smooth)
+        draw_panel(axes, field, shown, styles, x_axis, smooth, band)
         if normalize:
             axes.set_ylabel("human-normalized score, %")
             any_human |= draw_human(axes, 100)
@@ -109,8 +120,8 @@ def make_figure(
             axes.set_ylabel("score, on each game's own scale")
         elif is_score and all_known:
             any_human |= draw_human(axes, *humans.values())
-    figure.suptitle(_title(groups), fontsize=14, fontweight="bold", parse_math=False)
-    legend_rows = draw_legend(figure, groups, styles, human=any_human)
+    figure.suptitle(title or _title(groups), fontsize=14, fontweight="bold", parse_math=False)
+    legend_rows = draw_legend(figure, groups, styles, human=any_human, band=band)
     height = 3.3 * num_rows + 0.8 + 0.2 * legend_rows
     figure.set_size_inches(11 if num_columns == 2 else 9, height)
     return figure
@@ -160,7 +171,13 @@ def _human_normalized(groups: Groups, field: str) -> Groups:
 
 
 def draw_panel(
-    axes: Axes, field: str, groups: Groups, styles: Sequence[Style], x_axis: str, smooth: int = 1
+    axes: Axes,
+    field: str,
+    groups: Groups,
+    styles: Sequence[Style],
+    x_axis: str,
+    smooth: int = 1,
+    band: str = "range",
 ) -> None:
     """Draw a column: each group's baseline and curves, titles, grid and ticks."""
     title, unit, phases = PANELS.get(field, (field, field, PHASES))
@@ -176,8 +193,9 @@ def draw_panel(
                 mean = y.groupby(level="path").rolling(smooth, min_periods=1).mean()
                 y = mean.droplevel(0).where(y.notna())
             by_epoch = of_phase.assign(x=x, y=y).groupby("epoch")
-            curve = by_epoch["y"].agg(["mean", "min", "max"])  # over the runs with a value there
-            curve.index = pd.Index(by_epoch["x"].mean())
+            curve = by_epoch[["x", "y"]].mean()  # over the runs with a value there
+            ends = [BANDS[band][1](of_epoch.dropna()) for _, of_epoch in by_epoch["y"]]
+            curve[["low", "high"]] = np.reshape(ends, (-1, 2))
             _draw_phase(axes, phase, curve, num_seeds(rows) > 1, style[phase])
     first, last = axes.dataLim.intervalx
     if first > last:  # there is only random play
@@ -208,19 +226,19 @@ def _draw_phase(
     axes: Axes, phase: str, curve: pd.DataFrame, band: bool, style: dict[str, Any]
 ) -> None:
     """Draw one group's curve; of random play, which has only epoch 0, a line right across."""
-    mean = curve["mean"]
+    height, x = curve["y"], curve["x"]
     if phase == "random":
-        for baseline in mean.dropna()[-1:]:
+        for baseline in height.dropna()[-1:]:
             axes.axhline(baseline, **style)
         return
-    marked = mean.notna()
-    if len(mean) > MARKED_EPOCHS:  # only points between gaps, which no line would show
-        marked &= mean.shift(1).isna() & mean.shift(-1).isna()
-    axes.plot(mean.index, mean, marker="o", markersize=4, markevery=marked.tolist(), **style)
+    marked = height.notna()
+    if len(height) > MARKED_EPOCHS:  # only points between gaps, which no line would show
+        marked &= height.shift(1).isna() & height.shift(-1).isna()
+    axes.plot(x, height, marker="o", markersize=4, markevery=marked.tolist(), **style)
     if band:
         alpha = 0.2 * style.get("alpha", 1.0)
-        low, high = curve["min"], curve["max"]
-        axes.fill_between(curve.index, low, high, color=style["color"], alpha=alpha, linewidth=0)
+        low, high = curve["low"], curve["high"]
+        axes.fill_between(x, low, high, color=style["color"], alpha=alpha, linewidth=0)
 
 
 def _title(groups: Groups) -> str:
@@ -264,7 +282,9 @@ def draw_human(axes: Axes, human: float) -> bool:
     return False
 
 
-def draw_legend(figure: Figure, groups: Groups, styles: Sequence[Style], *, human: bool) -> float:
+def draw_legend(
+    figure: Figure, groups: Groups, styles: Sequence[Style], *, human: bool, band: str = "range"
+) -> float:
     """Draw the legend below the panels; return its number of rows.
 
     One group: the phases in a line. Several: a column of groups by colour, one of phases in black.
@@ -276,7 +296,7 @@ def draw_legend(figure: Figure, groups: Groups, styles: Sequence[Style], *, huma
         Line2D([], [], **style | black) for phase, style in styles_of_phases if phase in present
     ]
     if any(num_seeds(rows) > 1 for rows in groups.values()):
-        phases.append(Patch(color="#555555", alpha=0.25, label="lowest to highest seed"))
+        phases.append(Patch(color="#555555", alpha=0.25, label=BANDS[band][0]))
     if human:
         phases.append(Line2D([], [], label="human", **HUMAN_LINE))
     entries, columns = phases, len(phases)

@@ -98,14 +98,20 @@ def aggregates(results: Sequence[GameResult]) -> list[Aggregate]:
     scores = [np.array([r.normalized(score) for score in r.scores]) for r in known]
     papers = [np.array([r.normalized(r.published.nature)]) for r in known if r.published]
     has_nature = not np.isnan(papers).any()
-    has_intervals = min(map(len, scores)) > 1
-    resamples = stratified_resamples(scores, np.random.default_rng(0)) if has_intervals else []
     found = []
     for name, figure in AGGREGATES.items():
-        low, high = np.quantile(figure(resamples), _OUTSIDE) if has_intervals else (nan, nan)
+        low, high = interval(figure, scores)
         nature = float(figure(papers)) if has_nature else nan
         found.append(Aggregate(name, float(figure(scores)), float(low), float(high), nature))
     return found
+
+
+def interval(figure: Callable[[OfGames], Array], scores: OfGames) -> Array:
+    """The ends of a figure's 95% interval, float64 (2, ...); (2,) nan if a game has one seed."""
+    if min(map(len, scores)) < 2:
+        return np.full(2, nan)
+    resamples = stratified_resamples(scores, np.random.default_rng(0))
+    return np.quantile(figure(resamples), _OUTSIDE, axis=0)
 
 
 def stratified_resamples(scores: OfGames, rng: np.random.Generator) -> list[Array]:

@@ -8,9 +8,11 @@ from typing import Any
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
+from typing_extensions import override
 
 from simple_dqn.agent import Callback
 from simple_dqn.environment import TimeStep
+from simple_dqn.errors import printable
 
 logger = logging.getLogger(__name__)
 
@@ -142,9 +144,18 @@ class GameLog(Callback):
             logger.info("Episode %s: score=%g, eps=%.2f", episode, score, exploration_rate)
 
 
+class _Plain(logging.Formatter):
+    """Keeps commands to the terminal out of messages: a file's name may have some."""
+
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
 def log_above_bars(level: str) -> AbstractContextManager[None]:
     """Let messages of a level and above appear on stderr, above any progress bar."""
-    format_ = "%(asctime)s %(message)s"
-    logging.basicConfig(level=level, format=format_, datefmt="%H:%M:%S", force=True)
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Plain("%(asctime)s %(message)s", "%H:%M:%S"))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
     redirected: AbstractContextManager[None] = logging_redirect_tqdm()
     return redirected

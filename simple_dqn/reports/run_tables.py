@@ -17,6 +17,7 @@ import pandas as pd
 
 from simple_dqn.environments.roms import game_names
 from simple_dqn.errors import UserError
+from simple_dqn.files import plain_file
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ def read_run(path: Path, fields: Sequence[str]) -> pd.DataFrame:
     Raises:
         UserError: the file is not the CSV file of a run, has no row yet, or lacks a field.
     """
+    plain_file(path, "the CSV file of a run")
     try:
         *lines, unfinished = path.read_text(encoding="utf-8").split("\n")
     except OSError as error:

@@ -11,14 +11,9 @@ from simple_dqn.errors import UserError
 from simple_dqn.networks.guided_backpropagation import GuidedNetwork
 from simple_dqn.networks.weights import check_arrays
 from simple_dqn.options.kinds import as_text
-from simple_dqn.options.settings import Settings
+from simple_dqn.options.settings import OF_NETWORK, Settings
 from simple_dqn.run import parts
 
-# With other values of these options, the weights of a network are useless.
-_OF_NETWORK = (
-    *("network", "dueling", "distributional", "batch_norm"),
-    *("screen_width", "screen_height", "pixel_mean"),
-)
 # With other values of these options, the same network sees other screens or acts at other times.
 _OF_PLAY = ("frame_skip", "color_averaging", "repeat_action_probability")
 
@@ -34,7 +29,7 @@ def check_weights(
         UserError: the network was trained with other options that decide what it is or sees, or
             its weights are not those of such a network.
     """
-    for name, (then, now) in _differences(settings, snapshot, _OF_NETWORK).items():
+    for name, (then, now) in _differences(settings, snapshot, OF_NETWORK).items():
         raise UserError(
             f"the network of {snapshot.path} was trained with --{name} {as_text(then)} and cannot "
             f"be used with {as_text(now)}; give --{name} {as_text(then)}"

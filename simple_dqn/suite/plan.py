@@ -10,6 +10,7 @@ from simple_dqn.checkpoints.places import game_of, root
 from simple_dqn.checkpoints.snapshot import read_snapshot, run_snapshots, training_state_path
 from simple_dqn.environments import roms
 from simple_dqn.errors import UserError
+from simple_dqn.files import plain_file
 from simple_dqn.options.kinds import as_text
 from simple_dqn.options.settings import OPTIONS, Settings
 
@@ -156,6 +157,7 @@ def games_of(text: str, environment: str) -> list[str]:
     if text == "atari57" and environment == "ale":
         return sorted(roms.published_scores())
     if text.endswith(".txt"):
+        plain_file(Path(text), "a text file with a game in each line")
         try:
             lines = Path(text).read_text("utf-8").split("\n")
         except (OSError, UnicodeError) as error:
