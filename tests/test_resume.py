@@ -164,3 +164,42 @@ def test_finished_epochs_are_not_dropped(stopped: Path, capsys: pytest.CaptureFi
     assert csv_file.read_bytes() == before
     assert main(["resume", str(newest(stopped)), "--overwrite", "true"]) == 0
     assert [row["epoch"] for row in rows(csv_file)].count("3") == 2
+
+
+CARTPOLE = (
+    "--environment gym --network 8 --replay_size 500 --random_steps 50 --train_steps 100 "
+    "--test_games 2 --epochs 6 --random_seed 5 --learning_rate 0.01 --keep_snapshots 1"
+)
+
+
+def test_a_run_ends_early_and_keeps_its_best_snapshot(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By its score, also where it was stopped in its last test; and by its time."""
+
+    def results(label: str) -> tuple[list[dict[str, str]], list[str]]:
+        paths = (root / "snapshots").glob(f"CartPole-v1_{label}_?.safetensors")
+        return rows(root / "results" / f"CartPole-v1_{label}.csv"), sorted(p.stem for p in paths)
+
+    train = ["train", "CartPole-v1", *CARTPOLE.split()]
+    assert main([*train, "whole"]) == 0
+    whole, left = results("whole")
+    scores = [float(row["average_reward"]) for row in whole if row["phase"] == "test"]
+    assert max(scores) == scores[4]
+    assert left == ["CartPole-v1_whole_5", "CartPole-v1_whole_6"]
+    until = ["--until_score", str(scores[1])]
+    with stopped_at_step() as numbers:
+        assert main([*train, "score", *until]) == 0
+    assert results("score") == (whole[:5], ["CartPole-v1_score_1", "CartPole-v1_score_2"])
+    with stopped_at_step(next(numbers) - 1):
+        assert main([*train, "stopped", *until]) == 130
+    resume = ["resume", str(root / "snapshots" / "CartPole-v1_stopped_2.safetensors")]
+    assert main(resume) == 0
+    assert results("stopped")[0] == whole[:5]
+    assert main(resume) == 1
+    refused = f"is of epoch 2, the last of this run with --until_score {scores[1]:g}; give a larger"
+    assert refused in capsys.readouterr().err
+    assert main([*resume, "--until_score", "1e9"]) == 0
+    assert results("stopped")[0] == whole
+    assert main([*train, "hours", "--hours", "1e-9"]) == 0
+    assert results("hours") == (whole[:3], ["CartPole-v1_hours_1"])

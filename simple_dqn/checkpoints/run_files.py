@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from simple_dqn.checkpoints.csv_file import CsvRow
+from simple_dqn.checkpoints.csv_file import CsvRow, best_test, read_csv
 from simple_dqn.checkpoints.memory_pieces import Piece
 from simple_dqn.checkpoints.snapshot import Snapshot, epoch_pattern, files_of_epochs, run_snapshots
 from simple_dqn.errors import UserError
@@ -75,12 +75,24 @@ class RunFiles(NamedTuple):
         remove_temporary_files(self.csv_file.parent, self.csv_file.name.__eq__)
         remove_temporary_files(self.prefix.parent, epoch_pattern(self.prefix).fullmatch)
 
-    def keep_only(self, epoch: int, pieces: Iterable[Piece]) -> None:
-        """Remove what resuming from an epoch, with these pieces of the memory, does not need."""
+    def keep_only(self, epoch: int, pieces: Iterable[Piece], snapshots: int | None) -> None:
+        """Remove what resuming from the last epoch, with these pieces of the memory, does not need.
+
+        Of the snapshots, so many of the last ones stay, and the best of those that were tested;
+        None: all.
+        """
         names = {piece.name for piece in pieces}
+        epochs = list(run_snapshots(self.prefix))
+        if snapshots is not None:
+            best = best_test(read_csv(self.csv_file))
+            epochs = epochs[-snapshots:] + ([best.epoch] if best else [])
         for number, kind, path in files_of_epochs(self.prefix):
-            needless = kind == "training.safetensors" and number != epoch
-            if needless or (kind == "memory" and path.name not in names):
+            needed = {
+                "safetensors": number in epochs,
+                "training.safetensors": number == epoch,
+                "memory": path.name in names,
+            }
+            if not needed[kind]:
                 path.unlink(missing_ok=True)
 
     @contextlib.contextmanager

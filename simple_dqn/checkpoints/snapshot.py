@@ -21,7 +21,10 @@ from simple_dqn.options.schema import FORMAT_VERSION, check_header
 _KIND = "simple_dqn"
 _TYPES = {"float16", "float32", "float64", "int64"}
 # Runs of one setting may differ in these options.
-_OF_A_SEED = {"random_seed", "epochs", "save_memory", "test_steps", "test_games"}
+_OF_A_SEED = {
+    *("random_seed", "epochs", "until_score", "hours", "save_memory", "keep_snapshots"),
+    *("test_steps", "test_games"),
+}
 
 
 class Snapshot(NamedTuple):

@@ -34,9 +34,9 @@ _OF_PRIORITIES = ("replay_size", "history_length", "n_step", "prioritized", "pri
 class Saving:
     """Writes an epoch's files: snapshot, training state and piece of the replay memory."""
 
-    def __init__(self, files: RunFiles, pieces: Iterable[Piece] = (), *, save_memory: bool) -> None:
+    def __init__(self, files: RunFiles, settings: Settings, pieces: Iterable[Piece] = ()) -> None:
         """Prepare to save; the replay memory has `pieces` already, oldest first."""
-        self._files, self._save_memory = files, save_memory
+        self._files, self._settings = files, settings
         self._pieces = list(pieces)
 
     def save(
@@ -57,7 +57,7 @@ class Saving:
             with snapshot_at_end(path, header, network.get_weights()):
                 self._pieces = (
                     save_memory(self._files.prefix, epoch, memory, self._pieces)
-                    if self._save_memory
+                    if self._settings.save_memory
                     else []
                 )
                 pieces = [piece._asdict() for piece in self._pieces]
@@ -72,7 +72,7 @@ class Saving:
                     resumable = False
             logger.info("wrote %s", path)
             if resumable:
-                self._files.keep_only(epoch, self._pieces)
+                self._files.keep_only(epoch, self._pieces, self._settings.keep_snapshots)
         raise_interrupts()
 
 

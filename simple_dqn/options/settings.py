@@ -175,6 +175,15 @@ class Settings:
         0, integer(0, 1_000_000), "games in a test; 0: the test lasts --test_steps", "test"
     )
     epochs: int = option(200, _EPOCHS, "number of the last epoch, counted from 1")
+    until_score: float | None = option(
+        None, _REWARD, "end the run once the mean reward of a test is this high"
+    )
+    hours: float | None = option(
+        None, number(0, 1e6, above=True), "end the run with the epoch in which it gets this old"
+    )
+    keep_snapshots: int | None = option(
+        None, _SOME_STEPS, "snapshots to keep: the last N, and the best in a test (all)"
+    )
     start_epoch: int = option(0, _EPOCHS, "epochs that count as done at first", "begin", kept=False)
     load_weights: Path | None = option(
         None, kinds.path("SNAPSHOT"), "snapshot to take the first weights from", "begin", kept=False

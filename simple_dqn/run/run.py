@@ -40,7 +40,7 @@ from simple_dqn.networks.next_values import NextValue
 from simple_dqn.options.settings import Settings
 from simple_dqn.replay_memory import ReplayMemory
 from simple_dqn.run.classes import name_of
-from simple_dqn.run.ending import ending
+from simple_dqn.run.ending import ending, reason_to_end
 from simple_dqn.run.pixel_mean import PixelMean
 from simple_dqn.run.run_parts import RunParts, make_parts
 from simple_dqn.run.trained import changes_of_play, check_weights
@@ -136,7 +136,7 @@ class Run:
             if settings.random_steps:
                 self._play_random(made)
             self._remember(made, experience)
-            saving = Saving(files, save_memory=settings.save_memory)
+            saving = Saving(files, settings)
             if settings.train_steps:
                 self._save(made, saving, settings.start_epoch)
             self._epochs(made, saving, settings.start_epoch)
@@ -182,10 +182,14 @@ class Run:
             phases = {row.phase for row in rows if row.epoch == epoch}
             tests = bool(settings.test_steps or settings.test_games)
             in_test = tests and "train" in phases and "test" not in phases
-            if epoch >= settings.epochs and not in_test:
+            last = [row for row in rows if row.epoch == epoch][-1:]
+            reason = "".join(reason_to_end(settings, row.values) for row in last)
+            if epoch >= settings.epochs:
+                reason = f"--epochs {settings.epochs}"
+            if reason and not in_test:
                 raise UserError(
-                    f"{snapshot.path} is of epoch {epoch}, the last of --epochs {settings.epochs}; "
-                    f"give --epochs {epoch + 1} or more to train on"
+                    f"{snapshot.path} is of epoch {epoch}, the last of this run with {reason}; "
+                    "give a larger number there to train on"
                 )
             files.refuse_foreign(rows, snapshot)
             if not settings.overwrite:
@@ -196,15 +200,16 @@ class Run:
                 keep_rows(files.csv_file, [row for row in rows if row.epoch <= epoch])
                 files.remove_after(epoch)
                 if pieces:
-                    files.keep_only(epoch, pieces)
+                    files.keep_only(epoch, pieces, settings.keep_snapshots)
                 with files.interrupts_explained():
                     if in_test:
                         self._test(made, epoch)
-                    if settings.random_steps and not pieces:
+                    over = reason_to_end(settings, made.statistics.row)
+                    if settings.random_steps and not pieces and not over:
                         made.agent.refill(epoch, settings.random_steps)
                     self._remember(made, experience)
                     # NB! This epoch's piece stays: what was added just now is in the next one.
-                    saving = Saving(files, pieces, save_memory=settings.save_memory)
+                    saving = Saving(files, settings, pieces)
                     self._epochs(made, saving, epoch)
                 logger.info("%s", ending(self.game.name, files))
 
@@ -277,6 +282,9 @@ class Run:
         settings = self.settings
         is_saved = True
         for epoch in range(done + 1, settings.epochs + 1):
+            if reason := reason_to_end(settings, made.statistics.row):
+                logger.info("epoch %d is the last of the run with %s", epoch - 1, reason)
+                break
             if settings.learning_rate_end is not None:
                 change = settings.learning_rate_end - settings.learning_rate
                 done_of_all = (epoch - 1) / max(settings.epochs - 1, 1)
@@ -292,7 +300,7 @@ class Run:
                     is_saved = False
             self._test(made, epoch)
         if not is_saved:
-            self._save(made, saving, settings.epochs)
+            self._save(made, saving, int(made.statistics.row["epoch"]))
 
     def _test(self, made: RunParts, epoch: int) -> None:
         if self.settings.test_games:

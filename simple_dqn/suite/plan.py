@@ -12,9 +12,10 @@ from simple_dqn.environments import roms
 from simple_dqn.errors import UserError
 from simple_dqn.options.kinds import as_text
 from simple_dqn.options.settings import OPTIONS, Settings
+from simple_dqn.run.ending import reason_to_end
 
 ORIGINAL = ("breakout", "pong", "seaquest", "space_invaders")  # of the text of 2015
-_OTHER_OPTIONS_MAY_DIFFER = {"epochs", "save_memory"}
+_OTHER_OPTIONS_MAY_DIFFER = {"epochs", "save_memory", "keep_snapshots", "until_score", "hours"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,9 +101,11 @@ class PlannedRun:
 
     def is_finished(self, folder: Path) -> bool:
         """Whether the last epoch is trained, tested and saved in a root folder."""
-        epochs = self.settings.epochs
-        return epochs in run_snapshots(folder / self.prefix) and any(
-            (row.phase, row.epoch) == (self.last_phase, epochs) for row in self.rows(folder)
+        snapshots, settings = run_snapshots(folder / self.prefix), self.settings
+        return any(
+            (row.epoch == settings.epochs or reason_to_end(settings, row.values))
+            and (row.phase == self.last_phase and row.epoch in snapshots)
+            for row in self.rows(folder)
         )
 
     def check(self, folder: Path) -> None:
