@@ -1,7 +1,9 @@
 """A run that was stopped and resumed ends as one that never stopped, to the last bit."""
 
 import contextlib
+import importlib.metadata
 import itertools
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -164,6 +166,33 @@ def test_finished_epochs_are_not_dropped(stopped: Path, capsys: pytest.CaptureFi
     assert csv_file.read_bytes() == before
     assert main(["resume", str(newest(stopped)), "--overwrite", "true"]) == 0
     assert [row["epoch"] for row in rows(csv_file)].count("3") == 2
+
+
+def test_what_is_not_as_it_was_is_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with stopped_at_step(HELD_OUT + 250):
+        assert train(tmp_path, monkeypatch) == 130
+    csv_file, version = tmp_path / "results" / "pong.csv", importlib.metadata.version
+    monkeypatch.setattr(
+        "importlib.metadata.version", lambda name: "9.9" if name == "torch" else version(name)
+    )
+    copy = shutil.copytree(tmp_path / "snapshots", tmp_path / "copy") / newest(tmp_path).name
+    changes = "--native_kernels false --epochs 4 --learning_rate_end 0 --train_frequency 999"
+    assert main(["resume", str(copy), *changes.split()]) == 0
+    no_rows = tmp_path / "none.csv"
+    assert main(["resume", str(newest(tmp_path)), "--csv_file", str(no_rows), "--overwrite"]) == 0
+    told = capsys.readouterr().err
+    inexact = "the run continues, but not to the last bit"
+    for line in (
+        f"rows of this run are added to {csv_file}",
+        f"changed: kernels native -> torch-cpu; {inexact}",
+        f"changed: torch {version('torch')} -> 9.9; {inexact}",
+        "changed: learning rate, from now on as in a run of 4 epochs",
+        f"{no_rows} has no rows of the epochs so far",
+        "epoch 3 had no update of the network; give more --train_steps",
+    ):
+        assert line in told
 
 
 CARTPOLE = (

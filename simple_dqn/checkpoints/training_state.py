@@ -92,6 +92,11 @@ def restore(
     changed = {name for name in as_json.keys() & options.keys() if as_json[name] != options[name]}
     for name in sorted(changed):
         logger.info("changed: %s %s -> %s", name, options[name], now[name])
+    follow = ["learning rate"] if settings.learning_rate_end is not None else []
+    follow += ["importance exponent"] if settings.prioritized else []
+    if follow and "epochs" in changed:
+        what, length = " and ".join(follow), settings.epochs
+        logger.warning("changed: %s, from now on as in a run of %d epochs", what, length)
     state: Snapshot | None = None
     pieces: list[Piece] = []
     try:

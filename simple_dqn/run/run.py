@@ -39,6 +39,7 @@ from simple_dqn.networks.heads import Head
 from simple_dqn.networks.next_values import NextValue
 from simple_dqn.options.settings import Settings
 from simple_dqn.replay_memory import ReplayMemory
+from simple_dqn.run import parts
 from simple_dqn.run.classes import name_of
 from simple_dqn.run.ending import ending, reason_to_end
 from simple_dqn.run.pixel_mean import PixelMean
@@ -196,6 +197,14 @@ class Run:
                 files.refuse_to_drop(rows, epoch)
             with self._parts(files.csv_file) as made:
                 experience = self._read_experience(made)
+                logger.info("rows of this run are added to %s", files.csv_file)
+                if not rows:
+                    logger.warning("%s has no rows of the epochs so far", files.csv_file)
+                then = snapshot.header["versions"]
+                for name, now in self._versions(made).items():
+                    if then.get(name, now) != now:  # older snapshots do not name all
+                        change = f"changed: {name} {then[name]} -> {now}"
+                        logger.warning("%s; the run continues, but not to the last bit", change)
                 pieces = restore(settings, snapshot, made.network, made.memory)
                 keep_rows(files.csv_file, [row for row in rows if row.epoch <= epoch])
                 files.remove_after(epoch)
@@ -290,8 +299,12 @@ class Run:
                 done_of_all = (epoch - 1) / max(settings.epochs - 1, 1)
                 made.network.set_learning_rate(settings.learning_rate + change * done_of_all)
             if settings.train_steps:
+                updates = made.network.weight_updates
                 made.agent.train(epoch, settings.train_steps)
                 made.network.check_finite()
+                if made.network.weight_updates == updates:
+                    hint = "give more --train_steps, or a smaller --train_frequency"
+                    logger.warning("epoch %d had no update of the network; %s", epoch, hint)
                 try:
                     self._save(made, saving, epoch)
                     is_saved = True
@@ -301,6 +314,13 @@ class Run:
             self._test(made, epoch)
         if not is_saved:
             self._save(made, saving, int(made.statistics.row["epoch"]))
+
+    def _versions(self, made: RunParts) -> dict[str, str]:
+        """What the last bits of a run depend on, by name."""
+        names = ("simple_dqn", "torch", "numpy", "ale-py", "gymnasium")
+        versions = {name: importlib.metadata.version(name) for name in names}
+        threads = str(parts.choose_threads(self.settings).network)
+        return {**versions, "kernels": made.network.kernels, "threads": threads}
 
     def _test(self, made: RunParts, epoch: int) -> None:
         if self.settings.test_games:
@@ -326,9 +346,6 @@ class Run:
             "replay_memory_count": len(made.memory),
             "total_time": made.statistics.row.get("total_time", 0.0),
             "options": self.settings.kept(),
-            "versions": {
-                name: importlib.metadata.version(name)
-                for name in ("simple_dqn", "torch", "numpy", "ale-py", "gymnasium")
-            },
+            "versions": self._versions(made),
         }
         saving.save(epoch, header, made.network, made.memory)
