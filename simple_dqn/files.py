@@ -5,7 +5,7 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -109,6 +109,27 @@ def locked(path: Path, whose: Path) -> Iterator[None]:
             ) from error
     with lock:  # releases it
         yield
+
+
+def remove(paths: Sequence[Path]) -> None:
+    """Remove files, all of them or none.
+
+    Raises:
+        UserError: one of them cannot be removed.
+    """
+    moved: list[Path] = []
+    try:
+        for path in paths:
+            if path.is_dir():
+                raise IsADirectoryError(0, "it is a folder")
+            path.replace(_temporary(path))
+            moved.append(path)
+    except OSError as error:
+        for path_before in moved:
+            _temporary(path_before).replace(path_before)
+        raise UserError(f"cannot remove {path}: {error.strerror}; nothing was changed") from error
+    for path in moved:
+        _temporary(path).unlink()
 
 
 def check_writable(path: Path, options: str = "--csv_file and --save_weights_prefix") -> None:

@@ -10,7 +10,7 @@ from simple_dqn.checkpoints.csv_file import CsvRow, best_test, read_csv
 from simple_dqn.checkpoints.memory_pieces import Piece
 from simple_dqn.checkpoints.snapshot import Snapshot, epoch_pattern, files_of_epochs, run_snapshots
 from simple_dqn.errors import UserError
-from simple_dqn.files import check_writable, locked, remove_temporary_files
+from simple_dqn.files import check_writable, locked, remove, remove_temporary_files
 
 logger = logging.getLogger(__name__)
 
@@ -65,12 +65,16 @@ class RunFiles(NamedTuple):
             )
 
     def remove_after(self, epoch: int) -> None:
-        """Remove the files of later epochs, and what a run that was killed left half written."""
-        for number, kind, path in files_of_epochs(self.prefix):
-            if number > epoch:
-                if kind == "safetensors":
-                    logger.info("removing %s", path)
-                path.unlink(missing_ok=True)
+        """Remove the files of later epochs, and what a run that was killed left half written.
+
+        After -1, which are all epochs, the CSV file is removed, too.
+        """
+        later = [path for number, _, path in files_of_epochs(self.prefix) if number > epoch]
+        if epoch < 0 and self.csv_file.exists():
+            later.append(self.csv_file)
+        if later:
+            logger.info("removing %s to %s, %d files", later[0], later[-1].name, len(later))
+            remove(later)
         # NB! Not those of `pong_s10`, which may be writing, where this run is `pong_s1`.
         remove_temporary_files(self.csv_file.parent, self.csv_file.name.__eq__)
         remove_temporary_files(self.prefix.parent, epoch_pattern(self.prefix).fullmatch)

@@ -1,6 +1,7 @@
 """What training needs besides the weights: saved at an epoch's end, restored when a run resumes."""
 
 import logging
+import shutil
 from collections.abc import Iterable
 from typing import Any
 
@@ -38,6 +39,19 @@ class Saving:
         """Prepare to save; the replay memory has `pieces` already, oldest first."""
         self._files, self._settings = files, settings
         self._pieces = list(pieces)
+
+    def warn_if_disk_is_small(self, epochs: int, network: DeepQNetwork) -> None:
+        """Log that the snapshots of so many epochs, and a training state, need more disk."""
+        size = sum(array.nbytes for array in network.get_weights().values())
+        number = min(epochs, self._settings.keep_snapshots or epochs)
+        needed, folder = (number + 4) * size, self._files.prefix.parent  # target, optimizer, spare
+        free = shutil.disk_usage(folder).free
+        if needed > free:
+            logger.warning(
+                "%s has room for %.0f MB, and %d snapshots take %.0f MB; make room, or give a "
+                "smaller --keep_snapshots",
+                *(folder, free / 1e6, number, needed / 1e6),
+            )
 
     def save(
         self, epoch: int, header: dict[str, Any], network: DeepQNetwork, memory: ReplayMemory

@@ -132,7 +132,6 @@ class Run:
         if settings.load_weights is not None:
             self._load_weights(made, settings.load_weights)
         files.remove_after(-1)
-        files.csv_file.unlink(missing_ok=True)
         with files.interrupts_explained():
             if settings.random_steps:
                 self._play_random(made)
@@ -190,7 +189,7 @@ class Run:
             if reason and not in_test:
                 raise UserError(
                     f"{snapshot.path} is of epoch {epoch}, the last of this run with {reason}; "
-                    "give a larger number there to train on"
+                    f"give a larger {reason.split()[0]} to train on"
                 )
             files.refuse_foreign(rows, snapshot)
             if not settings.overwrite:
@@ -290,6 +289,7 @@ class Run:
         """
         settings = self.settings
         is_saved = True
+        saving.warn_if_disk_is_small(settings.epochs - done, made.network)
         for epoch in range(done + 1, settings.epochs + 1):
             if reason := reason_to_end(settings, made.statistics.row):
                 logger.info("epoch %d is the last of the run with %s", epoch - 1, reason)
