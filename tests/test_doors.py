@@ -52,6 +52,16 @@ def words(options: dict[str, Any]) -> list[str]:
     ]
 
 
+def test_a_game_that_ends_the_process_ends_the_run_with_its_name(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was learned before is kept."""
+    quits = CATCH | {"environment": "own_classes:QuittingGame", "train_steps": 500}
+    line = refused(capsys, 1, "train", *words(quits))
+    assert "own_classes:QuittingGame failed in act() at step 300: SystemExit: 0" in line
+    assert (root / "snapshots" / "catch_1.safetensors").exists()
+
+
 @pytest.mark.parametrize("number", [1, 5])
 @pytest.mark.parametrize("quantiles", [False, True])
 def test_munchausen_equals_a_reference_by_hand(number: int, quantiles: bool) -> None:
