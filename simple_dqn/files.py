@@ -117,18 +117,14 @@ def remove(paths: Sequence[Path]) -> None:
     Raises:
         UserError: one of them cannot be removed.
     """
-    moved: list[Path] = []
-    try:
+    with contextlib.ExitStack() as undo:
         for path in paths:
-            if path.is_dir():
-                raise IsADirectoryError(0, "it is a folder")
-            path.replace(_temporary(path))
-            moved.append(path)
-    except OSError as error:
-        for path_before in moved:
-            _temporary(path_before).replace(path_before)
-        raise UserError(f"cannot remove {path}: {error.strerror}; nothing was changed") from error
-    for path in moved:
+            with errors_naming(path):
+                undo.callback(path.replace(_temporary(path)).replace, path)
+                if _temporary(path).is_dir():
+                    raise IsADirectoryError(0, "it is a folder")
+        undo.pop_all()
+    for path in paths:
         _temporary(path).unlink()
 
 

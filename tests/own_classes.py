@@ -1,6 +1,5 @@
 """What a person may write: a memory, a writer and a game, each in a class; see also `iqn.py`."""
 
-import sys
 from typing import Any
 
 from catch import Catch
@@ -35,15 +34,3 @@ class CatchGame(Catch):
     def __init__(self, game: str, num_games: int) -> None:
         assert game == "catch"
         super().__init__(num_games=num_games)
-
-
-class QuittingGame(CatchGame):
-    """Catch that ends its process in its 300th step, which `run.train` must not take for success."""
-
-    steps = 0
-
-    def act(self, actions: Any) -> None:
-        self.steps += 1
-        if self.steps == 300:
-            sys.exit(0)
-        super().act(actions)

@@ -185,11 +185,11 @@ def test_what_is_not_as_it_was_is_logged(
     told = capsys.readouterr().err
     inexact = "the run continues, but not to the last bit"
     for line in (
-        f"rows of this run are added to {csv_file}",
+        f"rows are added to {csv_file}",
         f"changed: kernels native -> torch-cpu; {inexact}",
         f"changed: torch {version('torch')} -> 9.9; {inexact}",
         "changed: learning rate, from now on as in a run of 4 epochs",
-        f"{no_rows} has no rows of the epochs so far",
+        f"{no_rows}, which has none of the epochs so far",
         "epoch 3 had no update of the network; give more --train_steps",
     ):
         assert line in told

@@ -124,38 +124,27 @@ def test_a_snapshot_imports_a_module_when_the_user_says_so(
         assert canary.exists()
 
 
-def deep(levels: int) -> Any:
-    value: Any = {}
-    for _ in range(levels):
-        value = {"a": value}
-    return value
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"environment_options": '{"a":' * 5000 + "1" + "}" * 5000}, "20 brackets deep"),
-        ({"environment_options": deep(500)}, "20 brackets deep"),
-        ({"environment_options": {"map": "." * 10**6}}, "100,000 letters"),
-        ({"environment_options": {"map": "secret.txt"}}, "name a file; if that is as it should be"),
+        ('{"a":' * 5000 + "1" + "}" * 5000, "20 brackets deep"),
+        (json.loads('{"a":' * 500 + "1" + "}" * 500), "20 brackets deep"),
+        ({"map": "secret.txt"}, "name a file; if that is as it should be"),
     ],
 )
 @pytest.mark.usefixtures("root")
 def test_a_snapshot_names_no_file_and_is_of_bounded_depth(
-    options: dict[str, Any], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    options: object, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The file is a pipe, so that a run that opened it would wait."""
     os.mkfifo(tmp_path / "secret.txt")
     header = {**HEADER, "game": "simple_dqn/GridWorld-v0", "rom_md5": ""}
-    header["options"] = {"environment": "gym", **options}
+    header["options"] = {"environment": "gym", "environment_options": options}
     write_snapshot(path := tmp_path / "x_1.safetensors", header, {})
-    assert main(["test", str(path)]) == 1
-    line = capsys.readouterr().err
-    assert message in line
-    assert line.count("\n") == 1
     pipe = json.dumps({"map": str(tmp_path / "secret.txt")})
-    assert main(["test", str(path), "--environment_options", pipe]) == 1
-    assert "\n" in capsys.readouterr().err
+    for words, expected in (([], message), (["--environment_options", pipe], "no such file")):
+        assert main(["test", str(path), *words]) == 1
+        assert expected in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_other_types_than_a_networks_are_refused(tmp_path: Path) -> None:

@@ -65,10 +65,7 @@ class RunFiles(NamedTuple):
             )
 
     def remove_after(self, epoch: int) -> None:
-        """Remove the files of later epochs, and what a run that was killed left half written.
-
-        After -1, which are all epochs, the CSV file is removed, too.
-        """
+        """Remove the files of later epochs, after -1 the CSV file too, and what is half written."""
         later = [path for number, _, path in files_of_epochs(self.prefix) if number > epoch]
         if epoch < 0 and self.csv_file.exists():
             later.append(self.csv_file)
@@ -90,13 +87,9 @@ class RunFiles(NamedTuple):
         if snapshots is not None:
             best = best_test(read_csv(self.csv_file))
             epochs = epochs[-snapshots:] + ([best.epoch] if best else [])
+        needed = {"safetensors": epochs, "training.safetensors": [epoch]}
         for number, kind, path in files_of_epochs(self.prefix):
-            needed = {
-                "safetensors": number in epochs,
-                "training.safetensors": number == epoch,
-                "memory": path.name in names,
-            }
-            if not needed[kind]:
+            if number not in needed.get(kind, ()) and path.name not in names:
                 path.unlink(missing_ok=True)
 
     @contextlib.contextmanager

@@ -41,17 +41,13 @@ class Saving:
         self._pieces = list(pieces)
 
     def warn_if_disk_is_small(self, epochs: int, network: DeepQNetwork) -> None:
-        """Log that the snapshots of so many epochs, and a training state, need more disk."""
-        size = sum(array.nbytes for array in network.get_weights().values())
+        """Log that the snapshots of so many epochs do not fit on the disk."""
         number = min(epochs, self._settings.keep_snapshots or epochs)
-        needed, folder = (number + 4) * size, self._files.prefix.parent  # target, optimizer, spare
-        free = shutil.disk_usage(folder).free
+        needed = number * sum(array.nbytes for array in network.get_weights().values()) / 1e6
+        free = shutil.disk_usage(self._files.prefix.parent).free / 1e6
         if needed > free:
-            logger.warning(
-                "%s has room for %.0f MB, and %d snapshots take %.0f MB; make room, or give a "
-                "smaller --keep_snapshots",
-                *(folder, free / 1e6, number, needed / 1e6),
-            )
+            text = "%d snapshots take %.0f MB, the disk has %.0f; give a smaller --keep_snapshots"
+            logger.warning(text, number, needed, free)
 
     def save(
         self, epoch: int, header: dict[str, Any], network: DeepQNetwork, memory: ReplayMemory

@@ -13,17 +13,11 @@ from simple_dqn.options.settings import Settings
 
 def reason_to_end(settings: Settings, row: Mapping[str, Any]) -> str:
     """Return the option that ends a run after an epoch, of which this is the last row, or ""."""
-    phase = row.get("phase")
-    score = settings.until_score
-    if phase == "test" and score is not None and float(row["average_reward"]) >= score:
+    phase, score, hours = row.get("phase"), settings.until_score, settings.hours
+    if score is not None and phase == "test" and float(row["average_reward"]) >= score:
         return f"--until_score {score:g}"
-    hours = settings.hours
-    if (
-        phase in {"train", "test"}
-        and hours is not None
-        and float(row["total_time"]) >= 3600 * hours
-    ):
-        return f"--hours {hours:g}"
+    if hours is not None and phase in {"train", "test"}:
+        return f"--hours {hours:g}" if float(row["total_time"]) >= 3600 * hours else ""
     return ""
 
 

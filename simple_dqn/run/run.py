@@ -196,9 +196,8 @@ class Run:
                 files.refuse_to_drop(rows, epoch)
             with self._parts(files.csv_file) as made:
                 experience = self._read_experience(made)
-                logger.info("rows of this run are added to %s", files.csv_file)
-                if not rows:
-                    logger.warning("%s has no rows of the epochs so far", files.csv_file)
+                none = "" if rows else ", which has none of the epochs so far"
+                logger.info("rows are added to %s%s", files.csv_file, none)
                 then = snapshot.header["versions"]
                 for name, now in self._versions(made).items():
                     if then.get(name, now) != now:  # older snapshots do not name all

@@ -11,11 +11,10 @@ from simple_dqn.checkpoints.snapshot import read_snapshot, run_snapshots, traini
 from simple_dqn.environments import roms
 from simple_dqn.errors import UserError
 from simple_dqn.options.kinds import as_text
-from simple_dqn.options.settings import OPTIONS, Settings
+from simple_dqn.options.settings import OF_LENGTH, OPTIONS, Settings
 from simple_dqn.run.ending import reason_to_end
 
 ORIGINAL = ("breakout", "pong", "seaquest", "space_invaders")  # of the text of 2015
-_OTHER_OPTIONS_MAY_DIFFER = {"epochs", "save_memory", "keep_snapshots", "until_score", "hours"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +114,7 @@ class PlannedRun:
             return
         then = Settings(game=self.settings.game, **read_snapshot(snapshot).header["options"]).kept()
         now = self.settings.kept()
-        for name in sorted(now.keys() - _OTHER_OPTIONS_MAY_DIFFER):
+        for name in sorted(now.keys() - OF_LENGTH):
             if then[name] != now[name]:
                 raise UserError(
                     f"{snapshot} was made with --{name} {as_text(then[name])}, and this suite has "
