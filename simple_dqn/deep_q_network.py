@@ -62,6 +62,7 @@ class DeepQNetwork:
                 `CudaGraph`, or leaves the step as it is.
         """
         self.weight_updates = 0
+        self.kernels = "torch"  # whose arithmetic it is; others round differently
         self._network = network
         self._target_network = target_network
         self._head = head

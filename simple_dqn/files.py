@@ -5,7 +5,7 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -132,6 +132,23 @@ def locked(path: Path, whose: Path) -> Iterator[None]:
             ) from error
     with lock:  # releases it
         yield
+
+
+def remove(paths: Sequence[Path]) -> None:
+    """Remove files, all of them or none.
+
+    Raises:
+        UserError: one of them cannot be removed.
+    """
+    with contextlib.ExitStack() as undo:
+        for path in paths:
+            with errors_naming(path):
+                undo.callback(path.replace(_temporary(path)).replace, path)
+                if _temporary(path).is_dir():
+                    raise IsADirectoryError(0, "it is a folder")
+        undo.pop_all()
+    for path in paths:
+        _temporary(path).unlink()
 
 
 def check_writable(path: Path, options: str = "--csv_file and --save_weights_prefix") -> None:

@@ -43,7 +43,7 @@ TINY = [
     *("--screen_width", "36", "--screen_height", "36", "--replay_size", "250"),
     *("--random_steps", "60", "--train_steps", "80", "--test_steps", "40", "--epochs", "3"),
     *("--random_seed", "4", "--batch_size", "8", "--target_steps", "50"),
-    *("--prioritized", "true", "--optimizer", "adam", "--n_step", "2"),
+    *("--prioritized", "true", "--optimizer", "adam", "--n_step", "2", "--keep_snapshots", "1"),
 ]
 TIMES = {"total_time", "epoch_time", "steps_per_second"}
 TRACEBACK = 99

@@ -52,6 +52,14 @@ def words(options: dict[str, Any]) -> list[str]:
     ]
 
 
+def test_a_game_that_ends_the_process_ends_the_run_with_its_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("own_classes.CatchGame.act", lambda *_: sys.exit(0))
+    line = refused(capsys, 1, "train", *words(CATCH))
+    assert "own_classes:CatchGame failed in act() at step 1: SystemExit: 0" in line
+
+
 @pytest.mark.parametrize("number", [1, 5])
 @pytest.mark.parametrize("quantiles", [False, True])
 def test_munchausen_equals_a_reference_by_hand(number: int, quantiles: bool) -> None:

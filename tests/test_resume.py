@@ -1,7 +1,9 @@
 """A run that was stopped and resumed ends as one that never stopped, to the last bit."""
 
 import contextlib
+import importlib.metadata
 import itertools
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -164,3 +166,69 @@ def test_finished_epochs_are_not_dropped(stopped: Path, capsys: pytest.CaptureFi
     assert csv_file.read_bytes() == before
     assert main(["resume", str(newest(stopped)), "--overwrite", "true"]) == 0
     assert [row["epoch"] for row in rows(csv_file)].count("3") == 2
+
+
+def test_what_is_not_as_it_was_is_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with stopped_at_step(HELD_OUT + 250):
+        assert train(tmp_path, monkeypatch) == 130
+    csv_file, version = tmp_path / "results" / "pong.csv", importlib.metadata.version
+    monkeypatch.setattr(
+        "importlib.metadata.version", lambda name: "9.9" if name == "torch" else version(name)
+    )
+    copy = shutil.copytree(tmp_path / "snapshots", tmp_path / "copy") / newest(tmp_path).name
+    changes = "--native_kernels false --epochs 4 --learning_rate_end 0 --train_frequency 999"
+    assert main(["resume", str(copy), *changes.split()]) == 0
+    no_rows = tmp_path / "none.csv"
+    assert main(["resume", str(newest(tmp_path)), "--csv_file", str(no_rows), "--overwrite"]) == 0
+    told = capsys.readouterr().err
+    inexact = "the run continues, but not to the last bit"
+    for line in (
+        f"rows are added to {csv_file}",
+        f"changed: kernels native -> torch-cpu; {inexact}",
+        f"changed: torch {version('torch')} -> 9.9; {inexact}",
+        "changed: learning rate, from now on as in a run of 4 epochs",
+        f"{no_rows}, which has none of the epochs so far",
+        "epoch 3 had no update of the network; give more --train_steps",
+    ):
+        assert line in told
+
+
+CARTPOLE = (
+    "--environment gym --network 8 --replay_size 500 --random_steps 50 --train_steps 100 "
+    "--test_games 2 --epochs 6 --random_seed 5 --learning_rate 0.01 --keep_snapshots 1"
+)
+
+
+def test_a_run_ends_early_and_keeps_its_best_snapshot(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By its score, also where it was stopped in its last test; and by its time."""
+
+    def results(label: str) -> tuple[list[dict[str, str]], list[str]]:
+        paths = (root / "snapshots").glob(f"CartPole-v1_{label}_?.safetensors")
+        return rows(root / "results" / f"CartPole-v1_{label}.csv"), sorted(p.stem for p in paths)
+
+    train = ["train", "CartPole-v1", *CARTPOLE.split()]
+    assert main([*train, "whole"]) == 0
+    whole, left = results("whole")
+    scores = [float(row["average_reward"]) for row in whole if row["phase"] == "test"]
+    assert max(scores) == scores[4]
+    assert left == ["CartPole-v1_whole_5", "CartPole-v1_whole_6"]
+    until = ["--until_score", str(scores[1])]
+    with stopped_at_step() as numbers:
+        assert main([*train, "score", *until]) == 0
+    assert results("score") == (whole[:5], ["CartPole-v1_score_1", "CartPole-v1_score_2"])
+    with stopped_at_step(next(numbers) - 1):
+        assert main([*train, "stopped", *until]) == 130
+    resume = ["resume", str(root / "snapshots" / "CartPole-v1_stopped_2.safetensors")]
+    assert main(resume) == 0
+    assert results("stopped")[0] == whole[:5]
+    assert main(resume) == 1
+    refused = f"is of epoch 2, the last of this run with --until_score {scores[1]:g}; give a larger"
+    assert refused in capsys.readouterr().err
+    assert main([*resume, "--until_score", "1e9"]) == 0
+    assert results("stopped")[0] == whole
+    assert main([*train, "hours", "--hours", "1e-9"]) == 0
+    assert results("hours") == (whole[:3], ["CartPole-v1_hours_1"])

@@ -1,6 +1,7 @@
 """What a file may say: crafted snapshots, training states and presets, with right checksums."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,29 @@ def test_a_snapshot_imports_a_module_when_the_user_says_so(
         assert main(["test", str(path), "--allow_import", "true"]) == 1
         assert "some_module" in capsys.readouterr().err
         assert canary.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ('{"a":' * 5000 + "1" + "}" * 5000, "20 brackets deep"),
+        (json.loads('{"a":' * 500 + "1" + "}" * 500), "20 brackets deep"),
+        ({"map": "secret.txt"}, "name a file; if that is as it should be"),
+    ],
+)
+@pytest.mark.usefixtures("root")
+def test_a_snapshot_names_no_file_and_is_of_bounded_depth(
+    options: object, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The file is a pipe, so that a run that opened it would wait."""
+    os.mkfifo(tmp_path / "secret.txt")
+    header = {**HEADER, "game": "simple_dqn/GridWorld-v0", "rom_md5": ""}
+    header["options"] = {"environment": "gym", "environment_options": options}
+    write_snapshot(path := tmp_path / "x_1.safetensors", header, {})
+    pipe = json.dumps({"map": str(tmp_path / "secret.txt")})
+    for words, expected in (([], message), (["--environment_options", pipe], "no such file")):
+        assert main(["test", str(path), *words]) == 1
+        assert expected in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_other_types_than_a_networks_are_refused(tmp_path: Path) -> None:

@@ -169,9 +169,13 @@ def test_a_run_that_replaces_another_begins_new_curves(root: Path) -> None:
 def test_a_folder_can_be_named(root: Path, tmp_path: Path) -> None:
     folder = tmp_path / "my curves"
     short = OPTIONS | {"epochs": 1, "train_steps": 500}
-    watched_run(Settings(**short, label="a", tensorboard=folder)).train()
+    watched_run(Settings(**short, label="a", tensorboard=folder, save_memory=False)).train()
     assert [step for step, _ in curves(folder / "CartPole-v1_a")["eval/mean_reward"]] == [500]
     assert not (root / "results" / "tensorboard").exists()
+    snapshot = root / "snapshots" / "CartPole-v1_a_1.safetensors"
+    assert main(["resume", str(snapshot), "--epochs", "2", "--tensorboard", str(folder)]) == 0
+    found = curves(folder / "CartPole-v1_a")["train/mean_q"]  # none of the refilled memory
+    assert [step for step, _ in found] == [0, 500, 1000]
 
 
 def test_an_unusable_folder_is_refused_before_anything_is_written(

@@ -77,6 +77,12 @@ def read_csv(csv_file: Path) -> list[CsvRow]:
         ]
 
 
+def best_test(rows: Sequence[CsvRow]) -> CsvRow | None:
+    """Return the row of the first test with the highest score, if a game ended in a test."""
+    tests = [row for row in rows if row.phase == "test" and row.values["average_reward"] != "nan"]
+    return max(tests, key=lambda test: float(test.values["average_reward"]), default=None)
+
+
 def keep_rows(csv_file: Path, rows: Sequence[CsvRow]) -> None:
     """Leave only these rows in a file, so that a run can continue after them."""
     lines = [",".join(row.values.values()) + "\n" for row in rows]

@@ -140,6 +140,8 @@ def _read_piece(path: Path, memory: ReplayMemory, piece: Piece, num_actions: int
     """
     oldest = memory.total - memory.count
     shape, dtype = memory.observation_shape, memory.observation_dtype
+    if not path.is_file():  # it may be a pipe, which waits
+        raise UserError(f"{path} cannot be read: there is no such file")
     try:
         with path.open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != piece.sha256:

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from simple_dqn.checkpoints.csv_file import CsvRow
+from simple_dqn.checkpoints.csv_file import CsvRow, best_test, read_csv
 from simple_dqn.checkpoints.memory_pieces import Piece
 from simple_dqn.checkpoints.snapshot import Snapshot, epoch_pattern, files_of_epochs, run_snapshots
 from simple_dqn.errors import UserError
-from simple_dqn.files import check_writable, locked, remove_temporary_files
+from simple_dqn.files import check_writable, locked, remove, remove_temporary_files
 
 logger = logging.getLogger(__name__)
 
@@ -65,22 +65,31 @@ class RunFiles(NamedTuple):
             )
 
     def remove_after(self, epoch: int) -> None:
-        """Remove the files of later epochs, and what a run that was killed left half written."""
-        for number, kind, path in files_of_epochs(self.prefix):
-            if number > epoch:
-                if kind == "safetensors":
-                    logger.info("removing %s", path)
-                path.unlink(missing_ok=True)
+        """Remove the files of later epochs, after -1 the CSV file too, and what is half written."""
+        later = [path for number, _, path in files_of_epochs(self.prefix) if number > epoch]
+        if epoch < 0 and self.csv_file.exists():
+            later.append(self.csv_file)
+        if later:
+            logger.info("removing %s to %s, %d files", later[0], later[-1].name, len(later))
+            remove(later)
         # NB! Not those of `pong_s10`, which may be writing, where this run is `pong_s1`.
         remove_temporary_files(self.csv_file.parent, self.csv_file.name.__eq__)
         remove_temporary_files(self.prefix.parent, epoch_pattern(self.prefix).fullmatch)
 
-    def keep_only(self, epoch: int, pieces: Iterable[Piece]) -> None:
-        """Remove what resuming from an epoch, with these pieces of the memory, does not need."""
+    def keep_only(self, epoch: int, pieces: Iterable[Piece], snapshots: int | None) -> None:
+        """Remove what resuming from the last epoch, with these pieces of the memory, does not need.
+
+        Of the snapshots, so many of the last ones stay, and the best of those that were tested;
+        None: all.
+        """
         names = {piece.name for piece in pieces}
+        epochs = list(run_snapshots(self.prefix))
+        if snapshots is not None:
+            best = best_test(read_csv(self.csv_file))
+            epochs = epochs[-snapshots:] + ([best.epoch] if best else [])
+        needed = {"safetensors": epochs, "training.safetensors": [epoch]}
         for number, kind, path in files_of_epochs(self.prefix):
-            needless = kind == "training.safetensors" and number != epoch
-            if needless or (kind == "memory" and path.name not in names):
+            if number not in needed.get(kind, ()) and path.name not in names:
                 path.unlink(missing_ok=True)
 
     @contextlib.contextmanager

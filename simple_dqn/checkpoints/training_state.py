@@ -1,6 +1,7 @@
 """What training needs besides the weights: saved at an epoch's end, restored when a run resumes."""
 
 import logging
+import shutil
 from collections.abc import Iterable
 from typing import Any
 
@@ -34,10 +35,19 @@ _OF_PRIORITIES = ("replay_size", "history_length", "n_step", "prioritized", "pri
 class Saving:
     """Writes an epoch's files: snapshot, training state and piece of the replay memory."""
 
-    def __init__(self, files: RunFiles, pieces: Iterable[Piece] = (), *, save_memory: bool) -> None:
+    def __init__(self, files: RunFiles, settings: Settings, pieces: Iterable[Piece] = ()) -> None:
         """Prepare to save; the replay memory has `pieces` already, oldest first."""
-        self._files, self._save_memory = files, save_memory
+        self._files, self._settings = files, settings
         self._pieces = list(pieces)
+
+    def warn_if_disk_is_small(self, epochs: int, network: DeepQNetwork) -> None:
+        """Log that the snapshots of so many epochs do not fit on the disk."""
+        number = min(epochs, self._settings.keep_snapshots or epochs)
+        needed = number * sum(array.nbytes for array in network.get_weights().values()) / 1e6
+        free = shutil.disk_usage(self._files.prefix.parent).free / 1e6
+        if needed > free:
+            text = "%d snapshots take %.0f MB, the disk has %.0f; give a smaller --keep_snapshots"
+            logger.warning(text, number, needed, free)
 
     def save(
         self, epoch: int, header: dict[str, Any], network: DeepQNetwork, memory: ReplayMemory
@@ -57,7 +67,7 @@ class Saving:
             with snapshot_at_end(path, header, network.get_weights()):
                 self._pieces = (
                     save_memory(self._files.prefix, epoch, memory, self._pieces)
-                    if self._save_memory
+                    if self._settings.save_memory
                     else []
                 )
                 pieces = [piece._asdict() for piece in self._pieces]
@@ -72,7 +82,7 @@ class Saving:
                     resumable = False
             logger.info("wrote %s", path)
             if resumable:
-                self._files.keep_only(epoch, self._pieces)
+                self._files.keep_only(epoch, self._pieces, self._settings.keep_snapshots)
         raise_interrupts()
 
 
@@ -92,6 +102,11 @@ def restore(
     changed = {name for name in as_json.keys() & options.keys() if as_json[name] != options[name]}
     for name in sorted(changed):
         logger.info("changed: %s %s -> %s", name, options[name], now[name])
+    follow = ["learning rate"] if settings.learning_rate_end is not None else []
+    follow += ["importance exponent"] if settings.prioritized else []
+    if follow and "epochs" in changed:
+        what, length = " and ".join(follow), settings.epochs
+        logger.warning("changed: %s, from now on as in a run of %d epochs", what, length)
     state: Snapshot | None = None
     pieces: list[Piece] = []
     try:

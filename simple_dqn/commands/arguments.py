@@ -5,6 +5,8 @@ the snapshot, else the default.
 """
 
 import logging
+import re
+import shlex
 import tomllib
 from collections.abc import Mapping
 from importlib import resources
@@ -23,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 _OF_MODULES = ("game", "environment", "distributional", "target", "memory")
 _OF_LOADED = (*OF_NETWORK, "history_length", "minimal_action_set")
+_FILE_IN_JSON = re.compile(r'/|\\\\|\.[a-z]\w*"')  # a slash, a backslash or an ending
 _NOT_OF_THE_PAPER = {"environment", "random_seed"}
 
 
@@ -90,6 +93,12 @@ def merge(
                 f"{values[name]}, which would run the Python module {module}; if you trust that "
                 f"module, give {consent}"
             )
+    options = str(values.get("environment_options"))
+    if _FILE_IN_JSON.search(options) and "environment_options" not in given and not allow_import:
+        raise UserError(
+            f"the environment_options in {snapshot.path if snapshot else preset} name a file; if "
+            f"that is as it should be, give --environment_options {shlex.quote(options)} yourself"
+        )
     values |= given
     if snapshot is not None and values.get("pixel_mean") == "auto":  # the network has its number
         values["pixel_mean"] = snapshot.header["options"].get("pixel_mean", 0.0)

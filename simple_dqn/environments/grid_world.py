@@ -111,6 +111,8 @@ class GridWorld(gymnasium.Env[Any, Any]):
 def _read(text: str) -> npt.NDArray[np.str_]:
     """The letters of a map, or of the file that holds it, (rows, columns)."""
     if text.endswith(".txt"):
+        if not Path(text).is_file():  # it may be a pipe, which waits
+            raise UserError(f"cannot read map {text}: there is no such file")
         try:
             text = Path(text).read_text()
         except (OSError, UnicodeError) as error:

@@ -1,5 +1,7 @@
 """Types of values, and the rows of the tables of options, each of which has a type."""
 
+import contextlib
+import itertools
 import json
 import math
 import re
@@ -10,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from simple_dqn.errors import OptionError
+
+_LONGEST_JSON, _DEEPEST_JSON = 100_000, 20
 
 
 @dataclass(frozen=True)
@@ -166,13 +170,16 @@ def _network(value: object) -> str:
 
 def _json_object(value: object) -> str:
     """JSON text of an object, or the object itself as Python knows it; the result is its text."""
-    try:
-        found = json.loads(value) if isinstance(value, str) else value
-    except ValueError:
-        found = None
+    text, found = "", None
+    with contextlib.suppress(TypeError, ValueError, RecursionError):
+        text = value if isinstance(value, str) else json.dumps(value)
+        depths = itertools.accumulate((c in "[{") - (c in "]}") for c in text)
+        if len(text) <= _LONGEST_JSON and max(depths, default=0) <= _DEEPEST_JSON:
+            found = json.loads(text)
     if not isinstance(found, dict):
         raise ArgumentTypeError(
-            f"""{str(value)!r} is not a JSON object such as '{{"is_slippery": false}}'"""
+            f"""{text[:99]!r} is not a JSON object such as '{{"is_slippery": false}}', at most """
+            f"{_LONGEST_JSON:,} letters long and {_DEEPEST_JSON} brackets deep"
         )
     return json.dumps(found)
 

@@ -175,6 +175,9 @@ class Settings:
         0, integer(0, 1_000_000), "games in a test; 0: the test lasts --test_steps", "test"
     )
     epochs: int = option(200, _EPOCHS, "number of the last epoch, counted from 1")
+    until_score: float | None = option(None, _REWARD, "end when a test's mean reward is this high")
+    hours: float | None = option(None, _RATE, "end with the epoch in which the run gets this old")
+    keep_snapshots: int | None = option(None, _SOME_STEPS, "snapshots kept: last N and best (all)")
     start_epoch: int = option(0, _EPOCHS, "epochs that count as done at first", "begin", kept=False)
     load_weights: Path | None = option(
         None, kinds.path("SNAPSHOT"), "snapshot to take the first weights from", "begin", kept=False
@@ -239,4 +242,5 @@ OF_NETWORK = (
     *("screen_width", "screen_height", "pixel_mean"),
 )
 OPTIONS = _rows()
+OF_LENGTH = {"epochs", "until_score", "hours", "keep_snapshots", "save_memory"}  # not of learning
 KEPT = tuple(sorted((row for row in OPTIONS if row.kept), key=lambda row: row.name))

@@ -85,9 +85,9 @@ class TensorBoardWriter(Writer):
     def write(self, row: Row) -> None:
         """Add the result of a phase: a test's score, else the mean Q-value."""
         step = int(row["total_train_steps"])
-        if row["phase"] != "test":
+        if row["phase"] in {"random", "train"}:
             self._add({"train/mean_q": float(row["meanq"])}, step)
-        elif row["nr_games"]:
+        elif row["phase"] == "test" and row["nr_games"]:
             self._add({"eval/mean_reward": float(row["average_reward"])}, step)
 
     def on_run_end(self) -> None:

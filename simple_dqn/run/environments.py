@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from simple_dqn.environment import Environment
@@ -32,16 +33,34 @@ def make_environment(
     if args.environment in ENVIRONMENTS:
         environment: Environment = make(args, game, num_threads, training)
         return environment
-    options = environment_options(args)
-    try:
-        environment = make(game=game.name, num_games=args.num_games, **options)
-    except TypeError as error:
-        raise UserError(f"cannot make environment {args.environment}: {error}") from error
+    make = partial(make, game=game.name, num_games=args.num_games, **environment_options(args))
+    environment = _call(f"cannot make environment {args.environment}", make)
     if not isinstance(environment, Environment):
         raise UserError(
             f"{args.environment} is not a subclass of simple_dqn.environment.Environment"
         )
+    step = 0
+
+    def named(name: str, method: Callable[..., Any], *arguments: Any) -> Any:
+        nonlocal step
+        step += name == "act"
+        what = f"{args.environment} failed in {name}() at step {step}"
+        return _call(what, partial(method, *arguments))
+
+    for name in ("restart", "act", "observe"):
+        setattr(environment, name, partial(named, name, getattr(environment, name)))
     return environment
+
+
+def _call(what_fails: str, function: Callable[[], Any]) -> Any:
+    """Call a person's own code; whatever it raises becomes a UserError of one line."""
+    try:
+        return function()
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(f"{what_fails}: {reason}; correct the environment's code") from error
 
 
 def environment_options(settings: Settings) -> dict[str, Any]:

@@ -154,7 +154,7 @@ def make_network(
 
     network = make().init_weights(random_seed)
     target_network = make().eval() if args.target_steps else network
-    return DeepQNetwork(
+    made = DeepQNetwork(
         network=network,
         target_network=target_network,
         head=head,
@@ -170,6 +170,8 @@ def make_network(
         ),
         as_graph=CudaGraph if device.type == "cuda" else lambda step: step,
     )
+    made.kernels = "native" if kernels else f"torch-{device.type}"
+    return made
 
 
 def make_layers(

@@ -39,8 +39,9 @@ from simple_dqn.networks.heads import Head
 from simple_dqn.networks.next_values import NextValue
 from simple_dqn.options.settings import Settings
 from simple_dqn.replay_memory import ReplayMemory
+from simple_dqn.run import parts
 from simple_dqn.run.classes import name_of
-from simple_dqn.run.ending import ending
+from simple_dqn.run.ending import ending, reason_to_end
 from simple_dqn.run.pixel_mean import PixelMean
 from simple_dqn.run.run_parts import RunParts, make_parts
 from simple_dqn.run.trained import changes_of_play, check_weights
@@ -131,12 +132,11 @@ class Run:
         if settings.load_weights is not None:
             self._load_weights(made, settings.load_weights)
         files.remove_after(-1)
-        files.csv_file.unlink(missing_ok=True)
         with files.interrupts_explained():
             if settings.random_steps:
                 self._play_random(made)
             self._remember(made, experience)
-            saving = Saving(files, save_memory=settings.save_memory)
+            saving = Saving(files, settings)
             if settings.train_steps:
                 self._save(made, saving, settings.start_epoch)
             self._epochs(made, saving, settings.start_epoch)
@@ -182,29 +182,41 @@ class Run:
             phases = {row.phase for row in rows if row.epoch == epoch}
             tests = bool(settings.test_steps or settings.test_games)
             in_test = tests and "train" in phases and "test" not in phases
-            if epoch >= settings.epochs and not in_test:
+            last = [row for row in rows if row.epoch == epoch][-1:]
+            reason = "".join(reason_to_end(settings, row.values) for row in last)
+            if epoch >= settings.epochs:
+                reason = f"--epochs {settings.epochs}"
+            if reason and not in_test:
                 raise UserError(
-                    f"{snapshot.path} is of epoch {epoch}, the last of --epochs {settings.epochs}; "
-                    f"give --epochs {epoch + 1} or more to train on"
+                    f"{snapshot.path} is of epoch {epoch}, the last of this run with {reason}; "
+                    f"give a larger {reason.split()[0]} to train on"
                 )
             files.refuse_foreign(rows, snapshot)
             if not settings.overwrite:
                 files.refuse_to_drop(rows, epoch)
             with self._parts(files.csv_file) as made:
                 experience = self._read_experience(made)
+                none = "" if rows else ", which has none of the epochs so far"
+                logger.info("rows are added to %s%s", files.csv_file, none)
+                then = snapshot.header["versions"]
+                for name, now in self._versions(made).items():
+                    if then.get(name, now) != now:  # older snapshots do not name all
+                        change = f"changed: {name} {then[name]} -> {now}"
+                        logger.warning("%s; the run continues, but not to the last bit", change)
                 pieces = restore(settings, snapshot, made.network, made.memory)
                 keep_rows(files.csv_file, [row for row in rows if row.epoch <= epoch])
                 files.remove_after(epoch)
                 if pieces:
-                    files.keep_only(epoch, pieces)
+                    files.keep_only(epoch, pieces, settings.keep_snapshots)
                 with files.interrupts_explained():
                     if in_test:
                         self._test(made, epoch)
-                    if settings.random_steps and not pieces:
+                    over = reason_to_end(settings, made.statistics.row)
+                    if settings.random_steps and not pieces and not over:
                         made.agent.refill(epoch, settings.random_steps)
                     self._remember(made, experience)
                     # NB! This epoch's piece stays: what was added just now is in the next one.
-                    saving = Saving(files, pieces, save_memory=settings.save_memory)
+                    saving = Saving(files, settings, pieces)
                     self._epochs(made, saving, epoch)
                 logger.info("%s", ending(self.game.name, files))
 
@@ -276,14 +288,22 @@ class Run:
         """
         settings = self.settings
         is_saved = True
+        saving.warn_if_disk_is_small(settings.epochs - done, made.network)
         for epoch in range(done + 1, settings.epochs + 1):
+            if reason := reason_to_end(settings, made.statistics.row):
+                logger.info("epoch %d is the last of the run with %s", epoch - 1, reason)
+                break
             if settings.learning_rate_end is not None:
                 change = settings.learning_rate_end - settings.learning_rate
                 done_of_all = (epoch - 1) / max(settings.epochs - 1, 1)
                 made.network.set_learning_rate(settings.learning_rate + change * done_of_all)
             if settings.train_steps:
+                updates = made.network.weight_updates
                 made.agent.train(epoch, settings.train_steps)
                 made.network.check_finite()
+                if made.network.weight_updates == updates:
+                    hint = "give more --train_steps, or a smaller --train_frequency"
+                    logger.warning("epoch %d had no update of the network; %s", epoch, hint)
                 try:
                     self._save(made, saving, epoch)
                     is_saved = True
@@ -292,7 +312,14 @@ class Run:
                     is_saved = False
             self._test(made, epoch)
         if not is_saved:
-            self._save(made, saving, settings.epochs)
+            self._save(made, saving, int(made.statistics.row["epoch"]))
+
+    def _versions(self, made: RunParts) -> dict[str, str]:
+        """What the last bits of a run depend on, by name."""
+        names = ("simple_dqn", "torch", "numpy", "ale-py", "gymnasium")
+        versions = {name: importlib.metadata.version(name) for name in names}
+        threads = str(parts.choose_threads(self.settings).network)
+        return {**versions, "kernels": made.network.kernels, "threads": threads}
 
     def _test(self, made: RunParts, epoch: int) -> None:
         if self.settings.test_games:
@@ -318,9 +345,6 @@ class Run:
             "replay_memory_count": len(made.memory),
             "total_time": made.statistics.row.get("total_time", 0.0),
             "options": self.settings.kept(),
-            "versions": {
-                name: importlib.metadata.version(name)
-                for name in ("simple_dqn", "torch", "numpy", "ale-py", "gymnasium")
-            },
+            "versions": self._versions(made),
         }
         saving.save(epoch, header, made.network, made.memory)

@@ -12,10 +12,10 @@ from simple_dqn.environments import roms
 from simple_dqn.errors import UserError
 from simple_dqn.files import plain_file
 from simple_dqn.options.kinds import as_text
-from simple_dqn.options.settings import OPTIONS, Settings
+from simple_dqn.options.settings import OF_LENGTH, OPTIONS, Settings
+from simple_dqn.run.ending import reason_to_end
 
 ORIGINAL = ("breakout", "pong", "seaquest", "space_invaders")  # of the text of 2015
-_OTHER_OPTIONS_MAY_DIFFER = {"epochs", "save_memory"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,9 +103,11 @@ class PlannedRun:
 
     def is_finished(self, folder: Path) -> bool:
         """Whether the last epoch is trained, tested and saved in a root folder."""
-        epochs = self.settings.epochs
-        return epochs in run_snapshots(folder / self.prefix) and any(
-            (row.phase, row.epoch) == (self.last_phase, epochs) for row in self.rows(folder)
+        snapshots, settings = run_snapshots(folder / self.prefix), self.settings
+        return any(
+            (row.epoch == settings.epochs or reason_to_end(settings, row.values))
+            and (row.phase == self.last_phase and row.epoch in snapshots)
+            for row in self.rows(folder)
         )
 
     def check(self, folder: Path) -> None:
@@ -117,7 +119,7 @@ class PlannedRun:
         now = self.settings.kept()
         if now["pixel_mean"] == "auto":  # the run has measured its number
             now["pixel_mean"] = then["pixel_mean"]
-        for name in sorted(now.keys() - _OTHER_OPTIONS_MAY_DIFFER):
+        for name in sorted(now.keys() - OF_LENGTH):
             if then[name] != now[name]:
                 raise UserError(
                     f"{snapshot} was made with --{name} {as_text(then[name])}, and this suite has "
