@@ -106,7 +106,7 @@ class GymConsole(VisibleGame):
             screen_shape: (height, width), where observations are pictures.
             rendered: an observation is what the environment renders, not what it observes.
             options: keyword arguments of the environment.
-            seed: seed of its randomness, 32 bits.
+            seed: seed of its randomness, 31 bits.
             visible: whether pictures are asked for; not every environment can render.
         """
         keywords = {"render_mode": "rgb_array"} if visible else {}

@@ -28,7 +28,7 @@ class VisibleGame(ABC):
 
     @abstractmethod
     def seed(self, seed: int) -> None:
-        """Set the seed of all games from the next one on."""
+        """Set the seed, 31 bits, of all games from the next one on."""
 
     @abstractmethod
     def start_game(self, noops: int) -> None:
@@ -101,7 +101,9 @@ class VisibleGames(Environment):
     @override
     def restart(self, seed: int) -> Observations:
         self._cut[:] = False
-        seeds = self._seeds(seed)
+        seeds = (
+            np.random.SeedSequence(seed).generate_state(self.num_games) >> 1
+        )  # most take 31 bits
         self._rngs = [np.random.default_rng(s) for s in seeds]
         for game, own_seed in zip(self._games, seeds, strict=True):
             game.seed(int(own_seed))
@@ -137,10 +139,6 @@ class VisibleGames(Environment):
     def close(self) -> None:
         for game in self._games:
             game.close()
-
-    def _seeds(self, seed: int) -> npt.NDArray[Any]:
-        """A seed for each game, (num_games,)."""
-        return np.random.SeedSequence(seed).generate_state(self.num_games)
 
     def _start(self, i: int) -> Observations:
         self._games[i].start_game(int(self._rngs[i].integers(self._random_starts + 1)))
