@@ -101,9 +101,8 @@ class VisibleGames(Environment):
     @override
     def restart(self, seed: int) -> Observations:
         self._cut[:] = False
-        seeds = (
-            np.random.SeedSequence(seed).generate_state(self.num_games) >> 1
-        )  # most take 31 bits
+        # 31 bits each: ALE and some environments of Gymnasium take no more.
+        seeds = np.random.SeedSequence(seed).generate_state(self.num_games) >> 1
         self._rngs = [np.random.default_rng(s) for s in seeds]
         for game, own_seed in zip(self._games, seeds, strict=True):
             game.seed(int(own_seed))
