@@ -291,6 +291,22 @@ def test_vectors_are_learned_tested_resumed_and_drawn(
         assert "not shown" in refused(capsys, 1, "record", str(first), *consent)
 
 
+def test_an_epoch_may_last_a_number_of_games(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the text's 500 episodes do; a resumed run repeats them."""
+    options = ["train", "CartPole-v1", *SMALL, "--train_games", "4"]
+    assert main([*options, "--log_games", "true"]) == 0
+    lines = re.findall(r"Episode (\d)/4: score=\d+, eps=[01]\.\d\d\n", capsys.readouterr().err)
+    assert lines == ["1", "2", "3", "4"] * 2
+    rows = read_rows(root / "results" / "CartPole-v1.csv")
+    assert [row["nr_games"] for row in rows if row["phase"] == "train"] == ["4", "4"]
+    assert main([*options, "--overwrite", "true", "--epochs", "1"]) == 0
+    first = root / "snapshots" / "CartPole-v1_1.safetensors"
+    assert main(["resume", str(first), "--epochs", "2"]) == 0
+    assert read_rows(root / "results" / "CartPole-v1.csv") == rows
+
+
 @pytest.mark.parametrize("observations", ["auto", "pictures"])
 def test_a_game_is_filmed_and_played(
     root: Path,
