@@ -6,9 +6,12 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium import spaces
 from helpers import play
 
-from simple_dqn.environments.gym import GymEnvironment
+from simple_dqn.environments.gym import GymConsole, GymEnvironment
+from simple_dqn.environments.gym_observations import check
+from simple_dqn.errors import UserError
 from simple_dqn.main import main
 from simple_dqn.run import environments
 
@@ -55,6 +58,7 @@ class Endless(gymnasium.Env[Any, int]):
 def registered() -> None:
     gymnasium.register("Short-v0", entry_point=Endless, max_episode_steps=5)
     gymnasium.register("Endless-v0", entry_point=Endless)
+    gymnasium.register("Wrong-v0", entry_point=Wrong, disable_env_checker=True)
     for method, n in (("make", 1), ("reset", 1), ("step", 7), ("render", 8)):
         kwargs = {"broken": method, "n": n}
         gymnasium.register(f"Broken-{method}-v0", entry_point=Endless, kwargs=kwargs)
@@ -73,6 +77,51 @@ def test_a_mistake_of_the_environment_is_an_error_that_names_its_step(
     assert "list index" in line
     if step is not None:
         assert f"{method}() at step {step} " in line
+
+
+class Wrong(Endless):
+    """What a step gives is wrong in the third step."""
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 0.4}  # noqa: RUF012
+
+    def __init__(self, render_mode: str | None = None, **given: Any) -> None:
+        super().__init__(render_mode)
+        self.given, self.steps = given, 0
+
+    def step(self, action: int) -> Any:
+        self.steps += 1
+        seen, reward, *others = super().step(action)
+        given = {"seen": seen, "reward": reward} | (self.given if self.steps == 3 else {})
+        return given["seen"], given["reward"], *others
+
+
+@pytest.mark.parametrize("value", [None, np.nan, 1e40, [1.0, 2.0], "x", [[1.0], 2.0]])
+@pytest.mark.parametrize(("name", "what"), [("seen", "observation"), ("reward", "reward")])
+def test_what_cannot_be_learned_is_an_error_that_names_its_step(
+    name: str, what: str, value: Any
+) -> None:
+    console = GymConsole(environment_id="Wrong-v0", screen_shape=(36, 36), options={name: value})
+    assert console.frames_per_second == 1
+    console.start_game(0)
+    for _ in range(2):
+        console.act(0)
+        assert console.observation(1) == 0
+    with pytest.raises(UserError, match=f"Wrong-v0 gave a wrong {what} at step 3 of a game: "):
+        console.observation(int(console.act(0)))
+
+
+@pytest.mark.parametrize(
+    ("space", "given"),
+    [
+        (spaces.Discrete(3), -1),
+        (spaces.Dict({"a": spaces.Discrete(3)}), {"b": 1}),
+        (spaces.Tuple([spaces.Box(0, 1, (2,))]), ([0, np.inf],)),
+        (spaces.Box(0, 255, (2,), np.uint8), np.array([0, 300])),
+    ],
+)
+def test_what_is_not_of_its_space_is_refused(space: spaces.Space[Any], given: Any) -> None:
+    with pytest.raises((ValueError, KeyError)):
+        check(space, given)
 
 
 @pytest.mark.usefixtures("root")
