@@ -132,7 +132,7 @@ def test_a_test_of_endless_games_ends(
     assert main(["train", "Endless-v0", *TINY]) == 0
     errors = capsys.readouterr().err
     assert "Endless-v0: games in tests are cut after 30 steps" in errors
-    assert "epoch 1 test: 60 steps, 2 games" in errors
+    assert "epoch 1 test: 62 steps, 2 games" in errors
 
 
 def test_only_games_that_may_last_longer_are_cut(caplog: pytest.LogCaptureFixture) -> None:
@@ -150,6 +150,8 @@ def test_only_games_that_may_last_longer_are_cut(caplog: pytest.LogCaptureFixtur
             )
         assert bool(caplog.records) == is_logged
         recording = play(game, np.zeros((length + 1, 1), np.int64))
-        assert np.flatnonzero(recording.game_overs).tolist() == [length - 1]
+        assert np.flatnonzero(recording.game_overs).tolist() == [
+            length
+        ]  # a step after the last shows the next game
         assert not recording.terminals.any()
         game.close()
