@@ -144,20 +144,21 @@ class Agent:
 
     def play_random(self, steps: int) -> None:
         """Fill the replay memory with random play."""
-        self._play("random", 0, steps, lambda: 1.0)
+        self._play("random", 0, steps, "steps", lambda: 1.0)
 
-    def train(self, epoch: int, steps: int) -> None:
-        """Play and learn for one epoch."""
-        self._play("train", epoch, steps, lambda: self._exploration_rate(self.total_train_steps))
+    def train(self, epoch: int, number: int, unit: str = "steps") -> None:
+        """Play and learn for one epoch: so many steps, or until so many `games` have ended."""
+        rate = self._exploration_rate
+        self._play("train", epoch, number, unit, lambda: rate(self.total_train_steps))
 
     def refill(self, epoch: int, steps: int) -> None:
         """Fill the replay memory of a resumed run: play as in training, but do not learn."""
         rate = self._exploration_rate(self.total_train_steps)
-        self._play("refill", epoch, steps, lambda: rate)
+        self._play("refill", epoch, steps, "steps", lambda: rate)
 
     def test(self, epoch: int, steps: int) -> None:
         """Play without learning."""
-        self._play("test", epoch, steps, lambda: self._exploration_rate_test)
+        self._play("test", epoch, steps, "steps", lambda: self._exploration_rate_test)
 
     def test_games(self, epoch: int, games: int) -> None:
         """Play a number of complete games without learning.
@@ -195,17 +196,19 @@ class Agent:
         return np.stack(states[:number])
 
     def _play(
-        self, phase: str, epoch: int, steps: int, exploration_rate: Callable[[], Rate]
+        self, phase: str, epoch: int, number: int, unit: str, exploration_rate: Callable[[], Rate]
     ) -> None:
-        """Play a phase of so many steps of all games together, rounded up to complete rounds."""
+        """Play so many steps of all games together, in complete rounds, or until `games` end."""
         testing, learn = phase == "test", phase == "train"
         environment = self._test_environment if testing else self._environment
-        rounds = -(-steps // environment.num_games)
-        self._start_phase(environment, phase, epoch, rounds * environment.num_games, "steps")
-        for _ in range(rounds):
+        each = environment.num_games if unit == "steps" else 1
+        left = -(-number // each) * each
+        self._start_phase(environment, phase, epoch, left, unit)
+        while left > 0:
             rate = exploration_rate()
             time_step = self._step(environment, rate, remember=not testing, learn=learn)
             self._notify(time_step, environment.num_games, rate)
+            left -= each if unit == "steps" else int(time_step.game_overs.sum())
         if not testing:
             self._memory.cut()
         for callback in self.callbacks:
@@ -226,13 +229,8 @@ class Agent:
         """
         # Select an action in each game and carry it out.
         choose = self._explore if remember else choose_actions
-        actions = choose(
-            self._network,
-            self._state_buffer.states,
-            exploration_rate,
-            environment.num_actions,
-            self._rng,
-        )
+        states, number = self._state_buffer.states, environment.num_actions
+        actions = choose(self._network, states, exploration_rate, number, self._rng)
         environment.act(actions)
 
         # Train the network on random transitions from the replay memory.
@@ -242,7 +240,7 @@ class Agent:
         # Observe reward and new state; store the experience in the replay memory.
         time_step = environment.observe()
         if remember:
-            seen = self._state_buffer.states[:, -1]
+            seen = states[:, -1]
             self._memory.add(
                 seen, actions, time_step.rewards, time_step.terminals, time_step.game_overs
             )

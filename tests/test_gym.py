@@ -1,5 +1,6 @@
 """Gymnasium's environments: what a network sees of them, from the command line to the film."""
 
+import logging
 import re
 from functools import partial
 from pathlib import Path
@@ -10,11 +11,12 @@ import gymnasium
 import numpy as np
 import numpy.typing as npt
 import pytest
-from catch import VectorCatch
+from catch import Catch, VectorCatch
 from gymnasium import spaces
 from helpers import make_memory
 from test_main import read_rows, refused
 
+from simple_dqn.environment import TimeStep
 from simple_dqn.environments.gym import GymConsole, GymEnvironment, action_names
 from simple_dqn.environments.gym_observations import reading_of
 from simple_dqn.environments.screens import to_screen
@@ -26,6 +28,7 @@ OPTIONS = (
     "--train_steps 100 --test_steps 60 --test_games 0 --epochs 2 --random_seed 0 --backend cpu"
 )
 SMALL = OPTIONS.split()
+C51 = ["--distributional", "c51", "--terminal_reward", "-100"]
 PICTURES = ["--observations", "pictures", "--network", "nips"]
 
 pytestmark = pytest.mark.usefixtures("root")
@@ -103,6 +106,12 @@ class LastStepPays(gymnasium.Env[Any, Any]):
         return np.array([self.time], np.float32), reward, False, self.time == 10, {}
 
 
+class Matrix(Dictionary):
+    """Observations are neither pictures nor small."""
+
+    observation_space = spaces.Box(0, 1, (33, 40))
+
+
 class Many(Dictionary):
     """More actions than a byte holds."""
 
@@ -117,9 +126,20 @@ class OwnCatch(VectorCatch):
         self.scale = scale
         assert game == "catching"
 
+    def observe(self) -> TimeStep:
+        step = super().observe()
+        return step._replace(rewards=step.rewards * np.float32(self.scale))
 
-for kind in (Dictionary, Text, Steered, Keyed, LastStepPays, Many):
+    def render(self) -> npt.NDArray[np.uint8]:
+        screens: npt.NDArray[np.uint8] = Catch._observations(self)
+        return screens[0]
+
+
+for kind in (Dictionary, Text, Steered, Keyed, LastStepPays, Many, Matrix):
     gymnasium.register(f"{kind.__name__}-v0", entry_point=kind)
+
+
+CODES = np.array([[[[9, 1, 0]], [[2, 0, 0]]]], np.float32)  # no colours
 
 
 def make(environment_id: str, num_games: int = 1, **changes: Any) -> GymEnvironment:
@@ -160,6 +180,8 @@ def test_the_500_steps_of_cartpole_are_a_cut_and_a_fall_is_a_terminal() -> None:
         ),
         (spaces.Discrete(4, start=2), [2, 5], np.array([[255, 0, 0, 0], [0, 0, 0, 255]], np.uint8)),
         (spaces.MultiDiscrete([2, 3]), [[1, 0]], np.array([[0, 255, 255, 0, 0]], np.uint8)),
+        (spaces.Box(0, 255, (2, 1, 3), np.uint8), [[[[9, 1, 0]], [[2, 0, 0]]]], CODES),
+        (spaces.Box(-9, 9, (2, 2), np.float64), [[[1, 2], [3, 4]]], np.float32([[1, 2, 3, 4]])),
         (spaces.MultiBinary(3), [[1, 0, 1]], np.array([[255, 0, 255]], np.uint8)),
     ],
 )
@@ -177,7 +199,7 @@ def test_what_is_observed_becomes_numbers(
 
 def test_pictures_are_screens() -> None:
     """Bytes of a picture's shape; and what is rendered, in which floats are not black."""
-    for shape in ((20, 30), (20, 30, 1), (20, 30, 3)):
+    for shape in ((40, 50), (40, 50, 1), (40, 50, 3)):
         reading = reading_of(spaces.Box(0, 255, shape, np.uint8), (10, 15))
         screen = reading.read(np.full(shape, 90, np.uint8))
         assert screen.shape == reading.shape == (10, 15)
@@ -239,6 +261,8 @@ def test_dictionaries_and_tuples_are_flattened() -> None:
 @pytest.mark.parametrize(
     ("arguments", "what_is_wrong"),
     [
+        (["Matrix-v0", "--network", "nature"], "give larger ones, or --network mlp"),
+        (["CartPole-v1", *C51], "bring --min_reward, --max_reward and --terminal_reward within"),
         (["Text-v0"], "cannot learn from observations of Sequence"),
         (["Steered-v0"], "discrete ones are needed"),
         (["Many-v0"], "at most 256"),
@@ -265,16 +289,25 @@ def test_what_cannot_be_played_is_refused(
 
 @pytest.mark.parametrize("name", ["CartPole-v1", "Taxi-v4", "catching"])
 def test_vectors_are_learned_tested_resumed_and_drawn(
-    root: Path, name: str, capsys: pytest.CaptureFixture[str]
+    root: Path,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     options, consent = [*SMALL, name], []
     if name == "catching":
         consent = ["--allow_import", "true"]
         options += ["--environment", "test_gym:OwnCatch", "--environment_options", '{"scale": 2}']
+        options += ["--frame_skip", "2"]
     assert main(["train", *options, "--log_games", "true"]) == 0
     errors = capsys.readouterr().err
     assert re.search(r"replay memory: 300 steps of \d+ bytes", errors)
     assert "held-out states" in errors
+    outside = {"Taxi-v4": "-10", "catching": "-?2"}.get(name, "none")
+    assert len(re.findall(f"a reward of {outside} is clipped to -1 ... 1;", errors)) == (
+        outside != "none"
+    )
+    assert errors.count("--frame_skip does nothing: it is for --environment ale") == bool(consent)
     if name != "Taxi-v4":
         assert re.search(r"Episode 1: score=-?\d+, eps=1.00", errors)
     table = root / "results" / f"{name}.csv"
@@ -288,7 +321,27 @@ def test_vectors_are_learned_tested_resumed_and_drawn(
     assert read_rows(table) == rows
     assert main(["plot", str(table)]) == 0
     if consent:
-        assert "not shown" in refused(capsys, 1, "record", str(first), *consent)
+        assert main(["record", str(first), *consent]) == 0
+        with av.open(str(root / "videos" / "catching_1.mp4")) as container:
+            assert container.streams.video[0].frames >= 4
+        monkeypatch.delattr(OwnCatch, "render")
+        assert "a method render()" in refused(capsys, 1, "record", str(second), *consent)
+
+
+def test_an_epoch_may_last_a_number_of_games(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the text's 500 episodes do; a resumed run repeats them."""
+    options = ["train", "CartPole-v1", *SMALL, "--train_games", "4"]
+    assert main([*options, "--log_games", "true"]) == 0
+    lines = re.findall(r"Episode (\d)/4: score=\d+, eps=[01]\.\d\d\n", capsys.readouterr().err)
+    assert lines == ["1", "2", "3", "4"] * 2
+    rows = read_rows(root / "results" / "CartPole-v1.csv")
+    assert [row["nr_games"] for row in rows if row["phase"] == "train"] == ["4", "4"]
+    assert main([*options, "--overwrite", "true", "--epochs", "1"]) == 0
+    first = root / "snapshots" / "CartPole-v1_1.safetensors"
+    assert main(["resume", str(first), "--epochs", "2"]) == 0
+    assert read_rows(root / "results" / "CartPole-v1.csv") == rows
 
 
 @pytest.mark.parametrize("observations", ["auto", "pictures"])
@@ -332,7 +385,7 @@ def test_games_are_those_of_gymnasium() -> None:
     """The same seeds and actions: the same steps; a cut game shows its last observation."""
     environment, rng = make("CartPole-v1", 3, max_steps=25), np.random.default_rng(0)
     twins = [gymnasium.make("CartPole-v1", max_episode_steps=25) for _ in range(3)]
-    seeds = np.random.SeedSequence(3).generate_state(3).tolist()
+    seeds = (np.random.SeedSequence(3).generate_state(3) >> 1).tolist()
     first = [twin.reset(seed=seed)[0] for twin, seed in zip(twins, seeds, strict=True)]
     np.testing.assert_array_equal(environment.restart(3), first)
     was_cut, cuts_met = [False] * 3, 0
@@ -382,7 +435,7 @@ def test_the_step_that_a_time_limit_cuts_is_learned(n_step: int) -> None:
     assert not minibatch.returns[end < 10].any()
 
 
-def test_a_console_has_keys_and_pictures() -> None:
+def test_a_console_has_keys_and_pictures(caplog: pytest.LogCaptureFixture) -> None:
     make_console = partial(GymConsole, screen_shape=(84, 84))
     assert make_console(environment_id="Keyed-v0").keys == {
         frozenset(): 0,
@@ -390,7 +443,12 @@ def test_a_console_has_keys_and_pictures() -> None:
         frozenset({"LEFT"}): 2,
         frozenset({"RIGHT"}): 3,
     }
-    console = make_console(environment_id="CartPole-v1")
+    with caplog.at_level(logging.WARNING):
+        console = make_console(environment_id="CartPole")
+    (line,) = caplog.messages
+    assert re.match(
+        "Gymnasium: Using the latest versioned environment `CartPole-v1`[^\x1b]*$", line
+    )
     console.start_game(0)
     assert console.picture().shape == (400, 600, 3)
     assert console.enlarge(console.picture()).shape == (420, 630, 3)

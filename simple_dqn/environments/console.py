@@ -161,7 +161,3 @@ class ConsoleEnvironment(VisibleGames):
             random_starts=random_starts,
             lost_life_is_terminal=lost_life_is_terminal,
         )
-
-    @override
-    def _seeds(self, seed: int) -> npt.NDArray[Any]:
-        return super()._seeds(seed) >> 1  # ALE takes 31 bits

@@ -8,12 +8,11 @@ import logging
 import re
 import sys
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from types import MappingProxyType
 from typing import Any
 
 import ale_py
-import cv2
 import gymnasium
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +20,8 @@ from typing_extensions import override
 
 from simple_dqn.environment import Observations
 from simple_dqn.environments import grid_world
-from simple_dqn.environments.gym_observations import reading_of
-from simple_dqn.environments.screens import to_bytes
+from simple_dqn.environments.gym_observations import check, reading_of
+from simple_dqn.environments.screens import to_rgb
 from simple_dqn.environments.visible_game import VisibleGame, VisibleGames
 from simple_dqn.errors import UserError
 
@@ -31,12 +30,21 @@ logger = logging.getLogger(__name__)
 gymnasium.register_envs(ale_py)
 gymnasium.register_envs(grid_world)
 
-_HEIGHT = 420  # pixels of a picture that is shown
+
+@cache  # each message once
+def _warn(message: str, *arguments: object, **_: object) -> None:
+    """Log a warning of Gymnasium, whose own function writes two lines, with colours and a path."""
+    logger.warning("Gymnasium: %s", " ".join((message % arguments).split()))
+
+
+gymnasium.logger.warn = _warn  # type: ignore[assignment]
+
 # Directions of keys as `get_keys_to_action` names them: letters, or numbers of letters and of
 # pygame's arrows.
 _LETTERS = {"w": "UP", "a": "LEFT", "s": "DOWN", "d": "RIGHT", " ": "FIRE"}
 _ARROWS = {1073741906: "UP", 1073741905: "DOWN", 1073741904: "LEFT", 1073741903: "RIGHT"}
 _DIRECTIONS = _LETTERS | _ARROWS | {ord(letter): name for letter, name in _LETTERS.items()}
+_REWARD = gymnasium.spaces.Box(-np.inf, np.inf, ())
 _MOST_ACTIONS = 256  # the replay memory keeps an action in a byte
 # Names of actions that Gymnasium's own environments do not give, by the beginning of an id.
 _ACTION_NAMES = {
@@ -106,7 +114,7 @@ class GymConsole(VisibleGame):
             screen_shape: (height, width), where observations are pictures.
             rendered: an observation is what the environment renders, not what it observes.
             options: keyword arguments of the environment.
-            seed: seed of its randomness, 32 bits.
+            seed: seed of its randomness, 31 bits.
             visible: whether pictures are asked for; not every environment can render.
         """
         keywords = {"render_mode": "rgb_array"} if visible else {}
@@ -129,7 +137,7 @@ class GymConsole(VisibleGame):
         space = self._game.observation_space
         self._reading = reading_of(space, screen_shape, rendered=rendered)
         self.observation_shape, self.observation_dtype, _ = self._reading
-        self.frames_per_second = round(self._game.metadata.get("render_fps") or 30)
+        self.frames_per_second = max(1, round(self._game.metadata.get("render_fps") or 30))
         own_limit = self._game.spec.max_episode_steps if self._game.spec else None
         self.max_steps = own_limit or sys.maxsize
         self._seed: int | None = seed
@@ -142,7 +150,7 @@ class GymConsole(VisibleGame):
     @override
     def start_game(self, noops: int) -> None:
         self.frames, self.terminal, self.game_over = 0, False, False
-        self._seen, _ = self._call("reset", seed=self._seed)
+        self._seen, _ = self._call("failed in reset()", self._game.reset, seed=self._seed)
         self._seed = None  # what is random continues from game to game
 
     @override
@@ -150,45 +158,30 @@ class GymConsole(VisibleGame):
         assert action is not None
         self.frames += 1
         self._seen, reward, self.terminal, cut, _ = self._call(
-            "step", np.int64(action + self._first_action)
+            "failed in step()", self._game.step, np.int64(action + self._first_action)
         )
         self.game_over = bool(self.terminal or cut)
+        self._call("gave a wrong reward", check, _REWARD, reward)
         return float(reward)
 
     @override
     def observation(self, frames: int) -> Observations:
-        return self._reading.read(self._picture() if self._rendered else self._seen)
+        if self._rendered:
+            return self._reading.read(self._call("failed in render()", self._game.render))
+        self._call("gave a wrong observation", check, self._game.observation_space, self._seen)
+        return self._reading.read(self._seen)
 
     @override
     def picture(self) -> npt.NDArray[np.uint8]:
-        picture = to_bytes(self._picture())
-        return picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
-
-    @override
-    def enlarge(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """Resize a picture to a height of 420 and an even width."""
-        height, width = picture.shape[:2]
-        size = (max(2, 2 * round(width * _HEIGHT / height / 2)), _HEIGHT)
-        how = cv2.INTER_NEAREST if height <= _HEIGHT // 2 else cv2.INTER_AREA
-        return cv2.resize(picture, size, interpolation=how)  # type: ignore[return-value]
+        return to_rgb(self._call("failed in render()", self._game.render))
 
     @override
     def close(self) -> None:
         self._game.close()
 
-    def _picture(self) -> npt.NDArray[Any]:
-        """What the environment renders: a picture of any kind that `to_bytes` knows."""
-        picture = self._call("render")
-        if not isinstance(picture, np.ndarray) or picture.ndim not in {2, 3}:
-            raise UserError(
-                f"{self._environment_id} does not render a picture; choose another environment, or "
-                "leave out --observations pictures"
-            )
-        return picture
-
-    def _call(self, method: str, *arguments: Any, **keywords: Any) -> Any:
-        what = f"{self._environment_id} failed in {method}() at step {self.frames} of a game"
-        return _call(what, partial(getattr(self._game, method), *arguments, **keywords))
+    def _call(self, what_failed: str, function: Any, *arguments: Any, **keywords: Any) -> Any:
+        what = f"{self._environment_id} {what_failed} at step {self.frames} of a game"
+        return _call(what, partial(function, *arguments, **keywords))
 
 
 def make_gymnasium(
@@ -226,7 +219,7 @@ def _call(what_fails: str, function: Callable[[], Any]) -> Any:
         return function()
     except UserError:  # of our own environment
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise UserError(
             f"{what_fails}: {reason}; check the environment's code, its options and its "

@@ -6,6 +6,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from simple_dqn.errors import UserError
+
+_SHOWN_HEIGHT = 420  # pixels
+
 
 def to_screen(picture: npt.NDArray[Any], screen_shape: tuple[int, int]) -> npt.NDArray[np.uint8]:
     """Turn one picture into a screen.
@@ -30,10 +34,33 @@ def to_bytes(picture: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
 
     Truth values and floats of at most 1 go from 0 (black) to 1 (white), as in Matplotlib; other
     numbers go from 0 to 255.
+
+    Raises:
+        UserError: what was rendered is not a picture.
     """
+    picture = np.asarray(picture)
+    if picture.ndim not in {2, 3} or picture.dtype.kind not in "biuf":
+        raise UserError(
+            f"the game does not render a picture, but {picture!r}; it can be learned without "
+            "--observations pictures, but not shown"
+        )
     if picture.ndim == 3:
         picture = picture[..., 0] if picture.shape[2] == 1 else picture[..., :3]
     if picture.dtype != np.uint8:
         unit = picture.dtype.kind == "b" or (picture.dtype.kind == "f" and picture.max() <= 1)
         picture = np.rint(picture * (255.0 if unit else 1.0)).clip(0, 255).astype(np.uint8)
     return np.ascontiguousarray(picture)
+
+
+def to_rgb(picture: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Return a picture for people, uint8 (h, w, 3)."""
+    picture = to_bytes(picture)
+    return picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
+
+
+def enlarge(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Resize a picture for people to a height of 420 and an even width."""
+    height, width = picture.shape[:2]
+    size = (max(2, 2 * round(width * _SHOWN_HEIGHT / height / 2)), _SHOWN_HEIGHT)
+    how = cv2.INTER_NEAREST if height <= _SHOWN_HEIGHT // 2 else cv2.INTER_AREA
+    return cv2.resize(picture, size, interpolation=how)  # type: ignore[return-value]

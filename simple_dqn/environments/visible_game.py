@@ -9,6 +9,7 @@ import numpy.typing as npt
 from typing_extensions import override
 
 from simple_dqn.environment import Environment, Observations, TimeStep
+from simple_dqn.environments.screens import enlarge, to_rgb
 
 
 class VisibleGame(ABC):
@@ -28,7 +29,7 @@ class VisibleGame(ABC):
 
     @abstractmethod
     def seed(self, seed: int) -> None:
-        """Set the seed of all games from the next one on."""
+        """Set the seed, 31 bits, of all games from the next one on."""
 
     @abstractmethod
     def start_game(self, noops: int) -> None:
@@ -46,9 +47,9 @@ class VisibleGame(ABC):
     def picture(self) -> npt.NDArray[np.uint8]:
         """Return what a person sees, uint8 (height, width, 3), RGB."""
 
-    @abstractmethod
     def enlarge(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Enlarge a picture for people, with pixels as wide as high; both sides are even."""
+        return enlarge(picture)
 
     @abstractmethod
     def close(self) -> None:
@@ -101,7 +102,8 @@ class VisibleGames(Environment):
     @override
     def restart(self, seed: int) -> Observations:
         self._cut[:] = False
-        seeds = self._seeds(seed)
+        # 31 bits each: ALE and some environments of Gymnasium take no more.
+        seeds = np.random.SeedSequence(seed).generate_state(self.num_games) >> 1
         self._rngs = [np.random.default_rng(s) for s in seeds]
         for game, own_seed in zip(self._games, seeds, strict=True):
             game.seed(int(own_seed))
@@ -138,10 +140,48 @@ class VisibleGames(Environment):
         for game in self._games:
             game.close()
 
-    def _seeds(self, seed: int) -> npt.NDArray[Any]:
-        """A seed for each game, (num_games,)."""
-        return np.random.SeedSequence(seed).generate_state(self.num_games)
-
     def _start(self, i: int) -> Observations:
         self._games[i].start_game(int(self._rngs[i].integers(self._random_starts + 1)))
         return self._games[i].observation(1)
+
+
+class OwnGame(VisibleGame):
+    """The only game of a person's own environment; its `render()` is the picture that is shown."""
+
+    frames_per_second = 15  # a frame is a step
+
+    def __init__(self, environment: Environment, seed: int) -> None:
+        self._environment: Any = environment
+        self.action_meanings, self.keys = list(environment.action_meanings), {}
+        self.observation_shape = environment.observation_shape
+        self.observation_dtype = environment.observation_dtype
+        self.seed(seed)
+
+    @override
+    def seed(self, seed: int) -> None:
+        self._seeds = np.random.default_rng(seed)
+
+    @override
+    def start_game(self, noops: int) -> None:
+        if not self.game_over:  # else the environment itself has started one
+            self._seen = self._environment.restart(int(self._seeds.integers(2**31)))
+        self.frames, self.terminal, self.game_over = 0, False, False
+
+    @override
+    def act(self, action: int | None) -> float:
+        self._environment.act(np.array([action]))
+        self._seen, (reward,), (self.terminal,), (self.game_over,) = self._environment.observe()
+        self.frames += 1
+        return float(reward)
+
+    @override
+    def observation(self, frames: int) -> Observations:
+        return np.array(self._seen[0])
+
+    @override
+    def picture(self) -> npt.NDArray[np.uint8]:
+        return to_rgb(self._environment.render())
+
+    @override
+    def close(self) -> None:
+        self._environment.close()

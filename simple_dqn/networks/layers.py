@@ -186,7 +186,8 @@ def _check_pictures(architecture: Architecture, observation_shape: tuple[int, ..
     height, width = observation_shape
     if min(height, width) < least:
         raise UserError(
-            f"screens of {width}x{height} are too small; the network needs {least}x{least}"
+            f"screens of {width}x{height} are too small for convolutions, which need "
+            f"{least}x{least}; give larger ones, or --network mlp"
         )
 
 

@@ -170,6 +170,9 @@ class Settings:
 
     random_steps: int = option(50_000, _STEPS, "steps of random play at first", group="main loop")
     train_steps: int = option(250_000, _STEPS, "training steps in an epoch")
+    train_games: int = option(
+        0, integer(0, 1_000_000), "games in an epoch; 0: an epoch lasts --train_steps"
+    )
     test_steps: int = option(125_000, _STEPS, "test steps in an epoch", "test")
     test_games: int = option(
         0, integer(0, 1_000_000), "games in a test; 0: the test lasts --test_steps", "test"

@@ -1,6 +1,7 @@
 """The environments and the games to be shown: a function by name each, or people's own classes."""
 
 import json
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -15,10 +16,16 @@ from simple_dqn.errors import UserError
 from simple_dqn.options.settings import Settings
 from simple_dqn.run.classes import find_class
 
+logger = logging.getLogger(__name__)
+
 TEST_FRAMES = 18_000  # 5 minutes; Mnih et al. 2015, Methods, Evaluation procedure
 # A Gymnasium game in tests lasts no longer, so that a test ends; Gymnasium's own Atari games are
 # cut there, too.
 TEST_STEPS = 27_000
+_OF_ATARI = (
+    *("frame_skip", "repeat_action_probability", "minimal_action_set", "color_averaging"),
+    "random_starts",
+)
 
 
 def make_environment(
@@ -29,6 +36,9 @@ def make_environment(
     Raises:
         UserError: there is no such kind, or no such class.
     """
+    for name in _OF_ATARI if args.environment != "ale" and not training else ():
+        if getattr(args, name) != getattr(Settings, name):
+            logger.warning("--%s does nothing: it is for --environment ale", name)
     make = find_class("environment", args.environment, ENVIRONMENTS)
     if args.environment in ENVIRONMENTS:
         environment: Environment = make(args, game, num_threads, training)

@@ -225,10 +225,11 @@ def make_head(args: Settings, device: torch.device, dtype: torch.dtype) -> Head:
 
 
 def _make_c51(args: Settings, device: torch.device, dtype: torch.dtype) -> Head:
-    if max(abs(args.min_reward), abs(args.max_reward)) > _LARGEST_RETURN:
+    rewards = args.min_reward, args.max_reward, args.terminal_reward or 0.0
+    if max(map(abs, rewards)) > _LARGEST_RETURN:
         raise UserError(
             f"--distributional c51 knows returns of +-{_LARGEST_RETURN:g} only; "
-            "bring --min_reward and --max_reward within"
+            "bring --min_reward, --max_reward and --terminal_reward within"
         )
     return C51(NUM_ATOMS, _LARGEST_RETURN, device, dtype)
 

@@ -137,7 +137,7 @@ class Run:
                 self._play_random(made)
             self._remember(made, experience)
             saving = Saving(files, settings)
-            if settings.train_steps:
+            if settings.train_steps or settings.train_games:
                 self._save(made, saving, settings.start_epoch)
             self._epochs(made, saving, settings.start_epoch)
         logger.info("%s", ending(self.game.name, files))
@@ -287,6 +287,8 @@ class Run:
             UserError: the network has diverged; or the last epoch's snapshot cannot be written.
         """
         settings = self.settings
+        length = settings.train_games or settings.train_steps
+        unit = "games" if settings.train_games else "steps"
         is_saved = True
         saving.warn_if_disk_is_small(settings.epochs - done, made.network)
         for epoch in range(done + 1, settings.epochs + 1):
@@ -297,12 +299,12 @@ class Run:
                 change = settings.learning_rate_end - settings.learning_rate
                 done_of_all = (epoch - 1) / max(settings.epochs - 1, 1)
                 made.network.set_learning_rate(settings.learning_rate + change * done_of_all)
-            if settings.train_steps:
+            if length:
                 updates = made.network.weight_updates
-                made.agent.train(epoch, settings.train_steps)
+                made.agent.train(epoch, length, unit)
                 made.network.check_finite()
                 if made.network.weight_updates == updates:
-                    hint = "give more --train_steps, or a smaller --train_frequency"
+                    hint = "give a longer epoch, or a smaller --train_frequency"
                     logger.warning("epoch %d had no update of the network; %s", epoch, hint)
                 try:
                     self._save(made, saving, epoch)

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ from simple_dqn.agent import Agent, Callback
 from simple_dqn.checkpoints.csv_file import CsvWriter
 from simple_dqn.checkpoints.snapshot import Snapshot, check_same_actions
 from simple_dqn.deep_q_network import DeepQNetwork
-from simple_dqn.environment import Environment
+from simple_dqn.environment import Environment, TimeStep
 from simple_dqn.environments.roms import Game
 from simple_dqn.options.settings import Settings
 from simple_dqn.replay_memory import ReplayMemory
@@ -45,6 +46,21 @@ class RunParts(NamedTuple):
     network: DeepQNetwork
     agent: Agent
     statistics: Statistics
+
+
+class _Clipping(Callback):
+    """Warns of the first reward that is clipped: unlike Atari's, others seldom should be."""
+
+    def __init__(self, least: float, most: float) -> None:
+        self._least, self._most = least, most
+
+    def on_step(self, time_step: TimeStep, steps: int, exploration_rate: float) -> None:  # noqa: ARG002
+        """Look at the rewards."""
+        rewards = time_step.rewards
+        for reward in rewards[(rewards < self._least) | (rewards > self._most)][:1]:
+            text = "a reward of %g is clipped to %g ... %g; --min_reward and --max_reward say so"
+            logger.warning(text, reward, self._least, self._most)
+            self._least, self._most = -math.inf, math.inf
 
 
 @contextlib.contextmanager
@@ -118,6 +134,8 @@ def make_parts(
             total_time=header.get("total_time", 0.0),
         )
         agent.callbacks += [statistics, *callbacks, *writers]
+        if settings.environment != "ale" and not only_test:
+            agent.callbacks.append(_Clipping(settings.min_reward, settings.max_reward))
         resumed = snapshot is not None and not only_test
         games = environment, memory, network, agent, statistics
         made = RunParts(settings, csv_file, only_test, resumed, *games)

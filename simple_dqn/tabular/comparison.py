@@ -73,7 +73,7 @@ def read_environment(settings: Settings) -> TabularEnvironment:
     if len(table) > _MOST_STATES:
         raise UserError(f"{name} has {len(table):,} states; {_MOST_STATES:,} are the most")
     process = process_of(table)
-    first = settings.random_seed or 0
+    first = (settings.random_seed or 0) % 2**30
     starts = np.array([game.reset(seed=seed)[0] for seed in range(first, first + _NUM_STARTS)])
     limit = game.spec.max_episode_steps if game.spec is not None else None
     game.close()

@@ -1,13 +1,15 @@
 """The games that a person sees: made from the settings of a run."""
 
+import dataclasses
+
 import numpy as np
 
 from simple_dqn.agent import Network
 from simple_dqn.environments.roms import Game
-from simple_dqn.environments.visible_game import VisibleGame
+from simple_dqn.environments.visible_game import OwnGame, VisibleGame
 from simple_dqn.errors import UserError
 from simple_dqn.options.settings import Settings
-from simple_dqn.run.environments import CONSOLES
+from simple_dqn.run.environments import CONSOLES, make_environment
 from simple_dqn.run.parts import history_length
 from simple_dqn.watch.watched_game import WatchedGame
 
@@ -18,10 +20,16 @@ def make_console(args: Settings, game: Game, *, random_seed: int) -> VisibleGame
     Raises:
         UserError: the game cannot be shown.
     """
-    if args.environment not in CONSOLES:
-        name = args.environment
-        raise UserError(f"an environment of your own, {name}, can be learned, but not shown")
-    return CONSOLES[args.environment](args, game, _two_seeds(random_seed)[0])
+    seed = _two_seeds(random_seed)[0]
+    if args.environment in CONSOLES:
+        return CONSOLES[args.environment](args, game, seed)
+    own = make_environment(dataclasses.replace(args, num_games=1), game, 1, training=False)
+    if not hasattr(own, "render"):
+        raise UserError(
+            f"{args.environment} cannot be shown; give it a method render() that returns a "
+            "picture, uint8 (height, width, 3)"
+        )
+    return OwnGame(own, seed)
 
 
 def make_watched_game(
