@@ -190,7 +190,7 @@ def test_what_is_not_as_it_was_is_logged(
         f"changed: torch {version('torch')} -> 9.9; {inexact}",
         "changed: learning rate, from now on as in a run of 4 epochs",
         f"{no_rows}, which has none of the epochs so far",
-        "epoch 3 had no update of the network; give more --train_steps",
+        "epoch 3 had no update of the network; give a longer epoch",
     ):
         assert line in told
 
