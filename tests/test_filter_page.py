@@ -131,7 +131,7 @@ def browser_page() -> Iterator[playwright.Page]:
         pytest.skip("needs Chromium")
     with playwright.sync_playwright() as library:
         browser = library.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser.new_page(viewport={"width": 1000, "height": 1600})
+        yield browser.new_page(viewport={"width": 1600, "height": 1000})
         browser.close()
 
 
@@ -157,6 +157,9 @@ def test_the_page_in_a_browser(
     box = frame.bounding_box()
     assert box is not None
     assert box["width"] > 1.5 * small["width"]
+    large = browser_page.locator("figure.large")
+    assert large.evaluate("f => f.scrollHeight <= innerHeight && f.scrollWidth <= innerWidth")
+    assert "what the filter sees" in large.inner_text()
 
     def place(x: float, y: float) -> tuple[float, float]:
         return box["x"] + x * box["width"], box["y"] + y * box["height"]

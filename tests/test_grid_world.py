@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from gymnasium.utils.env_checker import check_env
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from test_main import refused
 
 from simple_dqn.environments.grid_world import GridWorld
@@ -19,6 +22,7 @@ from simple_dqn.main import main
 from simple_dqn.options.settings import Settings
 from simple_dqn.run import parts
 from simple_dqn.tabular.comparison import compare, learn, read_environment
+from simple_dqn.tabular.picture import draw_map
 from simple_dqn.tabular.q_table import QTable
 from simple_dqn.tabular.value_iteration import (
     Process,
@@ -221,6 +225,12 @@ def test_the_command_prints_draws_and_writes(
     for row in ("random policy", "optimal policy", "Q-table", "DQN"):
         assert f"\n{row}" in output
     *_, csv_file, picture = (Path(line) for line in output.splitlines())
+    for ending, start in ((".svg", b"<?xml"), (".pdf", b"%PDF")):
+        if environment == "FrozenLake-v1":
+            other = picture.with_suffix(ending)
+            assert main([*command, "--output", str(other), "--overwrite", "true"]) == 0
+            assert other.read_bytes().startswith(start)
+    capsys.readouterr()
     rows = list(csv.DictReader(csv_file.read_text().splitlines()))
     assert [row["steps"] for row in rows] == 2 * [str(2 * piece) for piece in range(41)]
     shown = cv2.imread(str(picture))
@@ -228,6 +238,22 @@ def test_the_command_prints_draws_and_writes(
     assert shown.std() > 10
     assert "is there already" in refused(capsys, 1, *command)
     assert root in csv_file.parents
+
+
+@pytest.mark.parametrize(("size", "numbers"), [(4, True), (8, True), (12, False)])
+def test_numbers_of_a_map_stay_in_their_cells(size: int, numbers: bool) -> None:
+    """Where they do not fit there are none."""
+    rows = "\n".join(["S" + "." * (size - 1), *["." * size] * (size - 2), "." * (size - 1) + "*"])
+    game = read_environment(make_settings(environment_options=json.dumps({"map": rows})))
+    axes = Figure(figsize=(6.5, 5.5), layout="constrained").subplots()
+    values = np.linspace(-19.7, 0.000184, size * size)
+    draw_map(axes, game, values, np.ones((size * size, 4), np.bool_))
+    FigureCanvasAgg(axes.figure).draw()
+    cell = np.ptp(axes.transData.transform([(0, 0), (1, 1)])[:, 0])
+    widths = [text.get_window_extent().width for text in axes.texts if "." in text.get_text()]
+    assert bool(widths) == numbers
+    assert max(widths, default=0) < 0.6 * cell  # an arrow is beside it
+    assert axes.texts[0].get_text() == "S"
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 class Keyboard:
     """A display on which a list of keys is pressed, one list a sixtieth of a second."""
 
-    has_sound = is_fine = True
+    has_sound = True
 
     def __init__(self, keys: list[str], held: Collection[str] = ()) -> None:
         self._keys = [[" "] if key == " " else key.split() for key in keys]
@@ -63,14 +63,15 @@ class Keyboard:
         self.pictures: list[npt.NDArray[np.uint8]] = []
         self.lines: list[list[str]] = []
         self.sounds: list[float] = []
+        self.minds: list[bool] = []
         self.cards: list[list[str]] = []
 
     def poll(self) -> tuple[list[str], Collection[str]]:
         return (self._keys.pop(0) if self._keys else ["q"]), self._held
 
-    def show(self, picture: Any, lines: Any, card: Any = (), beside: Any = ()) -> None:
+    def show(self, picture: Any, lines: Any, card: Any = (), mind: Mind | None = None) -> None:
         self.pictures.append(picture)
-        self.beside = list(beside)
+        self.minds.append(mind is not None)
         self.cards.append(list(card))
         self.lines.append(list(lines))
 
@@ -84,11 +85,11 @@ class Bare(Mind):
 
     def __init__(self) -> None: ...
 
-    def beside(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    def over(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         return picture
 
-    def in_text(self, picture: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], list[str]]:
-        return picture, ["a thought"]
+    def panel(self, width: int, height: int) -> npt.NDArray[np.uint8]:
+        return np.zeros((height, width, 3), np.uint8)
 
 
 def play(
@@ -155,12 +156,15 @@ def test_m_takes_over_and_gives_back() -> None:
     assert [step.by_person for step in steps] == [False] * 2 + [True] * 2 + [False] * 2
     assert [step.action for step in steps] == [1, 1, 2, 2, 1, 1]  # up is Pong's right
     assert [line[0][:3] for line in keyboard.lines[7:17]] == ["The", *["You"] * 8, "The"]
+    assert "m: take over" in keyboard.lines[7][1]
+    assert "m: hand back" in keyboard.lines[8][1]
 
 
 def test_without_a_network_the_person_always_plays() -> None:
     keyboard, steps = run(["m", "v", *[""] * 6], held={"FIRE"}, with_network=False)
     assert [(step.by_person, step.action) for step in steps] == [(True, 1)] * 2
-    assert "change over" not in keyboard.lines[0][1]
+    assert "space: fire" in keyboard.lines[0][1]
+    assert "m: " not in keyboard.lines[0][1]
     assert "mind" not in keyboard.lines[0][1]
 
 
@@ -191,15 +195,9 @@ def test_pause_and_single_steps() -> None:
 
 
 def test_v_shows_the_mind() -> None:
-    """As text where letters in a picture are too small."""
     keyboard, _ = run(["", "v", "", "v"])
     assert [picture.shape[0] for picture in keyboard.pictures] == [420, 210, 210, 420]
-    assert keyboard.beside == []
-    keyboard = Keyboard(["v", "", ""])
-    keyboard.is_fine = False
-    network = Script(np.full(2_000, 1), len(PONG))
-    play(make_game(make_console("pong"), network), keyboard, mind=Bare())
-    assert keyboard.beside == ["a thought"]
+    assert keyboard.minds == [False, True, True, False, False]
 
 
 @pytest.mark.parametrize(("cost", "pictures"), [(0.0, 120), (0.02, 100), (0.05, 40)])

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -72,7 +73,7 @@ def test_a_game_is_filmed(root: Path, snapshot: Path, capsys: pytest.CaptureFixt
     assert path.read_bytes() == before
     again = [*arguments, "--record_screen_path", str(pictures), "--video_file", str(root / "b.mp4")]
     first = names[0].read_bytes()
-    assert "has screens of breakout_1 already" in refused(capsys, 1, *again)
+    assert "breakout_1_000001.png is there already" in refused(capsys, 1, *again)
     assert names[0].read_bytes() == first
     (pictures / "breakout_1_900000.png").touch()
     (pictures / "mine.png").touch()
@@ -189,7 +190,9 @@ def test_a_film_and_its_sound_are_made_again_with_the_seed_that_is_logged(
             return match[1], file.readframes(file.getnframes())
 
     first = film("first")
-    assert np.ptp(np.frombuffer(first[1], np.uint8)) > 10  # the ball is heard
+    heard = np.frombuffer(first[1], np.uint8)
+    assert np.ptp(heard) > 10  # the ball
+    assert abs(heard.mean() - 128) < 0.5  # without an offset
     assert film("again", "--random_seed", first[0]) == first
     seed, sound = film("other")
     assert seed != first[0]
@@ -197,6 +200,28 @@ def test_a_film_and_its_sound_are_made_again_with_the_seed_that_is_logged(
     line = refused(capsys, 1, *arguments("new"))
     assert "is there already; give --record_sound_filename" in line
     assert not (root / "new.mp4").exists()
+
+
+def test_a_film_of_several_epochs(
+    root: Path, snapshot: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One after another, each with its share of the seconds and its number on the picture."""
+    folder = root / "snapshots"
+    folder.mkdir()
+    for epoch in (1, 3):
+        shutil.copy(snapshot, folder / f"breakout_{epoch}.safetensors")
+    film = root / "film.mp4"
+    command = ["record", str(folder / "breakout_3.safetensors"), "--video_file", str(film)]
+    assert "breakout_2.safetensors: there is no" in refused(capsys, 1, *command, "--epochs", "2")
+    assert main([*command, "--seconds", "1", "--epochs", "1,3", "--random_seed", "1"]) == 0
+    with av.open(str(film)) as container:
+        titles = [chapter["metadata"]["title"] for chapter in container.chapters()]
+        pictures = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert titles == ["epoch 1 game 1: score 0", "epoch 3 game 1: score 0"]
+    assert len(pictures) == 60
+    corners = [picture[370:, :120].astype(int) for picture in pictures]
+    same = [np.abs(corners[0] - corners[frame]).max() for frame in (1, 29, 30)]
+    assert max(same[:2]) < 60 < same[2]
 
 
 def test_an_interrupted_film_is_kept(root: Path, snapshot: Path) -> None:
@@ -264,11 +289,13 @@ def test_bad_input_is_refused_in_a_line(
 def test_what_cannot_be_watched(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "there is no snapshot" in refused(capsys, 1, "play")
     (root / "snapshots").mkdir()
-    (root / "snapshots" / "pong_a_3.safetensors").touch()
+    for epoch in (1, 2, 3):
+        (root / "snapshots" / f"pong_a_{epoch}.safetensors").touch()
     assert "pong_a_3.safetensors" in refused(capsys, 1, "play")
     assert main(["play", "pong", "--display", "terminal"]) == 1
     errors = capsys.readouterr().err
-    assert "to watch a network play pong, call play" in errors
+    assert errors.count("to watch a network play pong, call play") == 1
+    assert "pong_a_3.safetensors" in errors
     assert "needs a terminal" in errors
     assert "did you mean pong" in refused(capsys, 1, "play", "pongg")
     assert "needs a network" in refused(capsys, 1, "play", "pong", "--show_mind", "true")

@@ -11,7 +11,7 @@ from helpers import make_settings
 
 from simple_dqn.environments.console import Console
 from simple_dqn.environments.roms import find_game
-from simple_dqn.run import parts
+from simple_dqn.run.environments import make_environment
 from simple_dqn.state_buffer import StateBuffer
 from simple_dqn.watch.watched_game import Step, WatchedGame
 
@@ -65,9 +65,8 @@ def test_the_network_sees_what_it_sees_in_training(
 ) -> None:
     """Step by step: screens, rewards and ends of games; lost lives are terminal."""
     options = {"color_averaging": color_averaging, "frame_skip": frame_skip, "random_starts": 0}
-    threads = parts.Threads("cpu", 1, 1)
-    environment = parts.make_environment(
-        make_settings(**options), find_game(name, Path("roms")), threads, training=True
+    environment = make_environment(
+        make_settings(**options), find_game(name, Path("roms")), 1, training=True
     )
     console = make_console(name, color_averaging=color_averaging)
     num_actions = environment.num_actions

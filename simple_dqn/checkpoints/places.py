@@ -2,7 +2,6 @@
 
 import difflib
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,30 +32,6 @@ def snapshots_in(folder: Path) -> list[Path]:
     """The networks in a folder, by name."""
     paths = sorted(folder.glob("*.safetensors"))
     return [path for path in paths if not path.stem.endswith(".training")]
-
-
-def choose_snapshot() -> Path:
-    """Ask at the terminal which of the networks in snapshots/ is meant.
-
-    Raises:
-        UserError: there is no network or no terminal, or the answer is not one of the numbers.
-    """
-    found = snapshots_in(root() / "snapshots")
-    if not found:
-        raise UserError(
-            f"no SNAPSHOT or GAME was given, and there is no snapshot in {root() / 'snapshots'}; "
-            "give the name of a game to play alone"
-        )
-    if not sys.stdin.isatty():
-        names = ", ".join(map(str, found))
-        raise UserError(f"no SNAPSHOT or GAME was given; give a game's name, or one of {names}")
-    lines = [f"{number:3}  {path.stem}" for number, path in enumerate(found, start=1)]
-    sys.stderr.write("\n".join(["Which network?", *lines, "number: "]))
-    sys.stderr.flush()
-    answer = sys.stdin.readline().strip()
-    if answer not in map(str, range(1, len(found) + 1)):
-        raise UserError(f"{answer!r} is not a number from 1 to {len(found)}; call play again")
-    return found[int(answer) - 1]
 
 
 def snapshots_like(text: str) -> list[Path]:

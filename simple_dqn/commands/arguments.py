@@ -13,7 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from simple_dqn.checkpoints.places import choose_snapshot
+from simple_dqn.checkpoints.choice import choose_snapshot
 from simple_dqn.checkpoints.snapshot import Snapshot, read_snapshot
 from simple_dqn.errors import OptionError, UserError
 from simple_dqn.files import plain_file
@@ -39,7 +39,8 @@ def arguments_of(command: Command, given: Mapping[str, Any]) -> dict[str, Any]:
     own = {row.name: given.get(row.name, row.default) for row in command.own}
     if not command.roles:
         return own
-    options = {name: value for name, value in given.items() if name in settings_names}
+    named = settings_names - {row.name for row in command.own if not row.positional}
+    options = {name: value for name, value in given.items() if name in named}
     snapshot = None
     if "snapshot" in own:
         if own["snapshot"] is None:
@@ -49,7 +50,7 @@ def arguments_of(command: Command, given: Mapping[str, Any]) -> dict[str, Any]:
         else:
             options["game"] = own["snapshot"]
         own["snapshot"] = snapshot
-    options |= {name: own.pop(name) for name in own.keys() & settings_names}
+    options |= {name: own.pop(name) for name in own.keys() & named}
     settings = merge(
         options,
         preset=given.get(PRESET.name),

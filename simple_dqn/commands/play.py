@@ -1,7 +1,6 @@
 """`play SNAPSHOT|GAME`: watch a network play, take over and give back; or play a game alone."""
 
 import contextlib
-import csv
 import logging
 import secrets
 import sys
@@ -10,8 +9,9 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from simple_dqn.checkpoints.places import check_output, game_of, root, snapshots_in, snapshots_like
-from simple_dqn.checkpoints.snapshot import Snapshot, check_game, check_same_actions, run_prefix
+from simple_dqn.checkpoints.choice import best_and_last, scores_of_tests
+from simple_dqn.checkpoints.places import check_output, game_of, root, snapshots_like
+from simple_dqn.checkpoints.snapshot import Snapshot, check_game, check_same_actions
 from simple_dqn.environments.roms import Game
 from simple_dqn.errors import UserError
 from simple_dqn.files import interrupts_held
@@ -52,7 +52,8 @@ def play(
         check_output(
             record_experience, "--record_experience", [".safetensors"], overwrite=settings.overwrite
         )
-    score_card = ScoreCard(_mean_of_tests(snapshot) if snapshot is not None else None)
+    tests = scores_of_tests(snapshot.path) if snapshot is not None else {}
+    score_card = ScoreCard(tests.get(snapshot.header["epoch"] if snapshot is not None else 0))
     console = make_console(settings, game, random_seed=seed)
     sample_rate = console.frames_per_second * console.samples_per_frame
     shown = _open(display, _title(game, snapshot), sample_rate)
@@ -101,17 +102,6 @@ def _title(game: Game, snapshot: Snapshot | None) -> str:
     return title
 
 
-def _mean_of_tests(snapshot: Snapshot) -> float | None:
-    """The average score of the test of a snapshot's epoch, out of its run's statistics."""
-    name = f"{run_prefix(snapshot.path).name}.csv"
-    path = snapshot.path.resolve().parent.parent / "results" / name
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines()):
-            if (row["phase"], row["epoch"]) == ("test", str(snapshot.header["epoch"])):
-                return float(row["average_reward"])
-    return None
-
-
 def _new_file(name: str, ending: str) -> Path:
     """The first of videos/<name>_play1, _play2 ... that does not exist."""
     paths = (root() / "videos" / f"{name}_play{number}{ending}" for number in count(1))
@@ -130,9 +120,10 @@ def _named_game(settings: Settings, snapshot: Snapshot | None) -> Game:
     if snapshot is not None:
         check_game(snapshot, game)
         return game
-    for path in snapshots_in(root() / "snapshots"):
-        if path.stem.startswith(f"{game.name}_"):
-            logger.info("you play alone; to watch a network play %s, call play %s", game.name, path)
+    named = [path for path in best_and_last() if path.stem.startswith(f"{game.name}_")]
+    if named:
+        newest = max(named, key=lambda path: path.stat().st_mtime)
+        logger.info("you play alone; to watch a network play %s, call play %s", game.name, newest)
     return game
 
 

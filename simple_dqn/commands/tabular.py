@@ -6,6 +6,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from simple_dqn import streams
 from simple_dqn.agent import Network
@@ -45,7 +46,7 @@ def tabular(
     name = re.sub(r"[^\w.+=-]", "_", environment)
     output = output or root() / "results" / f"{name}_tabular.png"
     csv_file = csv_file or root() / "results" / f"{name}_tabular.csv"
-    check_output(output, "--output", [".png"], overwrite=overwrite)
+    check_output(output, "--output", [".png", ".svg", ".pdf"], overwrite=overwrite)
     check_output(csv_file, "--csv_file", [".csv"], overwrite=overwrite)
     seed = secrets.randbits(32) if random_seed is None else random_seed
     settings = Settings(
@@ -92,15 +93,20 @@ def tabular(
     }
     for title, (learner, batch_size, replay_size) in learners.items():
         learned[title] = []
-        for steps, values in learn(
+        pieces = learn(
             settings, learner, batch_size=batch_size, replay_size=replay_size, pieces=_PIECES
+        )
+        for steps, values in tqdm(
+            pieces, f"{title} learns", _PIECES + 1, disable=None, leave=False
         ):
             learned[title].append(compare(values, optimal, game.reachable, steps))
         ends[title], policies[title] = learned[title][-1], greedy_policy(values)
     lines = [",".join(["learner", *Comparison._fields])]
     lines += [",".join([title, *map(str, row)]) for title in learned for row in learned[title]]
     write_atomically(csv_file, ("\n".join(lines) + "\n").encode())
-    picture = draw_picture(game, random_values, optimal, errors, discount_rate, learned)
+    picture = draw_picture(
+        game, random_values, optimal, errors, discount_rate, learned, output.suffix.lower()
+    )
     write_atomically(output, picture)
     best = best_actions(optimal[game.reachable])
     lines = [f"{'':16}{'steps':>9}{'largest |Q - Q*|':>18}{'optimal in':>12}{'V(start)':>12}"]

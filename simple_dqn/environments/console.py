@@ -50,6 +50,7 @@ class Console(VisibleGame):
         self.ale.setFloat("repeat_action_probability", repeat_action_probability)
         self.ale.setBool("color_averaging", color_averaging)
         self.ale.setBool("sound_obs", sound)
+        self._mean = 128.0  # of the sound
         self._rom_path = rom_path
         self.seed(seed)
         self._color_averaging = color_averaging
@@ -106,8 +107,11 @@ class Console(VisibleGame):
 
     @override
     def sound(self) -> npt.NDArray[np.uint8]:
-        samples: npt.NDArray[np.uint8] = self.ale.getAudio()
-        return samples
+        """Return the sound of the last frame around 128, which ALE's samples are all above."""
+        samples, before = self.ale.getAudio(), self._mean
+        self._mean = 0.9 * before + 0.1 * samples.mean()  # over some ten frames
+        centred = samples - np.linspace(before, self._mean, len(samples)) + 128
+        return centred.round().clip(0, 255).astype(np.uint8)
 
     @override
     def keep(self) -> object:

@@ -61,6 +61,13 @@ _ACTION_NAMES = {
     "FlappyBird": "NOOP FIRE",
     "MinAtar": "NOOP LEFT UP RIGHT DOWN FIRE",
 }
+# Names of the numbers that some of them observe.
+_OBSERVATION_NAMES = {
+    "CartPole": "position speed angle turning",
+    "MountainCar": "position speed",
+    "Acrobot": "cos.1 sin.1 cos.2 sin.2 turning.1 turning.2",
+    "LunarLander": "x y speed.x speed.y angle turning left right",
+}
 
 
 class GymEnvironment(VisibleGames):
@@ -137,6 +144,8 @@ class GymConsole(VisibleGame):
         space = self._game.observation_space
         self._reading = reading_of(space, screen_shape, rendered=rendered)
         self.observation_shape, self.observation_dtype, _ = self._reading
+        known = _OBSERVATION_NAMES.get(environment_id.split("-")[0], "").split()
+        self.observation_names = known if (len(known),) == self.observation_shape else ()
         self.frames_per_second = max(1, round(self._game.metadata.get("render_fps") or 30))
         own_limit = self._game.spec.max_episode_steps if self._game.spec else None
         self.max_steps = own_limit or sys.maxsize

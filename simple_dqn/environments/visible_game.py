@@ -19,6 +19,7 @@ class VisibleGame(ABC):
     keys: dict[frozenset[str], int]  # actions by directions held down; empty: their names say them
     observation_shape: tuple[int, ...]  # of what the network sees
     observation_dtype: np.dtype[Any]
+    observation_names: Sequence[str] = ()  # of the numbers that the network sees, if they have any
     frames_per_second: int  # of the game's own time
     samples_per_frame = 0  # of sound, 8 bits each, mono; 0: the game is silent
     can_idle = False  # a frame can be played without an action

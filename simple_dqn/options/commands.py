@@ -65,6 +65,8 @@ _DISPLAYS = choice("auto", "window", "terminal")
 _X_AXES = choice("epochs", "steps", "frames", "hours")
 _BANDS = choice("range", "stderr", "bootstrap")
 FIELDS = "average_reward,meanq,nr_games,meancost"
+_EPOCH = integer(0, 1_000_000)
+_EPOCHS = ValueType(lambda value: tuple(map(_EPOCH, str(value).split(","))), "N,N")
 _SOME = ValueType(_number_or_all, "N|all")
 _RAY = ("ray", "rich")
 
@@ -91,7 +93,7 @@ _SHOW_MIND = Option("show_mind", False, BOOLEAN, "show what the network sees and
 _FILE = path("FILE")
 
 KEYS = """keys:
-  m                   take the game over, or give it back to the network
+  m                   take the game over, or hand it back to the network
   arrows or WASD      steer
   space               fire
   a, s                slower, faster (while the network plays)
@@ -133,6 +135,7 @@ _RECORD = (
     _SNAPSHOT,
     ALLOW_IMPORT,
     Option("play_games", 1, integer(1, 10_000), "games in the film"),
+    Option("epochs", (), _EPOCHS, "epochs of the run, filmed one by one"),
     _SHOW_MIND,
     Option("video_file", None, _FILE, "MP4, GIF or WebP file of the film"),
     Option("skip_seconds", 0.0, number(0, 86_400), "seconds of play before the film begins"),

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from simple_dqn.tabular.comparison import Comparison, TabularEnvironment
 from simple_dqn.tabular.value_iteration import Array, best_actions
@@ -24,8 +25,9 @@ def draw_picture(
     iteration_errors: Sequence[float],
     discount_rate: float,
     learned: Mapping[str, Sequence[Comparison]],
+    ending: str,
 ) -> bytes:
-    """Draw the maps of both policies (if there is a map) and the errors; return a PNG.
+    """Draw the maps of both policies (if there is a map) and the errors; return a picture file.
 
     Values are Q, float64 (S, A). The errors of value iteration are max |Q_i - Q*| for i = 0, 1, ...
     """
@@ -36,9 +38,9 @@ def draw_picture(
     if has_map:
         everywhere, best = np.ones(random_values.shape, np.bool_), best_actions(optimal_values)
         axes[0, 0].set_title("Random policy: V and actions")
-        _draw_map(axes[0, 0], game, random_values.mean(axis=1), everywhere)
+        draw_map(axes[0, 0], game, random_values.mean(axis=1), everywhere)
         axes[0, 1].set_title("Optimal policy: V* and all its actions")
-        _draw_map(axes[0, 1], game, optimal_values.max(axis=1), best)
+        draw_map(axes[0, 1], game, optimal_values.max(axis=1), best)
     left, right = axes[-1]
     numbers = np.arange(len(iteration_errors))
     bound = iteration_errors[0] * discount_rate**numbers
@@ -52,36 +54,53 @@ def draw_picture(
     for panel in (left, right):
         # An error of 0 has no logarithm: the axis is linear below a millionth.
         panel.set_yscale("symlog", linthresh=1e-6)
-        panel.set_ylim(bottom=0)
+        panel.margins(x=0.03)
+        panel.set_ylim(-3e-7, 2 * panel.dataLim.y1)  # no curve is on the border
         panel.grid(alpha=0.3)
         panel.legend()
     figure.suptitle(f"{game.name}, discount rate {discount_rate:g}")
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=90)
+    figure.savefig(file, format=ending[1:], dpi=110)
     return file.getvalue()
 
 
-def _draw_map(
+def draw_map(
     axes: Axes, game: TabularEnvironment, values: Array, actions: npt.NDArray[np.bool_]
 ) -> None:
-    """Draw a value and arrows in each reachable cell, and the map's letter in the others."""
+    """Draw each reachable cell's value as a colour and, where it fits, a number; and its actions.
+
+    Starts have a frame and an S. The other cells have the map's letter; goals are green.
+    """
     assert game.map is not None
     rows, columns = game.map.shape
     shown = np.where(game.reachable, values, np.nan).reshape(rows, columns)
-    axes.imshow(shown, cmap="viridis", alpha=0.55)
-    size = max(5.0, min(11.0, 70 / max(rows, columns)))
+    axes.set_facecolor("#d8d8d8")
+    picture = axes.imshow(shown, cmap="viridis", alpha=0.6)
+    axes.figure.colorbar(picture, ax=axes, shrink=0.8, label="V")
+    # Points of text that fit into a cell; a map is 4.6 inches wide or high.
+    cell = 72 * 4.6 / max(rows, columns)
+    texts = [f"{value:.{1 if abs(value) >= 10 else 2}f}" for value in values]
+    size = min(11.0, 0.85 * cell / max(map(len, texts)))
+    fits = size > 6
+    reach = (0.28, 0.47) if fits else (0.05, 0.42)  # where an arrow begins and ends
     for state, letter in enumerate(game.map.ravel()):
         row, column = divmod(state, columns)
+        if state in game.starts:
+            axes.add_patch(Rectangle((column - 0.46, row - 0.46), 0.92, 0.92, fill=False, lw=2))
+            axes.text(column - 0.41, row - 0.42, "S", va="top", fontsize=min(12, 0.25 * cell))
         if not game.reachable[state]:
-            axes.text(column, row, letter, ha="center", va="center", fontsize=size + 4)
+            if letter in "*G":
+                axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, color=_GREEN, alpha=0.5))
+            axes.text(column, row, letter, ha="center", va="center", fontsize=min(15, 0.4 * cell))
             continue
-        axes.text(column, row, f"{values[state]:.3g}", ha="center", va="center", fontsize=size)
+        if fits and (float(texts[state]) or not values[state]):  # else it is too small to be read
+            axes.text(column, row, texts[state], ha="center", va="center", fontsize=size)
         for action in np.flatnonzero(actions[state]):
             x, y = _ARROWS[game.action_meanings[action]]
             axes.annotate(
                 "",
-                (column + 0.45 * x, row + 0.45 * y),
-                (column + 0.24 * x, row + 0.24 * y),
+                (column + reach[1] * x, row + reach[1] * y),
+                (column + reach[0] * x, row + reach[0] * y),
                 arrowprops={"arrowstyle": "->", "color": "black", "lw": 1.2},
             )
     axes.set_xticks(np.arange(-0.5, columns), labels=[])

@@ -14,15 +14,11 @@ class QTable:
     With learning rate 1 an update is the Bellman equation itself, which is exact where nothing is
     random. Otherwise the learning rate of a state and action goes down with the number of their
     updates, as convergence demands (Watkins and Dayan 1992; Even-Dar and Mansour 2003).
-
-    Attributes:
-        values: Q, float64 (S, A), zeros at first.
-        weight_updates: updates so far.
     """
 
     def __init__(self, num_states: int, num_actions: int, *, decay: float) -> None:
         """Make the table; the k-th update of a state and action has the learning rate k^-decay."""
-        self.values = np.zeros((num_states, num_actions))
+        self.values = np.zeros((num_states, num_actions))  # Q, float64 (S, A)
         self.weight_updates = 0
         self._counts = np.zeros((num_states, num_actions))
         self._decay = decay

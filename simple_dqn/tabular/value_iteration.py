@@ -18,16 +18,11 @@ _MOST_ITERATIONS = 100_000
 
 
 class Process(NamedTuple):
-    """A Markov decision process; the functions below take its discount rate.
+    """A Markov decision process; the functions below take its discount rate."""
 
-    Attributes:
-        transitions: P, float64 (S, A, S), probability of the next state if the game continues; the
-            rest to 1 is the probability that the game ends.
-        rewards: R, float64 (S, A), mean reward.
-    """
-
+    # P, float64 (S, A, S), of the next state; the rest to 1 is the probability of the game's end.
     transitions: Array
-    rewards: Array
+    rewards: Array  # R, float64 (S, A), mean reward
 
 
 def process_of(table: Table) -> Process:

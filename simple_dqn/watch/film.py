@@ -5,7 +5,7 @@ import logging
 import wave
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import av
 import cv2
@@ -25,21 +25,12 @@ _ANIMATION_RATE = 20  # pictures per second of a GIF or a WebP
 _AAC_RATE = 48_000  # samples per second; AAC allows only certain rates
 
 
-class Format(NamedTuple):
-    """How FFmpeg writes films of a format."""
-
-    codec: str
-    pixels: str
-    codec_options: dict[str, str]
-    file_options: dict[str, str]
-
-
-FORMATS = {
-    ".mp4": Format(
-        "libx264", "yuv420p", {"crf": "18", "preset": "veryfast"}, {"movflags": "faststart"}
-    ),
-    ".gif": Format("gif", "pal8", {}, {"loop": "0"}),
-    ".webp": Format("libwebp_anim", "bgra", {"lossless": "1"}, {"loop": "0"}),
+# How FFmpeg writes films: the codec, its pixels, its options and those of the file.
+_X264 = {"crf": "18", "preset": "veryfast"}
+FORMATS: dict[str, tuple[str, str, dict[str, str], dict[str, str]]] = {
+    ".mp4": ("libx264", "yuv420p", _X264, {"movflags": "faststart"}),
+    ".gif": ("gif", "pal8", {}, {"loop": "0"}),
+    ".webp": ("libwebp_anim", "yuv420p", {"quality": "80"}, {"loop": "0"}),
 }
 
 
@@ -49,13 +40,7 @@ class Film(contextlib.AbstractContextManager["Film"]):
     The film grows in `<name>.part`. It takes its place at the end, or where an interrupt (Ctrl-C)
     comes between two frames. After any other error, and without a frame, an older film stays.
 
-    A GIF or a WebP is for a web page: it runs in a loop and has about 20 pictures a second, no
-    sound and no chapters. A picture of a GIF has 256 colours of its own choice; one of a WebP is as
-    it was filmed.
-
-    Attributes:
-        path: file of the finished film.
-        frames: number of frames added.
+    A GIF or a WebP runs in a loop and has about 20 pictures a second, no sound and no chapters.
     """
 
     def __init__(
@@ -75,7 +60,8 @@ class Film(contextlib.AbstractContextManager["Film"]):
         """
         self.path, self.frames = path, 0
         ending = path.suffix.lower()
-        self._format, is_mp4 = FORMATS[ending], ending == ".mp4"
+        self._codec, self._pixels, self._options, file_options = FORMATS[ending]
+        is_mp4 = ending == ".mp4"
         # A GIF shows a picture for full hundredths of a second: 60 pictures a second do not fit.
         pictures_per_second = frames_per_second if is_mp4 else _ANIMATION_RATE
         self._frames_of_a_picture = max(1, round(frames_per_second / pictures_per_second))
@@ -88,7 +74,7 @@ class Film(contextlib.AbstractContextManager["Film"]):
                 file.parent.mkdir(parents=True, exist_ok=True)
         with errors_naming(path):  # NB! FFmpeg takes `a:b.mp4` for a file of the protocol `a`
             self._container = av.open(
-                f"file:{_part(path)}", "w", format=ending[1:], options=self._format.file_options
+                f"file:{_part(path)}", "w", format=ending[1:], options=file_options
             )
         self._video: Any = None  # made when the first picture shows its size
         self._audio: Any = None
@@ -104,21 +90,20 @@ class Film(contextlib.AbstractContextManager["Film"]):
     def add(self, picture: npt.NDArray[np.uint8], sound: npt.NDArray[np.uint8]) -> None:
         """Append a frame; of a GIF or a WebP, only every third or so becomes a picture.
 
-        Args:
-            picture: uint8 (height, width, 3), RGB; height and width are even.
-            sound: uint8 (samples,), 128 is silence; ignored by a silent film.
+        The picture, uint8 (height, width, 3), RGB, has even sides. A silent film ignores the sound,
+        uint8 (samples,), 128 is silence.
         """
         if self._video is None:
             rate = Fraction(self._rate, self._frames_of_a_picture)
-            self._video = self._container.add_stream(self._format.codec, rate=rate)
+            self._video = self._container.add_stream(self._codec, rate=rate)
             self._video.height, self._video.width, _ = picture.shape
-            self._video.pix_fmt, self._video.options = self._format[1:3]
+            self._video.pix_fmt, self._video.options = self._pixels, self._options
         number, left_out = divmod(self.frames, self._frames_of_a_picture)
         with errors_naming(self.path):
             if not left_out:
                 frame = (
                     _with_palette(picture)
-                    if self._format.pixels == "pal8"
+                    if self._pixels == "pal8"
                     else av.VideoFrame.from_ndarray(picture, format="rgb24")
                 )
                 frame.pts = number
@@ -196,14 +181,6 @@ def _with_palette(picture: npt.NDArray[np.uint8]) -> av.VideoFrame:
     # PyAV's type hints do not know the pair.
     frame: Any = merged.astype(np.uint8)[np.asarray(image)], palette
     return av.VideoFrame.from_ndarray(frame, format="pal8")
-
-
-def resize(picture: npt.NDArray[np.uint8], width: int) -> npt.NDArray[np.uint8]:
-    """Resize a picture to a width and keep its proportions; both sides become even."""
-    wide = width // 2 * 2
-    high = max(2, 2 * round(picture.shape[0] * wide / picture.shape[1] / 2))
-    way = cv2.INTER_AREA if wide < picture.shape[1] else cv2.INTER_NEAREST
-    return cv2.resize(picture, (wide, high), interpolation=way)  # type: ignore[return-value]
 
 
 def encode_png(picture: npt.NDArray[np.uint8]) -> bytes:

@@ -15,40 +15,27 @@ from simple_dqn.watch.film import encode_png
 
 _EXCITATIONS = 3  # of each filter
 _STEPS_APART = 15  # a second of an Atari game
+_HEADS = '<p class="heads"><span>why</span><span>state</span><span>what the filter sees</span></p>'
 
 
 class Excitation(NamedTuple):
-    """A state that excites a filter.
+    """A state that excites a filter."""
 
-    Attributes:
-        activation: of the filter, after the ReLU, where it is the highest in the state.
-        field: the pixels that the filter sees there.
-        state: uint8 (history, height, width).
-        projection: float32 (history, height, width), the activation's guided gradient.
-        action: the name of the action that was chosen in the state.
-    """
-
-    activation: float
-    field: ReceptiveField
-    state: npt.NDArray[np.uint8]
-    projection: npt.NDArray[np.float32]
-    action: str
+    activation: float  # after the ReLU, where it is the highest in the state
+    field: ReceptiveField  # the pixels that the filter sees there
+    state: npt.NDArray[np.uint8]  # (history, height, width)
+    projection: npt.NDArray[np.float32]  # the activation's guided gradient, like the state
+    action: str  # name of the action that was chosen in the state
 
 
 class FilterView(NamedTuple):
-    """A filter and what excites it; the layer and the filter within the layer count from 0.
+    """A filter and what excites it."""
 
-    Attributes:
-        weights: float32 (history, size, size) of a filter of the first convolution; None for the
-            other convolutions, whose inputs are not pixels.
-        excitations: at least one, the strongest first; a filter that was never active has one with
-            the activation 0.
-    """
-
-    layer: int
-    filter: int
+    layer: int  # from 0
+    filter: int  # within the layer, from 0
+    # (history, size, size) in the first convolution; the inputs of others are not pixels.
     weights: npt.NDArray[np.float32] | None
-    excitations: list[Excitation]
+    excitations: list[Excitation]  # at least one, the strongest first; 0 if it was never active
 
 
 def view_filters(
@@ -59,11 +46,8 @@ def view_filters(
 ) -> Iterator[FilterView]:
     """Find what excites the filters, the most active filter of each layer first.
 
-    Args:
-        network: the network whose filters are viewed.
-        states: uint8 (n, history, height, width), the states to choose from, in their order.
-        actions: names of the n actions that were chosen in them.
-        filters_per_layer: number of filters of each layer; None: all.
+    The states are uint8 (n, history, height, width), in their order, with the names of the n
+    actions that were chosen in them. `filters_per_layer` is None for all.
     """
     for layer, ranks in enumerate(
         network.strongest(states, number=_EXCITATIONS, apart=_STEPS_APART)
@@ -134,7 +118,7 @@ def _figure(view: FilterView) -> str:
     rows = "".join(_row(excitation, name) for excitation in view.excitations)
     return (
         f"<figure><figcaption>{name} · activation {strongest:.2f}{dead}</figcaption>"
-        f"{weights}{rows}</figure>"
+        f"{weights}{_HEADS}{rows}</figure>"
     )
 
 

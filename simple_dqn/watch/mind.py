@@ -1,13 +1,15 @@
 """The network's mind as a picture: its Q-values, their course, and what it sees and looks at."""
 
 from collections import deque
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
 
+from simple_dqn.environments.visible_game import VisibleGame
 from simple_dqn.watch.watched_game import WatchedGame
 
 if TYPE_CHECKING:
@@ -18,8 +20,10 @@ Picture = npt.NDArray[np.uint8]
 Saliency = npt.NDArray[np.float32]
 Colour = tuple[int, int, int]  # red, green, blue
 
-WIDTH, HEIGHT = 360, 420  # pixels of the panel; no game is lower
-_SECONDS = 8  # length of the curve
+# A panel is drawn in units of its width / 360, so that its letters are as sharp as its pixels.
+WIDTH, _LEFT, _RIGHT = 360, 8, 352
+_HEIGHT = 420  # of the panel in these units; a higher one has higher curves
+SECONDS = 8  # length of the curve
 _TEXT_BAR = 8  # characters of the longest bar
 _EIGHTHS = " ▏▎▍▌▋▊▉█"  # of a character, from the left
 _HEIGHTS = " ▁▂▃▄▅▆▇█"
@@ -30,45 +34,43 @@ _HEAT = np.array([0, 220, 255], np.float32)
 
 
 class Mind:
-    """Follows the decisions of a game's network and draws them.
-
-    The best action's bar has full length. The bar of another action is shorter in proportion to how
-    much worse the action is; it vanishes at the average, over the last seconds, of the difference
-    between best and worst.
-    """
+    """Follows the decisions of a game's network and draws them."""
 
     def __init__(self, game: WatchedGame, network: "DeepQNetwork", guided: "GuidedNetwork") -> None:
         """Prepare to look into a network; `guided` is a copy of it for guided backpropagation."""
         self._game, self._network, self._guided = game, network, guided
         self._names = [name.lower() for name in game.action_meanings]
-        room = int(_SECONDS * game.console.frames_per_second / game.frame_skip)
+        room = int(SECONDS * game.console.frames_per_second / game.frame_skip)
         self._past: deque[float] = deque(maxlen=room)  # highest Q-values
         self._differences: deque[float] = deque(maxlen=room)  # best minus worst
+        self._spans: deque[tuple[float, float]] = deque(maxlen=room)  # lowest and highest return
         # The largest amount so far of each number of an observation that is not a screen.
         self._largest: npt.NDArray[np.float64] = np.array(1e-12)
         self._decision = -1
+        self._panel: Picture = np.zeros((0, 0, 3), np.uint8)  # of the latest decision
 
-    def beside(self, picture: Picture) -> Picture:
-        """Return a picture of the game, enlarged, with the panel at its right.
+    def over(self, picture: Picture) -> Picture:
+        """Return the game's picture, enlarged, with what speaks for the action in light blue."""
+        self.follow()
+        if self._shows_screens:
+            picture = lay_over(picture, self._saliency[-1])
+        return self._game.console.enlarge(picture)
 
-        The pixels that speak for the action are light blue.
-        """
-        self._follow()
-        shown = self._lay_over(picture)
-        panel = np.full((len(shown), WIDTH, 3), _BACK, np.uint8)
-        self._draw(panel)
-        return np.concatenate([shown, panel], axis=1)
+    def panel(self, width: int, height: int) -> Picture:
+        """Draw the latest decision: uint8 (height, width, 3)."""
+        self.follow()
+        if self._panel.shape[:2] != (height, width):
+            page = _Page(width, height)
+            self._draw(page)
+            self._panel = np.asarray(page.image)
+        return self._panel
 
-    def in_text(self, picture: Picture) -> tuple[Picture, list[str]]:
-        """Return the enlarged picture without the panel, and its lines of up to 30 characters."""
-        self._follow()
-        return self._lay_over(picture), self._lines()
-
-    def _follow(self) -> None:
+    def follow(self) -> None:
         """Look into the network once per step of the game."""
         game = self._game
         if game.decisions == self._decision:
             return
+        self._panel = self._panel[:0]
         self._decision, self._state = game.decisions, game.seen
         self._values = values = self._network.predict(game.seen[None])[0]
         # While a person plays, the panel shows what the network would do.
@@ -79,6 +81,7 @@ class Mind:
         self._distribution = None
         if (distribution := self._network.predict_distribution(game.seen[None])) is not None:
             self._distribution = distribution[0], distribution[1][0, action]
+            self._spans.append((float(distribution[0][0]), float(distribution[0][-1])))
         self._past.append(float(values.max()))
         self._differences.append(float(np.ptp(values)))
         if not self._shows_screens:
@@ -94,137 +97,185 @@ class Mind:
         """Whether the state consists of screens, not of numbers."""
         return self._state.ndim == 3 and bool(self._state.dtype == np.uint8)
 
-    def _lay_over(self, picture: Picture) -> Picture:
-        if self._shows_screens:
-            picture = lay_over(picture, self._saliency[-1])
-        return self._game.console.enlarge(picture)
-
-    def _draw(self, panel: Picture) -> None:
-        """Draw the latest decision into a panel, uint8 (at least HEIGHT, WIDTH, 3)."""
-        name = self._names[self._action]
-        _head(panel, "Q-value of each action", 15)
-        _write(panel, self._why, 190, 15, 0.4, _CHOSEN)
-        self._draw_values(panel, top=22, bottom=202)
-        middle = 218
-        if self._distribution is not None:
-            returns, probabilities = self._distribution
-            span = f"{returns[0]:g} to {returns[-1]:g}"
-            _head(panel, f"return after {name}, {span}, and its chance", middle)
-            _draw_chances(panel, probabilities, top=222, bottom=250)
-            middle = 264
-        low, high = min(self._past), max(self._past)
-        _head(panel, f"highest Q-value, {low:.2f} to {high:.2f} in {_SECONDS} s", middle)
-        self._draw_past(panel, top=middle + 6, bottom=300)
-        _head(panel, f"what the network sees; blue: speaks for {name}", 316)
-        if self._shows_screens:
-            self._draw_screens(panel, top=324)
-        else:
-            self._draw_numbers(panel, middle=370, most=42)
-
-    def _lines(self) -> list[str]:
-        """Write the latest decision as lines of text."""
+    def lines(self) -> list[str]:
+        """Write the latest decision as lines of up to 30 characters."""
+        self.follow()
         longest = max(map(len, self._names))
         lines = [f"Q-values  {self._why}"]
         for index, (value, share) in enumerate(zip(self._values, self._shares(), strict=True)):
             mark = ">" if index == self._action else " "
             full, rest = divmod(round(8 * _TEXT_BAR * float(share)), 8)
             bar = "█" * full + (_EIGHTHS[rest] if rest else "")
-            name = f"{self._names[index]:{longest}}"
-            lines.append(f"{mark}{name} {bar:{_TEXT_BAR}} {value:6.2f}")
-        lines.append(f"best {min(self._past):.2f} to {max(self._past):.2f} in {_SECONDS} s")
+            lines.append(f"{mark}{self._names[index]:{longest}} {bar:{_TEXT_BAR}} {value:6.2f}")
+        lines.append(f"best {min(self._past):.2f} to {max(self._past):.2f} in {SECONDS} s")
         if self._distribution is not None:
-            returns, probabilities = self._distribution
-            pieces = np.array([piece.mean() for piece in np.array_split(probabilities, 26)])
-            heights = np.ceil(8 * pieces / pieces.max()).astype(int)
-            lines.append(f"return, {returns[0]:g} to {returns[-1]:g}")
+            low, high, chances = self._chances(26)  # characters
+            heights = np.ceil(8 * chances / chances.max()).astype(int)
+            lines.append(f"return, {low:.2f} to {high:.2f}")
             lines.append("".join(_HEIGHTS[height] for height in heights))
         return lines
 
+    @property
+    def _scale(self) -> float:
+        """How much worse than the best an action with an empty bar is: as the worst on average."""
+        return max(float(np.mean(self._differences)), 1e-6)
+
     def _shares(self) -> npt.NDArray[np.float32]:
-        """The length of each bar, 0 to 1."""
+        """The length of each bar, 0 to 1: 1 for the best, less by how much worse an action is."""
         differences = self._values.max() - self._values
-        average = max(float(np.mean(self._differences)), 1e-6)
-        shares: npt.NDArray[np.float32] = np.clip(1 - differences / average, 0, 1)
+        shares: npt.NDArray[np.float32] = np.clip(1 - differences / self._scale, 0, 1)
         return shares
 
-    def _draw_values(self, panel: Picture, top: int, bottom: int) -> None:
-        """Draw a bar for each action; the chosen action is orange."""
-        row = min(30.0, (bottom - top) / len(self._values))
-        left, right = 118, WIDTH - 58
-        size = 0.42 if row > 16 else 0.34
+    def _chances(self, number: int) -> tuple[float, float, npt.NDArray[np.float64]]:
+        """The ends of the axis of all late returns, and the chance of each of so many parts."""
+        assert self._distribution is not None
+        returns, probabilities = self._distribution
+        low, high = min(low for low, _ in self._spans), max(high for _, high in self._spans)
+        ends = np.linspace(low, high, number + 1)
+        return low, high, np.diff(np.interp(ends, returns, probabilities.cumsum(), left=0))
+
+    def _draw(self, page: "_Page") -> None:
+        """Draw the latest decision."""
+        row = min(30.0, (180 + 0.4 * (page.height - _HEIGHT)) / len(self._values))
+        page.text("Q-value of each action", _LEFT, 18, _HEADING)
+        page.text(self._why, _RIGHT, 18, _CHOSEN, "rs")
         for index, (value, share) in enumerate(zip(self._values, self._shares(), strict=True)):
-            y = int(top + index * row)
+            y, size = 26 + index * row, min(13.0, 0.95 * row)
             colour = _CHOSEN if index == self._action else _BAR
-            end = left + int((right - left) * float(share))
-            low, high = y + 1, int(y + row) - 2
-            cv2.rectangle(panel, (left, low), (max(end, left + 1), high), colour, -1)
-            _write(panel, self._names[index], 8, high - int((row - 14) / 2), size)
-            _write(panel, f"{float(value):.2f}", right + 6, high - int((row - 14) / 2), size)
+            page.box(104, y + 1, 104 + max(1.0, 198 * float(share)), y + row - 1, colour)
+            page.text(self._names[index], _LEFT, y + row / 2, _TEXT, "lm", size)
+            page.text(f"{value:.2f}", _RIGHT, y + row / 2, _TEXT, "rm", size)
+        top, end = 26 + row * len(self._values), page.height - 118
+        worse = f"an empty bar is {self._scale:.2f} worse than the best"
+        page.text(worse, _LEFT, top + 12, _HEADING)
+        top += 20
+        if self._distribution is not None:
+            self._draw_chances(page, top, (top + end) / 2 - 4)
+            top = (top + end) / 2
+        self._draw_past(page, top, end - 4)
+        seen = "what the network sees; blue: speaks for the action"
+        page.text(seen, _LEFT, end + 12, _HEADING)
+        if self._shows_screens:
+            self._draw_screens(page, end + 20)
+        else:
+            self._draw_numbers(page, end + 20)
 
-    def _draw_past(self, panel: Picture, top: int, bottom: int) -> None:
+    def _draw_chances(self, page: "_Page", top: float, bottom: float) -> None:
+        """Draw how likely each return is, the likeliest highest, the mean and, in reach, 0."""
+        assert self._distribution is not None
+        low, high, chances = self._chances(len(self._distribution[0]))
+        heading = f"return after the orange action, {low:.2f} to {high:.2f}; white: mean"
+        page.text(heading, _LEFT, top + 12, _HEADING)
+        heights = chances / chances.max() * (bottom - top - 18)
+        page.bars(heights, [_CHOSEN] * len(heights), bottom)
+        for value, colour in ((0.0, _HEADING), (float(self._values[self._action]), _TEXT)):
+            if low <= value <= high:
+                x = _LEFT + (value - low) / max(high - low, 1e-12) * (_RIGHT - _LEFT)
+                page.line([(x, top + 18), (x, bottom)], colour)
+
+    def _draw_past(self, page: "_Page", top: float, bottom: float) -> None:
         """Draw the highest Q-value over the last seconds, the newest at the right."""
-        left, right = 8, WIDTH - 8
-        cv2.rectangle(panel, (left, top), (right, bottom), _GRID, 1)
         past = np.array(self._past)
-        low, high = past.min(), max(past.max(), past.min() + 1e-6)
+        low, high = past.min(), past.max()
+        heading = f"highest Q-value, {low:.2f} to {high:.2f} in {SECONDS} s"
+        page.text(heading, _LEFT, top + 12, _HEADING)
+        page.line([(_LEFT, bottom), (_RIGHT, bottom)], _GRID)
         room = self._past.maxlen or len(past)
-        xs = right - (len(past) - 1 - np.arange(len(past))) * (right - left - 2) / room
-        ys = bottom - 3 - (past - low) / (high - low) * (bottom - top - 6)
-        points = np.stack([xs, ys], 1).round().astype(np.int32)
-        cv2.polylines(panel, [points], False, _CHOSEN, 1, cv2.LINE_AA)
+        xs = _RIGHT - (len(past) - 1 - np.arange(len(past))) * (_RIGHT - _LEFT) / room
+        ys = bottom - 2 - (past - low) / max(high - low, 1e-6) * (bottom - top - 22)
+        page.line(list(zip(xs, ys, strict=True)), _CHOSEN)
 
-    def _draw_screens(self, panel: Picture, top: int) -> None:
+    def _draw_screens(self, page: "_Page", top: float) -> None:
         """Draw the screens of the state, the oldest at the left, each with its saliency."""
-        side = min(84, (WIDTH - 16) // len(self._state) - 4)
+        side = min(84, (WIDTH - 16) / len(self._state) - 4)
+        sides = (max(1, round(side * page.unit)),) * 2
         for index, screen in enumerate(self._state):
             grey = cv2.cvtColor(screen, cv2.COLOR_GRAY2RGB)
-            small = cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA)
-            x = 8 + index * (side + 4)
-            panel[top : top + side, x : x + side] = lay_over(small, self._saliency[index])
+            small = lay_over(cv2.resize(grey, sides), self._saliency[index])
+            page.image.paste(Image.fromarray(small), page.at(_LEFT + index * (side + 4), top))
 
-    def _draw_numbers(self, panel: Picture, middle: int, most: int) -> None:
+    def _draw_numbers(self, page: "_Page", top: float) -> None:
         """Draw the numbers that the network sees as bars around 0, the salient ones in light blue.
 
-        The largest amount of each number so far is the full height, `most` pixels.
+        The largest amount of each number so far is the full height. Few have their names below.
         """
         numbers = self._state[-1].ravel().astype(np.float64)
         shares = self._saliency[-1].reshape(-1, 1)
-        colours = (np.array(_BAR) * (1 - shares) + _HEAT * shares).tolist()
-        cv2.line(panel, (8, middle), (WIDTH - 8, middle), _GRID, 1)
-        heights = (numbers / self._largest * most).round().astype(int)
-        _draw_bars(panel, heights, colours, middle, gap=3)
+        colours = (np.array(_BAR) * (1 - shares) + _HEAT * shares).astype(int)
+        page.bars(numbers / self._largest * 28, [tuple(each) for each in colours], top + 28)
+        for index, name in enumerate(self._game.console.observation_names):
+            x = _LEFT + (index + 0.5) * (_RIGHT - _LEFT) / len(numbers)
+            page.text(f"{numbers[index]:.2f}", x, top + 70, _TEXT, "ms")
+            page.text(name, x, top + 84, _HEADING, "ms")
 
 
-def _draw_chances(
-    panel: Picture, probabilities: npt.NDArray[np.float32], top: int, bottom: int
-) -> None:
-    """Draw the probabilities of the returns after the chosen action, the likeliest highest."""
-    heights = (probabilities / probabilities.max() * (bottom - top)).astype(int)
-    _draw_bars(panel, heights, [_CHOSEN] * len(heights), bottom, gap=2)
-    cv2.line(panel, (8, bottom), (WIDTH - 8, bottom), _GRID, 1)
-    cv2.line(panel, (WIDTH // 2, top), (WIDTH // 2, bottom), _GRID, 1)  # a return of 0
+class _Page:
+    """A panel that is drawn in units of its width / WIDTH."""
+
+    def __init__(self, width: int, height: int) -> None:
+        self.unit = width / WIDTH
+        self.height = height / self.unit
+        self.image = Image.new("RGB", (width, height), _BACK)
+        self._draw = ImageDraw.Draw(self.image)
+
+    def at(self, x: float, y: float) -> tuple[int, int]:
+        """The pixel at a place."""
+        return round(x * self.unit), round(y * self.unit)
+
+    def text(
+        self, text: str, x: float, y: float, colour: Colour, anchor: str = "ls", size: float = 12
+    ) -> None:
+        self._draw.text(self.at(x, y), text, colour, _font(round(size * self.unit)), anchor)
+
+    def box(self, left: float, top: float, right: float, bottom: float, colour: Colour) -> None:
+        """Fill a box, which is at least a pixel wide and high."""
+        (x, y), (after_x, after_y) = self.at(left, top), self.at(right, bottom)
+        self._draw.rectangle((x, y, max(x, after_x - 1), max(y, after_y - 1)), colour)
+
+    def bars(self, heights: npt.NDArray[Any], colours: list[Colour], bottom: float) -> None:
+        """Draw bars from left to right that begin at a row; a negative one hangs down from it."""
+        self.line([(_LEFT, bottom), (_RIGHT, bottom)], _GRID)
+        step = (_RIGHT - _LEFT) / len(heights)
+        for index, (height, colour) in enumerate(zip(heights, colours, strict=True)):
+            left, (upper, lower) = _LEFT + index * step, sorted((bottom - height, bottom))
+            if lower - upper > 0.5:
+                self.box(left, upper, left + step - min(2, step / 3), lower, colour)
+
+    def line(self, points: list[tuple[float, float]], colour: Colour) -> None:
+        """Draw a line through points."""
+        self._draw.line([self.at(x, y) for x, y in points], colour, max(1, round(self.unit)))
 
 
-def _draw_bars(
-    panel: Picture,
-    heights: npt.NDArray[np.int64],
-    colours: Sequence[Colour],
-    bottom: int,
-    gap: int,
-) -> None:
-    """Draw bars from left to right that begin at a row; a negative one hangs down from it."""
-    edges = np.linspace(8, WIDTH - 8, len(heights) + 1).astype(int)
-    for start, end, height, colour in zip(edges, edges[1:], heights, colours, strict=False):
-        corner, other = (start, bottom - height), (max(start, end - gap), bottom)
-        cv2.rectangle(panel, corner, other, colour, -1)
+_font = cache(ImageFont.load_default)
 
 
-def _head(panel: Picture, text: str, y: int) -> None:
-    _write(panel, text, 8, y, 0.38, _HEADING)
+def beside(
+    picture: Picture,
+    game: VisibleGame,
+    mind: Mind | None,
+    width: int | None = None,
+    scale: float = 1,
+) -> Picture:
+    """Enlarge a game's picture to a width or by a factor, with the panel of a mind at its right.
+
+    Both sides of the result are even, as films need them.
+    """
+    shown = game.enlarge(picture) if mind is None else mind.over(picture)
+    high, wide = shown.shape[:2]
+    together = wide if mind is None else wide + WIDTH
+    width = (width or round(scale * together)) // 2 * 2
+    left, high = (max(2, 2 * round(side * width / together / 2)) for side in (wide, high))
+    way = cv2.INTER_AREA if left < wide else cv2.INTER_NEAREST
+    panels = [] if mind is None else [mind.panel(width - left, high)]
+    return np.concatenate([cv2.resize(shown, (left, high), interpolation=way), *panels], axis=1)
 
 
-def _write(panel: Picture, text: str, x: int, y: int, size: float, colour: Colour = _TEXT) -> None:
-    cv2.putText(panel, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, size, colour, 1, cv2.LINE_AA)
+def write_over(picture: Picture, text: str) -> Picture:
+    """Write a text into the lower left corner of a picture."""
+    image, high = Image.fromarray(picture), len(picture)
+    style: dict[str, Any] = {"font": _font(high // 18), "stroke_width": 2, "stroke_fill": _BACK}
+    ImageDraw.Draw(image).text((high // 30, high - high // 30), text, _TEXT, anchor="ls", **style)
+    return np.asarray(image)
 
 
 def lay_over(picture: Picture, saliency: Saliency) -> Picture:

@@ -5,6 +5,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -16,7 +17,7 @@ from simple_dqn.errors import UserError
 from simple_dqn.files import write_atomically
 from simple_dqn.memory.experience import Step
 from simple_dqn.watch.film import Film, encode_png
-from simple_dqn.watch.mind import Mind
+from simple_dqn.watch.mind import Mind, beside
 from simple_dqn.watch.score_card import NETWORK, YOU, ScoreCard
 from simple_dqn.watch.steering import STEERING, action_of
 from simple_dqn.watch.watched_game import Frame, Moment, WatchedGame
@@ -27,6 +28,7 @@ _CARD_POLLS = 4 * _POLLS_PER_SECOND  # for which the card of scores is shown
 _NOTICE_POLLS = 3 * _POLLS_PER_SECOND  # for which a notice is shown
 _REWOUND_SECONDS = 3.0  # by which a key rewinds a game
 _MOMENTS = 120  # to which a game can be rewound, a second apart
+_FRAMES_BEHIND = 120  # by which a film may be behind the game
 _LATEST = 0.25  # seconds; after a longer delay the game does not hurry to catch up
 _LONGEST_STILL = 0.1  # seconds after which a picture is drawn however late the game is
 
@@ -35,7 +37,6 @@ class Display(Protocol):
     """Where a game is shown and keys are pressed: `Window` or `Terminal`."""
 
     has_sound: bool  # whether sound can be heard
-    is_fine: bool  # whether small letters in a picture can be read
 
     def poll(self) -> tuple[list[str], Collection[str]]:
         """Return the keys pressed since the last call, and the `DIRECTIONS` held down now.
@@ -48,9 +49,9 @@ class Display(Protocol):
         picture: npt.NDArray[np.uint8],
         lines: Collection[str],
         card: Sequence[str] = (),
-        beside: Sequence[str] = (),
+        mind: Mind | None = None,
     ) -> None:
-        """Show a picture, uint8 (height, width, 3), lines below, a card over, text beside it."""
+        """Show a picture, uint8 (height, width, 3), lines below, a card over, a mind beside it."""
 
     def sound(self, samples: npt.NDArray[np.uint8], volume: float) -> None:
         """Play the sound of a frame, at a volume from 0 to 1."""
@@ -85,7 +86,9 @@ class Play:
         self._card, self._card_polls = list[str](), 0  # after a game
         self._notice, self._notice_polls = "", 0
         self._film: Film | None = None
-        self._films_mind = False
+        self._filmed_mind: Mind | None = None
+        self._filmer = ThreadPoolExecutor(1)  # so that the game does not wait for its film
+        self._filmed: deque[Future[None]] = deque()
         self._picture = game.console.picture()
         self._has_sound = display.has_sound and game.console.samples_per_frame > 0
         self._moments: deque[Moment] = deque(maxlen=_MOMENTS)
@@ -137,18 +140,13 @@ class Play:
 
     def _show(self) -> None:
         card = self._help_lines if "help" in self._modes else self._card
-        picture, beside = self._picture, list[str]()
-        with_mind = "mind" in self._modes
-        if with_mind and self._mind is not None and not self._display.is_fine:
-            picture, beside = self._mind.in_text(picture)
-        else:
-            picture = self._draw(picture, with_mind)
-        self._display.show(picture, self._lines(), card, beside)
+        mind = self._shown_mind
+        enlarge = self._game.console.enlarge if mind is None else mind.over
+        self._display.show(enlarge(self._picture), self._lines(), card, mind)
 
-    def _draw(self, picture: npt.NDArray[np.uint8], with_mind: bool) -> npt.NDArray[np.uint8]:
-        if with_mind and self._mind is not None:
-            return self._mind.beside(picture)
-        return self._game.console.enlarge(picture)
+    @property
+    def _shown_mind(self) -> Mind | None:
+        return self._mind if "mind" in self._modes else None
 
     def _change_over(self) -> None:
         self._game.person_plays = not self._game.person_plays or self._mind is None
@@ -179,7 +177,8 @@ class Play:
     def _take_picture(self) -> None:
         with self._failures_noticed():
             path = self._new_file(".png")
-            write_atomically(path, encode_png(self._draw(self._picture, "mind" in self._modes)))
+            picture = beside(self._picture, self._game.console, self._shown_mind)
+            write_atomically(path, encode_png(picture))
             self._notify(f"wrote {path}")
 
     def _change_film(self) -> None:
@@ -192,7 +191,7 @@ class Play:
                 rate = console.frames_per_second
                 sample_rate = rate * console.samples_per_frame
                 self._film = Film(path, frames_per_second=rate, sample_rate=sample_rate)
-                self._films_mind = "mind" in self._modes
+                self._filmed_mind = self._shown_mind
 
     @contextlib.contextmanager
     def _failures_noticed(self) -> Iterator[None]:
@@ -207,8 +206,10 @@ class Play:
     def _end_film(self, *, complete: bool = True) -> None:
         if self._film is not None:
             film, self._film = self._film, None
-            film.close(complete=complete)
-            self._notify(f"wrote {film.path}")
+            errors = list(filter(None, (each.exception() for each in self._filmed)))
+            self._filmed.clear()
+            film.close(complete=complete and not errors)
+            self._notify(str(errors[0]) if errors else f"wrote {film.path}")
 
     def _rewind(self) -> None:
         """Go back by some seconds, or to the first moment that is kept."""
@@ -255,8 +256,13 @@ class Play:
             self._display.sound(frame.sound, self._volume / 100)
         self._players.add(YOU if self._game.person_plays else NETWORK)
         if self._film is not None:
+            picture = beside(frame.picture, self._game.console, self._filmed_mind)
+            self._filmed.append(self._filmer.submit(self._film.add, picture, frame.sound))
             with self._failures_noticed():
-                self._film.add(self._draw(frame.picture, self._films_mind), frame.sound)
+                while self._filmed and (
+                    len(self._filmed) > _FRAMES_BEHIND or self._filmed[0].done()
+                ):
+                    self._filmed.popleft().result()
         if frame.step is not None and self._on_step is not None:
             self._on_step(frame.step)
         if frame.game_over:
@@ -287,8 +293,8 @@ class Play:
             self._notice if self._notice_polls else "",
         ]
         keys = [
-            "arrows or WASD, space: steer" if game.person_plays else "a/s: speed",
-            "m: change over" if self._mind is not None else "",
+            "arrows or WASD: steer  space: fire" if game.person_plays else "a/s: speed",
+            f"m: {'hand back' if game.person_plays else 'take over'}" if self._mind else "",
             "p: pause",
             "v: mind" if self._mind is not None else "",
             "h: all keys",

@@ -14,6 +14,7 @@ import textwrap
 import time
 import tty
 from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -21,6 +22,9 @@ import numpy.typing as npt
 
 from simple_dqn.errors import UserError
 from simple_dqn.watch.steering import STEERING
+
+if TYPE_CHECKING:
+    from simple_dqn.watch.mind import Mind
 
 _KEY = re.compile(r"\x1b[\[O][0-9;]*[A-Za-z~]|.", re.DOTALL)  # an escape sequence or a character
 _UNFINISHED = re.compile(r"\x1b([\[O][0-9;]*)?\Z")  # a sequence whose rest may still be on its way
@@ -99,7 +103,7 @@ class Held:
 class Terminal:
     """Shows pictures as half blocks; a `play.Display` without sound."""
 
-    has_sound = is_fine = False
+    has_sound = False
 
     def __init__(self) -> None:
         """Take over the terminal."""
@@ -110,7 +114,7 @@ class Terminal:
             )
         self._true_colour = os.environ.get("COLORTERM", "") in {"truecolor", "24bit"}
         self._keys, self._held = Keys(), Held()
-        self._next_picture = 0.0
+        self._next_picture, self._shown = 0.0, ""
         self._settings = termios.tcgetattr(sys.stdin)
         self._take()
         self._before = signal.signal(signal.SIGTSTP, self._stop)  # Ctrl-Z
@@ -133,14 +137,17 @@ class Terminal:
         picture: npt.NDArray[np.uint8],
         lines: Collection[str],
         card: Sequence[str] = (),
-        beside: Sequence[str] = (),
+        mind: "Mind | None" = None,
     ) -> None:
         """Draw a picture as large as the terminal allows, with text below, over and beside it."""
         now = time.perf_counter()
         if now >= self._next_picture:
             self._next_picture = now + _SECONDS_BETWEEN_PICTURES
-            size = shutil.get_terminal_size()
-            _write(lay_out(picture, lines, card, beside, *size, true_colour=self._true_colour))
+            size, beside = shutil.get_terminal_size(), mind.lines() if mind else []
+            text = lay_out(picture, lines, card, beside, *size, true_colour=self._true_colour)
+            if text != self._shown:  # a card would flicker, which lies over the picture
+                self._shown = text
+                _write(text)
 
     def sound(self, samples: npt.NDArray[np.uint8], volume: float) -> None:
         """Do nothing: terminals are silent."""
@@ -152,6 +159,7 @@ class Terminal:
 
     def _take(self) -> None:
         """Switch to the other screen, without a cursor, and read keys as they come."""
+        self._shown = ""
         tty.setcbreak(sys.stdin)
         _write("\x1b[?1049h\x1b[?25l")
 
@@ -183,25 +191,25 @@ def lay_out(
     *,
     true_colour: bool,
 ) -> str:
-    """Draw the screen: a picture, text below it and at its right, and a card over it.
-
-    The arguments are those of `play.Display.show` and `draw`.
-    """
+    """Draw the screen: a picture, text below it and at its right, and a card over it."""
     below = [part for line in lines for part in wrap(line, columns - 1)]
     rows -= len(below)
-    left = columns - (max(map(len, beside)) + 1 if beside else 0)  # columns of the picture
-    drawn = draw(picture, left, rows, true_colour=true_colour)
-    drawn += "\r\n\x1b[K" * (min(len(beside), rows) - 1 - drawn.count("\r\n"))
-    text = "".join(f"\r\n{line}\x1b[K" for line in below)
-    over = [f"\x1b[{row};{left + 2}H{line}" for row, line in enumerate(beside[:rows], start=1)]
+    # NB! In the last column, erasing to the end of the line would erase what was just written.
+    left = columns - 1 - (max(map(len, beside)) + 1 if beside else 0)  # columns of the picture
+    drawn = draw(picture, left, rows, true_colour=true_colour).split("\r\n")
+    # NB! Each place is written once: what is erased first flickers.
+    pairs = itertools.zip_longest(drawn, beside[: max(rows, 0)], fillvalue="")
+    shown = [f"{row}{' ' * (left - row.count('▀'))} {line}".rstrip() for row, line in pairs]
+    over = []
     if card:
         width = min(max(map(len, card)), columns - 4)
         box = ["", *card, ""][: max(rows, 1)]
-        over += [
+        over = [
             f"\x1b[{row};{(columns - width) // 2 - 1}H\x1b[0;7m  {line[:width]:{width}}  \x1b[0m"
             for row, line in enumerate(box, start=(rows - len(box)) // 2 + 1)
         ]
-    return f"\x1b[H{drawn}{text}\x1b[J{''.join(over)}"
+    text = "\r\n".join(f"{line}\x1b[K" for line in (*shown, *below))
+    return f"\x1b[H{text}\x1b[J{''.join(over)}"
 
 
 def wrap(line: str, columns: int) -> list[str]:
@@ -212,13 +220,9 @@ def wrap(line: str, columns: int) -> list[str]:
 
 
 def draw(picture: npt.NDArray[np.uint8], columns: int, rows: int, *, true_colour: bool) -> str:
-    """Turn a picture into half-block characters.
+    """Turn a picture, RGB, into half-block characters: two pixels in a column's row.
 
-    Args:
-        picture: uint8 (height, width, 3), RGB.
-        columns: columns of the terminal; each shows one pixel.
-        rows: rows of the terminal; each shows two pixels.
-        true_colour: use 16 million colours; if False, xterm's 256 colours.
+    Without `true_colour` it has xterm's 256 colours.
     """
     height, width = picture.shape[:2]
     scale = min(columns / width, 2 * max(rows, 1) / height)
@@ -233,5 +237,5 @@ def draw(picture: npt.NDArray[np.uint8], columns: int, rows: int, *, true_colour
         for cell, same in itertools.groupby(row):
             upper, lower = (";".join(map(str, colour)) for colour in cell)
             text += f"\x1b[38;{code};{upper};48;{code};{lower}m" + "▀" * len(list(same))
-        drawn.append(f"{text}\x1b[0m\x1b[K")
+        drawn.append(f"{text}\x1b[0m")
     return "\r\n".join(drawn)

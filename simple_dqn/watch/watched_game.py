@@ -18,19 +18,12 @@ from simple_dqn.state_buffer import StateBuffer
 
 
 class Frame(NamedTuple):
-    """A frame of the game: a sixtieth of a second in Atari, a step in other environments.
+    """A frame of the game: a sixtieth of a second in Atari, a step in other environments."""
 
-    Attributes:
-        picture: uint8 (height, width, 3), RGB.
-        sound: uint8 (samples,), 128 is silence.
-        step: the step that ended with this frame; None: the step continues.
-        game_over: whether the game ended; `start` begins the next one.
-    """
-
-    picture: npt.NDArray[np.uint8]
-    sound: npt.NDArray[np.uint8]
-    step: Step | None
-    game_over: bool
+    picture: npt.NDArray[np.uint8]  # (height, width, 3), RGB
+    sound: npt.NDArray[np.uint8]  # (samples,), 128 is silence
+    step: Step | None  # that ended with this frame; None: the step continues
+    game_over: bool  # the game ended; `start` begins the next one
 
 
 class Moment(NamedTuple):
@@ -45,20 +38,7 @@ class Moment(NamedTuple):
 
 
 class WatchedGame:
-    """Plays a game frame by frame.
-
-    Attributes:
-        console: the game itself.
-        action_meanings: names of the actions, by number.
-        frame_skip: number of frames in a step.
-        state: (history, *observation_shape), what the network sees now.
-        seen: (history, *observation_shape), what it saw when the current step began.
-        action: number of the current step's action.
-        score: sum of the current game's rewards so far.
-        person_plays: whether a person plays the next step.
-        decisions: number of steps begun, in all games together.
-        exploration_rate: probability that a step of the network is random.
-    """
+    """Plays a game frame by frame."""
 
     def __init__(
         self,
@@ -79,8 +59,10 @@ class WatchedGame:
         """
         self.console, self._network = console, network
         self.action_meanings = list(console.action_meanings)
-        self.person_plays = network is None
-        self.decisions = 0
+        self.person_plays = network is None  # the next step
+        self.decisions = 0  # steps begun, in all games together
+        self.action = 0  # of the current step
+        self.score = 0.0  # of the current game so far
         self.frame_skip, self.exploration_rate = frame_skip, exploration_rate
         self._random_starts, self._max_frames = random_starts, max_frames
         self._rng = np.random.default_rng(random_seed)
@@ -90,6 +72,7 @@ class WatchedGame:
             observation_shape=console.observation_shape,
             observation_dtype=console.observation_dtype,
         )
+        # (history, *observation_shape): what the network sees, and saw when the step began.
         self.state = self.seen = self._buffer.states[0]
         self.start()
 
@@ -102,11 +85,9 @@ class WatchedGame:
         self._begin_step()
 
     def frame(self, action: int | None) -> Frame:
-        """Play a frame.
+        """Play a frame with the person's action, which has no effect while the network plays.
 
-        Args:
-            action: number of the person's action; None: the person does nothing, in a game without
-                an action for that. It has no effect while the network plays.
+        None: the person does nothing, in a game without an action for that.
         """
         console = self.console
         if self._frames == 0:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simple_dqn.errors import UserError
+from simple_dqn.watch.mind import WIDTH, Mind
 from simple_dqn.watch.steering import STEERING
 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
@@ -139,22 +140,28 @@ class Window:
         picture: npt.NDArray[np.uint8],
         lines: Collection[str],
         card: Sequence[str] = (),
-        beside: Sequence[str] = (),  # noqa: ARG002 (a window's picture has it)
+        mind: Mind | None = None,
     ) -> None:
         """Show a picture as large as the window allows, two lines of text below, a card over it."""
         high, wide = picture.shape[:2]
+        panel = WIDTH if mind is not None else 0
         # The mind makes the window wider, unless a person chose its size.
-        if self._surface.get_size() == self._size != (fitting := self._fitting(wide, high)):
+        if self._surface.get_size() == self._size != (fitting := self._fitting(wide + panel, high)):
             self._size = fitting
             self._surface = pygame.display.set_mode(fitting, pygame.RESIZABLE)
         width, height = self._surface.get_size()
         room = max(1, height - self._bar)
-        scale = min(width / wide, room / high)
+        scale = min(width / (wide + panel), room / high)
         size = (max(1, int(wide * scale)), max(1, int(high * scale)))
         scaled = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR)
         self._surface.fill(_BACK)
-        image = pygame.image.frombuffer(scaled.data, size, "RGB")
-        self._surface.blit(image, ((width - size[0]) // 2, (room - size[1]) // 2))
+        left = (width - int((wide + panel) * scale)) // 2
+        drawn = [scaled]
+        if mind is not None:  # drawn at the window's own size, in all of its height
+            drawn.append(mind.panel(max(1, int(panel * scale)), min(room, 2 * size[1])))
+        for x, each in zip((left, left + size[0]), drawn, strict=False):
+            image = pygame.image.frombuffer(each.tobytes(), each.shape[1::-1], "RGB")
+            self._surface.blit(image, (x, (room - len(each)) // 2))
         for index, (line, colour) in enumerate(zip(lines, (_TEXT, _DIM), strict=True)):
             text = self._font.render(line, True, colour)
             if text.get_width() > width - 20:
