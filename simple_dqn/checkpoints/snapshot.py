@@ -21,7 +21,7 @@ from simple_dqn.options.schema import FORMAT_VERSION, check_header
 _KIND = "simple_dqn"
 _TYPES = {"float16", "float32", "float64", "int64"}
 # Runs of one setting may differ in these options.
-_OF_A_SEED = {"random_seed", "epochs", "save_memory", "test_steps", "test_games"}
+_OF_A_SEED = {"random_seed", "epochs", "save_memory", "test_steps", "test_games", "threads"}
 
 
 class Snapshot(NamedTuple):

@@ -41,6 +41,7 @@ from simple_dqn.options.settings import Settings
 from simple_dqn.replay_memory import ReplayMemory
 from simple_dqn.run.classes import name_of
 from simple_dqn.run.ending import ending
+from simple_dqn.run.parts import choose_threads
 from simple_dqn.run.pixel_mean import PixelMean
 from simple_dqn.run.run_parts import RunParts, make_parts
 from simple_dqn.run.trained import changes_of_play, check_weights
@@ -235,6 +236,8 @@ class Run:
     def _parts(
         self, csv_file: Path | None, *, only_test: bool = False
     ) -> contextlib.AbstractContextManager[RunParts]:
+        threads = choose_threads(self.settings).network  # kept: sums depend on their number
+        self.settings = dataclasses.replace(self.settings, threads=threads)
         return make_parts(
             self.settings,
             self.game,

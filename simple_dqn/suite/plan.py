@@ -14,7 +14,7 @@ from simple_dqn.options.kinds import as_text
 from simple_dqn.options.settings import OPTIONS, Settings
 
 ORIGINAL = ("breakout", "pong", "seaquest", "space_invaders")  # of the text of 2015
-_OTHER_OPTIONS_MAY_DIFFER = {"epochs", "save_memory"}
+_OTHER_OPTIONS_MAY_DIFFER = {"epochs", "save_memory", "threads"}
 
 
 @dataclasses.dataclass(frozen=True)
