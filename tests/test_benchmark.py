@@ -74,6 +74,7 @@ RATES = {
     "predict": 900.0,  # in 9 of 10 steps, so 1 ms a step
     "emulation": 1000.0,
     "training": 80.0,  # 12.5 ms a step
+    "training, busy": 40.0,
 }
 
 
@@ -85,6 +86,7 @@ def test_report_computes_ratios_and_names_the_bound() -> None:
     assert re.search(r"predict +1\.11 ms, 1 state", table)
     assert re.search(r"training +80 steps/s, .* predictions 0\.88\n", table)
     assert re.search(r"stable-baselines3 +50 steps/s, ratio ours to theirs 1\.6\n", table)
+    assert re.search(r"training, busy +40 steps/s beside busy loops, ratio to alone 0\.5\n", table)
     assert "bound by updates;" in table
     assert "updates 80%, predictions 8%, emulation 8%" in table
 
@@ -116,7 +118,7 @@ def test_table_of_real_games(
     assert f"{text.split()[0]}: " in machine
     names = []
     for row in rows.splitlines():
-        match = re.fullmatch(r"(.{20}) *([\d.,e+-]+) (GFLOP/s|ms|steps/s), .*", row)
+        match = re.fullmatch(r"(.{20}) *([\d.,e+-]+) (GFLOP/s|ms|steps/s)[, ].*", row)
         assert match, row
         names.append(match[1].strip())
         assert float(match[2].replace(",", "")) > 0

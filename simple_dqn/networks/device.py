@@ -1,5 +1,8 @@
 """Where the network computes: finding the device and setting torch up for it."""
 
+import os
+
+import psutil
 import torch
 
 from simple_dqn.errors import UserError
@@ -22,6 +25,19 @@ def find_device(backend: str | None, device_id: int) -> str:
             f"({gpus} found); use --backend cpu, or install a CUDA build of torch"
         )
     return f"cuda:{device_id}"
+
+
+def cores_at_hand() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def idle_cores() -> int:
+    """Return how many of them other programs leave idle, at least 1; looking takes 0.2 seconds."""
+    busy = float(psutil.cpu_percent(interval=0.2)) / 100 * (os.cpu_count() or 1)
+    return max(1, cores_at_hand() - round(busy))
 
 
 def prepare(device: str, num_threads: int) -> torch.device:

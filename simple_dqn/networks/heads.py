@@ -187,15 +187,17 @@ class QuantileRegression(Head):
         kappa = 0, L(u) / kappa is |u|.
         """
         outputs = outputs.to(targets.dtype)
-        errors = targets[:, None, :] - outputs[:, :, None]  # (batch, N of theta, N of t)
-        if self._clip_error:
-            zeros = torch.zeros_like(errors)
-            sizes = functional.huber_loss(errors, zeros, reduction="none", delta=self._clip_error)
-            sizes = sizes / self._clip_error
-        else:
-            sizes = errors.abs()
-        sides = (self._fractions - (errors.detach() < 0).to(errors.dtype)).abs()
-        losses = (sides * sizes).mean(2).sum(1)
+        kappa = self._clip_error
+        with torch.no_grad():  # autograd would keep many arrays of this size
+            errors = targets[:, None, :] - outputs[:, :, None]  # u, (batch, N of theta, N of t)
+            slopes = (
+                errors.clamp(-kappa, kappa) / kappa if kappa else errors.sign()
+            )  # L'(u) / kappa
+            slopes_by_side = torch.where(errors < 0, 1 - self._fractions, self._fractions) * slopes
+            losses = (slopes_by_side * errors.sub_(slopes, alpha=kappa / 2)).mean(2).sum(1)
+            gradient = -slopes_by_side.mean(2)  # of the losses by theta
+        linear = (gradient * outputs).sum(1)
+        losses = losses + (linear - linear.detach())  # adds 0, with this gradient
         return losses, (targets.mean(1) - outputs.mean(1)).detach()
 
 

@@ -138,6 +138,9 @@ class Settings:
     )
     device_id: int = option(0, integer(0, 1023), "number of the GPU, from 0 on", "play", kept=False)
     datatype: str = option("float32", _DATATYPES, "type of weights and arithmetic", "play")
+    threads: int | None = option(
+        None, integer(1, 1024), "threads of the network on a CPU (one per idle core)", suite=False
+    )
     native_kernels: bool = option(
         True, BOOLEAN, "on a CPU, convolutions made by the machine's C compiler", "play", kept=False
     )

@@ -18,7 +18,7 @@ from simple_dqn.memory.device_observations import ObservationsOnDevice, free_byt
 from simple_dqn.memory.observations import ObservationsInMemory, observation_bytes
 from simple_dqn.memory.prioritized import PrioritizedReplayMemory
 from simple_dqn.networks.cuda_graph import CudaGraph
-from simple_dqn.networks.device import find_device, prepare
+from simple_dqn.networks.device import cores_at_hand, find_device, idle_cores, prepare
 from simple_dqn.networks.guided_backpropagation import GuidedNetwork
 from simple_dqn.networks.heads import C51, Head, QuantileRegression, Values
 from simple_dqn.networks.layers import QNetwork, architecture_of
@@ -53,16 +53,17 @@ class Threads(NamedTuple):
 def choose_threads(args: Settings) -> Threads:
     """Share the cores between network and emulators.
 
-    On the CPU the network gets a thread per core (or OMP_NUM_THREADS), since it does nearly all
-    the work, but no more than a minibatch keeps busy; the emulators get half as many: they run
-    while the network learns, and more of them slow it down.
+    On the CPU the network gets a thread per idle core (or `threads`, or OMP_NUM_THREADS), since it
+    does nearly all the work, but no more than a minibatch keeps busy: threads that share a core
+    with another program would wait for one another. The emulators get half as many: they run while
+    the network learns, and more of them slow it down.
     """
     device = find_device(args.backend, args.device_id)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    cores = cores or 1
+    cores = cores_at_hand()
     emulators = cores // 2 if device == "cpu" else cores - 1
     wanted = os.environ.get("OMP_NUM_THREADS", "")
-    network = int(wanted) if wanted.isdecimal() and int(wanted) else min(cores, 8)
+    network = min(args.threads or 0, cores) or (int(wanted) if wanted.isdecimal() else 0)
+    network = network or min(idle_cores(), 8)
     return Threads(device, network, min(args.num_games, max(1, emulators)))
 
 

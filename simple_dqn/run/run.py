@@ -247,6 +247,8 @@ class Run:
     def _parts(
         self, csv_file: Path | None, *, only_test: bool = False
     ) -> contextlib.AbstractContextManager[RunParts]:
+        threads = parts.choose_threads(self.settings).network  # kept: sums depend on their number
+        self.settings = dataclasses.replace(self.settings, threads=threads)
         return make_parts(
             self.settings,
             self.game,
