@@ -22,7 +22,7 @@ from simple_dqn.options.settings import OF_LENGTH
 _KIND = "simple_dqn"
 _TYPES = {"float16", "float32", "float64", "int64"}
 # Runs of one setting may differ in these options.
-_OF_A_SEED = OF_LENGTH | {"random_seed", "test_steps", "test_games", "threads"}
+_OF_A_SEED = OF_LENGTH | {"random_seed", "test_steps", "test_games"}
 
 
 class Snapshot(NamedTuple):

@@ -248,5 +248,5 @@ OF_NETWORK = (
     *("screen_width", "screen_height", "pixel_mean"),
 )
 OPTIONS = _rows()
-OF_LENGTH = {"epochs", "until_score", "hours", "keep_snapshots", "save_memory"}  # not of learning
+OF_LENGTH = {"epochs", "until_score", "hours", "keep_snapshots", "save_memory", "threads"}  # not of learning
 KEPT = tuple(sorted((row for row in OPTIONS if row.kept), key=lambda row: row.name))

@@ -119,7 +119,7 @@ class PlannedRun:
         now = self.settings.kept()
         if now["pixel_mean"] == "auto":  # the run has measured its number
             now["pixel_mean"] = then["pixel_mean"]
-        for name in sorted(now.keys() - OF_LENGTH - {"threads"}):
+        for name in sorted(now.keys() - OF_LENGTH):
             if then[name] != now[name]:
                 raise UserError(
                     f"{snapshot} was made with --{name} {as_text(then[name])}, and this suite has "
