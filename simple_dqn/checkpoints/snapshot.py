@@ -17,12 +17,12 @@ from simple_dqn.checkpoints.places import snapshots_like
 from simple_dqn.environments.roms import Game
 from simple_dqn.errors import UserError
 from simple_dqn.options.schema import FORMAT_VERSION, check_header
-from simple_dqn.options.settings import OF_LENGTH
+from simple_dqn.options.settings import NOT_OF_LEARNING
 
 _KIND = "simple_dqn"
 _TYPES = {"float16", "float32", "float64", "int64"}
 # Runs of one setting may differ in these options.
-_OF_A_SEED = OF_LENGTH | {"random_seed", "test_steps", "test_games"}
+_OF_A_SEED = NOT_OF_LEARNING | {"random_seed", "test_steps", "test_games"}
 
 
 class Snapshot(NamedTuple):

@@ -248,5 +248,6 @@ OF_NETWORK = (
     *("screen_width", "screen_height", "pixel_mean"),
 )
 OPTIONS = _rows()
-OF_LENGTH = {"epochs", "until_score", "hours", "keep_snapshots", "save_memory", "threads"}  # not of learning
+# Of how long a run lasts and what it keeps, not of what it learns.
+NOT_OF_LEARNING = {"epochs", "until_score", "hours", "keep_snapshots", "save_memory", "threads"}
 KEPT = tuple(sorted((row for row in OPTIONS if row.kept), key=lambda row: row.name))

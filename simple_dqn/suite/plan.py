@@ -12,7 +12,7 @@ from simple_dqn.environments import roms
 from simple_dqn.errors import UserError
 from simple_dqn.files import plain_file
 from simple_dqn.options.kinds import as_text
-from simple_dqn.options.settings import OF_LENGTH, OPTIONS, Settings
+from simple_dqn.options.settings import NOT_OF_LEARNING, OPTIONS, Settings
 from simple_dqn.run.ending import reason_to_end
 
 ORIGINAL = ("breakout", "pong", "seaquest", "space_invaders")  # of the text of 2015
@@ -119,7 +119,7 @@ class PlannedRun:
         now = self.settings.kept()
         if now["pixel_mean"] == "auto":  # the run has measured its number
             now["pixel_mean"] = then["pixel_mean"]
-        for name in sorted(now.keys() - OF_LENGTH):
+        for name in sorted(now.keys() - NOT_OF_LEARNING):
             if then[name] != now[name]:
                 raise UserError(
                     f"{snapshot} was made with --{name} {as_text(then[name])}, and this suite has "
