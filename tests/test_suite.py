@@ -63,7 +63,8 @@ class Suite:
         return output
 
     def interrupt(self, number: int = signal.SIGINT) -> None:
-        """Press Ctrl-C."""
+        """Press Ctrl-C while a run is carried out."""
+        wait_for(lambda: processes_of(self.root), self)
         self.process.send_signal(number)
         assert "interrupted; give the same command again" in self.end(130)
         assert not processes_of(self.root)
@@ -197,7 +198,7 @@ def test_nobody_else_reaches_a_suite(tmp_path: Path, monkeypatch: pytest.MonkeyP
     next(child for child in children if child.name() == "raylet").kill()
     *_, line = lines = suite.end(1).splitlines()
     assert "Ray has died" in line
-    assert len(lines) < 6
+    assert len(lines) <= 2 + 2 * len(NAMES)  # a line or two for each run that has begun
 
 
 @pytest.fixture
