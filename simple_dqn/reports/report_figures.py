@@ -108,6 +108,8 @@ def draw_over_games(results: Sequence[GameResult]) -> Figure:
     ):
         axes.plot(x, y, color=PHASE_COLOURS["test"])
         axes.fill_between(x, low, high, color=PHASE_COLOURS["test"], alpha=0.2, linewidth=0)
+    if curve.empty:
+        left.text(0.5, 0.4, "no common number of steps", transform=left.transAxes, ha="center")
     left.axhline(HUMAN, **HUMAN_LINE, label="human")
     right.axvline(HUMAN, **HUMAN_LINE)
     left.xaxis.set_major_formatter(EngFormatter(sep=""))
