@@ -47,6 +47,8 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     Raises:
         UserError: the file cannot be written.
     """
+    if kind := _other_than_a_file(path):  # whose place would be taken, also that of a device
+        raise UserError(f"cannot write {path}: it is a {kind}; name a file")
     temporary = _temporary(path)
     with errors_naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)

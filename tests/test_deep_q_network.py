@@ -33,7 +33,9 @@ class Batch(NamedTuple):
         """As the replay memory gives them, rewards clipped to [-1, 1] and discounted by 0.99."""
         size, n_step = self.rewards.shape
         n_step_return = NStepReturn(n_step, 0.99, -1.0, 1.0)
-        returns, discounts = n_step_return(self.rewards, self.terminals)
+        returns, discounts = n_step_return(
+            self.rewards, self.terminals, np.zeros_like(self.terminals)
+        )
         weights = np.ones(size, np.float32) if self.weights is None else self.weights
         indexes = np.arange(size)
         return Minibatch(

@@ -459,19 +459,18 @@ def test_bad_snapshots_are_refused(root: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_only_plain_files_are_opened(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A pipe, on which opening would wait, and a device."""
+    """Opening a pipe waits. NB! No device here: as root a test that fails might replace it."""
     pipe, trained = str(root / "pipe"), str(root / "pong_1.safetensors")
     os.mkfifo(pipe)
     snapshot.write_snapshot(Path(trained), HEADER, {})
-    for path in (pipe, "/dev/null"):
-        for command in (
-            ["plot", path],
-            ["test", trained, "--csv_file", path],
-            ["train", "pong", *TINY, "--csv_file", path],
-            ["train", "pong", *TINY, "--preset", path],
-            ["train", "pong", *TINY, "--load_experience", path],
-        ):
-            assert "is a pipe or device; " in refused(capsys, 1, *command)
+    for command in (
+        ["plot", pipe],
+        ["test", trained, "--csv_file", pipe],
+        ["train", "pong", *TINY, "--csv_file", pipe],
+        ["train", "pong", *TINY, "--preset", pipe],
+        ["train", "pong", *TINY, "--load_experience", pipe],
+    ):
+        assert "is a pipe or device; " in refused(capsys, 1, *command)
 
 
 def test_divergence_stops_the_run_and_keeps_the_last_good_snapshot(

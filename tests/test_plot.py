@@ -3,6 +3,7 @@
 import csv
 import itertools
 import math
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -492,10 +493,12 @@ def test_suffix_chooses_the_format(csv_2015: Path, tmp_path: Path, name: str, ma
 
 def test_unusable_output_is_named_and_leaves_nothing_behind(csv_2015: Path, tmp_path: Path) -> None:
     (tmp_path / "folder.png").mkdir()
+    os.mkfifo(tmp_path / "pipe.png")
     before = sorted(tmp_path.rglob("*"))
     for output, reason in (
-        (tmp_path / "folder.png", "Is a directory"),
-        (Path(), "name a .png, .pdf or .svg file"),
+        (tmp_path / "folder.png", "it is a folder; name a file"),
+        (tmp_path / "pipe.png", "it is a pipe or device; name a file"),
+        (Path(), "it is a folder; name a file"),
         (csv_2015 / "a.png", "File exists"),
         (tmp_path / "a.xyz", "name a .png, .pdf or .svg file"),
         (csv_2015, "name a .png, .pdf or .svg file"),
