@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pytest
 from helpers import write_run
 from hypothesis import given
@@ -86,7 +87,7 @@ def test_resamples_draw_the_seeds_of_each_game_alike() -> None:
 
 def make_result(game: str, scores: list[float]) -> GameResult:
     published = published_scores().get(game)
-    return GameResult(f"{game}_s", game, np.array(scores), (1, 1), published, None)
+    return GameResult(f"{game}_s", game, np.array(scores), (1, 1), published, None, pd.DataFrame())
 
 
 def test_intervals_are_quantiles_over_all_ways_to_draw() -> None:

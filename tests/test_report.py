@@ -11,7 +11,7 @@ from matplotlib.container import BarContainer
 
 from simple_dqn.main import main
 from simple_dqn.reports.evaluation import result_of
-from simple_dqn.reports.report_figures import draw_curves, draw_scores
+from simple_dqn.reports.report_figures import draw_curves, draw_over_games, draw_scores
 from simple_dqn.reports.run_tables import Groups, group_runs, read_run
 
 
@@ -57,8 +57,9 @@ def test_table_and_pictures(suite: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert median[:2] == ["median", "124.8%"]
     assert "| games at human level | 2 |  |  |" in lines
     written = [Path(line) for line in lines if line.startswith(str(suite))]
-    names = "report.md", "report.csv", "report_curves.png", "report_scores.png"
-    assert tuple(path.name for path in written) == names
+    names = ["report.md", "report.csv"]
+    names += [f"report_{word}.png" for word in ("curves", "scores", "over_games")]
+    assert [path.name for path in written] == names
     assert (suite / "report.md").read_text() == "\n".join(lines[: -len(written) - 1]) + "\n"
     for path in written[2:]:
         assert path.read_bytes().startswith(b"\x89PNG")
@@ -101,7 +102,8 @@ def test_output_names_all_files(suite: Path, capsys: pytest.CaptureFixture[str])
     report(suite, capsys, "--output", str(output))
     assert sorted(suite.iterdir()) == before
     names = sorted(path.name for path in output.parent.iterdir())
-    assert names == ["table.csv", "table.md", "table_curves.svg", "table_scores.svg"]
+    pictures = [f"table_{word}.svg" for word in ("curves", "over_games", "scores")]
+    assert names == ["table.csv", "table.md", *pictures]
     assert (output.parent / "table_scores.svg").read_bytes().startswith(b"<?xml")
     report(suite, capsys, "--output", str(output.with_suffix("")))
     assert (output.parent / "table_scores.png").read_bytes().startswith(b"\x89PNG")
@@ -195,6 +197,23 @@ def test_curves_have_a_panel_for_each_game(suite: Path) -> None:
     assert len(cartpole.lines) == 3  # no human
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == ["random play", "train", "test", "lowest to highest seed", "human"]
+
+
+def test_a_mean_over_training_and_a_profile_over_games(suite: Path) -> None:
+    """Where all runs were tested: the middle two of four runs, and the shares above scores."""
+    write_run(suite / "pong_s1.csv", [-10, 15], epoch_steps=50_000)
+    found = [result_of(name, rows) for name, rows in groups_of(suite).items()]
+    figure = draw_over_games([result for result in found if result and result.published])
+    figure.draw_without_rendering()
+    mean, profile = (axes.lines[0] for axes in figure.axes)
+    scores = [[10.7 / 35.3, 6.7 / 35.3, 1.3 / 28.8, 0.3 / 28.8]]
+    scores += [[35.7 / 35.3, 34.7 / 35.3, 29.3 / 28.8, 30.3 / 28.8]]
+    expected = [100 * np.mean(sorted(runs)[1:3]) for runs in scores]
+    np.testing.assert_allclose(mean.get_xdata(), [50_000, 100_000])
+    np.testing.assert_allclose(mean.get_ydata(), expected)
+    last = 100 * np.array([35.7 / 35.3, 40.7 / 35.3, 38.3 / 28.8, 42.3 / 28.8])
+    shares = [100 * np.mean(last > x) for x in np.asarray(profile.get_xdata())]
+    np.testing.assert_allclose(profile.get_ydata(), shares)
 
 
 def test_bars_are_sorted_and_human_normalized(suite: Path) -> None:

@@ -14,7 +14,7 @@ from simple_dqn.errors import UserError
 from simple_dqn.files import check_writable, write_atomically
 from simple_dqn.reports.curves import write_figure
 from simple_dqn.reports.evaluation import Aggregate, GameResult, aggregates, result_of
-from simple_dqn.reports.report_figures import draw_curves, draw_scores
+from simple_dqn.reports.report_figures import draw_curves, draw_over_games, draw_scores
 from simple_dqn.reports.run_tables import Groups, group_runs, read_run
 
 logger = logging.getLogger(__name__)
@@ -76,6 +76,9 @@ def report(results_folder: Path, output: Path | None) -> None:
     if any(result.published for result in results):
         written.append(output.with_stem(f"{output.stem}_scores"))
         write_figure(draw_scores(results), written[-1])
+    if over_games:
+        written.append(output.with_stem(f"{output.stem}_over_games"))
+        write_figure(draw_over_games([r for r in results if r.published]), written[-1])
     streams.write(text + "\n" + "".join(f"{path}\n" for path in written))
 
 

@@ -212,14 +212,19 @@ def draw_panel(
         first, margin = 0, 0.02 * last or 1
     axes.set_xlim(first - margin, last + margin)
     axes.ticklabel_format(axis="y", useOffset=False)
+    label_axes(axes, title, label, unit)
+    if axes.dataLim.height < 0:  # nothing was drawn
+        axes.text(0.5, 0.5, "no values yet", transform=axes.transAxes, ha="center")
+
+
+def label_axes(axes: Axes, title: str, x_label: str, y_label: str) -> None:
+    """Give a panel its words and a light grid."""
     axes.set_title(title, fontsize=12, parse_math=False)
-    axes.set_xlabel(label)
-    axes.set_ylabel(unit, parse_math=False)
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label, parse_math=False)
     axes.grid(color="#DDDDDD", linewidth=0.7)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    if axes.dataLim.height < 0:  # nothing was drawn
-        axes.text(0.5, 0.5, "no values yet", transform=axes.transAxes, ha="center")
 
 
 def _draw_phase(

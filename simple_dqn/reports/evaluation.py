@@ -7,7 +7,7 @@ are human-normalized, in percent: 0 is random play, 100 a human.
 
 from collections.abc import Callable, Sequence
 from math import inf, nan
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,7 @@ class GameResult(NamedTuple):
     published: Scores | None  # in the literature
     # Trained before the first test in which the mean over all seeds reached a human's score.
     steps_to_human: int | None
+    tests: pd.DataFrame  # scores of all tests: a row for a number of steps trained, a column a seed
 
     @property
     def mean(self) -> float:
@@ -46,8 +47,8 @@ class GameResult(NamedTuple):
         """Standard deviation over the seeds, with seeds - 1 in the denominator; nan of one seed."""
         return float(self.scores.std(ddof=1)) if len(self.scores) > 1 else nan
 
-    def normalized(self, score: float) -> float:
-        """A score on the scale from random play to a human, in percent; nan where there is none."""
+    def normalized(self, score: Any) -> Any:
+        """A score, or several, on the scale from random play to a human, in percent; or nan."""
         value = human_normalized_score(self.game or "", score)
         return nan if value is None else value
 
@@ -84,6 +85,7 @@ def result_of(name: str, rows: pd.DataFrame) -> GameResult | None:
         steps=(steps.min(), steps.max()),
         published=published,
         steps_to_human=None if at_human.empty else int(at_human.iloc[0]),
+        tests=tests.reset_index("path").pivot_table("average_reward", "total_train_steps", "path"),
     )
 
 
@@ -95,7 +97,7 @@ def aggregates(results: Sequence[GameResult]) -> list[Aggregate]:
     known = [result for result in results if result.published]
     if not known:
         return []
-    scores = [np.array([r.normalized(score) for score in r.scores]) for r in known]
+    scores = [r.normalized(r.scores) for r in known]
     papers = [np.array([r.normalized(r.published.nature)]) for r in known if r.published]
     has_nature = not np.isnan(papers).any()
     found = []
@@ -112,6 +114,19 @@ def interval(figure: Callable[[OfGames], Array], scores: OfGames) -> Array:
         return np.full(2, nan)
     resamples = stratified_resamples(scores, np.random.default_rng(0))
     return np.quantile(figure(resamples), _OUTSIDE, axis=0)
+
+
+def over_training(results: Sequence[GameResult]) -> pd.DataFrame:
+    """The interquartile mean of games that have a scale, `value`, and its interval, `low`, `high`.
+
+    A row for each number of training steps after which all runs were tested.
+    """
+    tests = pd.concat({r.name: r.normalized(r.tests) for r in results}, axis=1).dropna()
+    found = {}
+    for steps, row in tests.iterrows():
+        scores = [of_game.to_numpy() for _, of_game in row.groupby(level=0)]
+        found[steps] = [interquartile_mean(scores), *interval(interquartile_mean, scores)]
+    return pd.DataFrame.from_dict(found, "index", np.float64, ["value", "low", "high"])
 
 
 def stratified_resamples(scores: OfGames, rng: np.random.Generator) -> list[Array]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter
+from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter
 
 from simple_dqn.environments.roms import published_scores
 from simple_dqn.reports.curves import (
@@ -15,13 +15,15 @@ from simple_dqn.reports.curves import (
     draw_human,
     draw_legend,
     draw_panel,
+    label_axes,
     new_figure,
     phase_styles,
 )
-from simple_dqn.reports.evaluation import HUMAN, GameResult
+from simple_dqn.reports.evaluation import HUMAN, Array, GameResult, OfGames, interval, over_training
 from simple_dqn.reports.run_tables import Groups, game_in, num_seeds
 
 _MOST_COLUMNS = 6
+_SCORE = "human-normalized score, %"
 _NATURE_COLOUR = "#999999"
 _TICKS = (-100, 0, 25, 50, 75, 100, 200, 500, 1000, 2000, 5000)  # percent
 
@@ -78,9 +80,40 @@ def draw_scores(results: Sequence[GameResult]) -> Figure:
         axes.annotate(f"{value:,.0f}%", end, xytext=(4, 0), fontsize=8, **place)
     axes.set_yticks(middles, [r.name for r in known], parse_math=False)
     axes.set_ylim(-0.6, len(known) - 0.4)
-    axes.set_xlabel("human-normalized score: 0% is random play, 100% a human")
-    axes.grid(axis="x", color="#DDDDDD", linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    label_axes(axes, "", "human-normalized score: 0% is random play, 100% a human", "")
+    axes.grid(visible=False, axis="y")
     figure.legend(loc="outside lower center", frameon=False, fontsize=9)
+    return figure
+
+
+def draw_over_games(results: Sequence[GameResult]) -> Figure:
+    """Draw the interquartile mean over training, and the share of the runs above each score.
+
+    Agarwal et al. 2021, section 4; the bands are 95% intervals. All results have a scale.
+    """
+    figure = new_figure(figsize=(11, 4.1))
+    left, right = figure.subplots(1, 2)
+    curve = over_training(results)
+    scores = [result.normalized(result.scores) for result in results]
+    thresholds = np.linspace(0, 1.05 * max(HUMAN, *map(np.max, scores)), 101)
+
+    def share(scores: OfGames) -> Array:
+        """The percentage of runs above the thresholds, all games alike, (..., thresholds)."""
+        above = ((of_game[..., None] > thresholds).mean(axis=-2) for of_game in scores)
+        return np.asarray(100 * sum(above) / len(scores))
+
+    for axes, x, y, low, high in (
+        (left, curve.index, curve["value"], curve["low"], curve["high"]),
+        (right, thresholds, share(scores), *interval(share, scores)),
+    ):
+        axes.plot(x, y, color=PHASE_COLOURS["test"])
+        axes.fill_between(x, low, high, color=PHASE_COLOURS["test"], alpha=0.2, linewidth=0)
+    if curve.empty:
+        left.text(0.5, 0.4, "no common number of steps", transform=left.transAxes, ha="center")
+    left.axhline(HUMAN, **HUMAN_LINE, label="human")
+    right.axvline(HUMAN, **HUMAN_LINE)
+    left.xaxis.set_major_formatter(EngFormatter(sep=""))
+    label_axes(left, "Interquartile mean of the runs", "training steps", _SCORE)
+    label_axes(right, "Runs above a score", _SCORE, "% of the runs")
+    left.legend(frameon=False, fontsize=9)
     return figure
