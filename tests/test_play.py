@@ -1,5 +1,6 @@
 """What keys do, in a game on the real console; the display only remembers."""
 
+import threading
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from test_watched_game import Script, make_console, make_game
 
 from simple_dqn.memory.experience import Step
+from simple_dqn.watch.film import Film
 from simple_dqn.watch.mind import Mind
 from simple_dqn.watch.play import Play
 from simple_dqn.watch.score_card import ScoreCard
@@ -255,8 +257,20 @@ def test_e_changes_how_much_the_network_explores() -> None:
     assert "exploration" not in keyboard.lines[0][0]
 
 
-def test_pictures_and_films_are_written_while_playing(tmp_path: Path) -> None:
-    """They never take another's place; a film that nobody ended is complete, too."""
+def test_pictures_and_films_are_written_while_playing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They never take another's place; a film that nobody ended is complete, too.
+
+    Another thread films, so that the game does not wait.
+    """
+    threads, add = set(), Film.add
+
+    def note(film: Film, *frame: Any) -> None:
+        threads.add(threading.current_thread())
+        add(film, *frame)
+
+    monkeypatch.setattr(Film, "add", note)
     keys = ["", "f12", "f12", "c", *[""] * 58, "v", "c", "", "", "c", *[""] * 29]
     keyboard, _ = run(keys, folder=tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0.mp4", "0.png", "1.mp4", "1.png"]
@@ -265,6 +279,8 @@ def test_pictures_and_films_are_written_while_playing(tmp_path: Path) -> None:
     assert frames_in(tmp_path / "0.mp4") == 60
     # One more is played while the film ends, since leaving is a key, too.
     assert frames_in(tmp_path / "1.mp4") == 31
+    assert threads
+    assert threading.main_thread() not in threads
     assert "0.png" in keyboard.lines[1][0]
     assert "filming" in keyboard.lines[30][0]
     assert "filming" not in keyboard.lines[64][0]

@@ -18,6 +18,7 @@ from safetensors.numpy import load_file
 from test_main import refused
 
 from simple_dqn.main import main
+from simple_dqn.networks.guided_backpropagation import GuidedNetwork
 
 OPTIONS = (
     "--network nips --screen_width 36 --screen_height 36 --replay_size 500 --random_steps 60 "
@@ -130,9 +131,12 @@ def test_a_film_of_some_seconds_and_a_width(root: Path, snapshot: Path, name: st
 
 
 def test_a_film_begins_later(
-    root: Path, snapshot: Path, capsys: pytest.CaptureFixture[str]
+    root: Path,
+    snapshot: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What is skipped is played as if it was filmed."""
+    """What is skipped is played as if it was filmed, but not looked into."""
     seed, screens = ["--random_seed", "1"], {}
     for name, options in {
         "complete": "--seconds 1",
@@ -144,6 +148,13 @@ def test_a_film_begins_later(
         screens[name] = [path.read_bytes() for path in sorted((root / name).iterdir())]
     assert len(screens["complete"]) == 60
     assert screens["later"] == screens["complete"][36:]
+    steps, project = [], GuidedNetwork.project_action
+    monkeypatch.setattr("simple_dqn.commands.record.SECONDS", 0.1)  # of which the mind shows
+    monkeypatch.setattr(
+        GuidedNetwork, "project_action", lambda *step: steps.append(1) or project(*step)
+    )
+    assert main(["record", str(snapshot), *seed, *files, *more, "--show_mind", "true"]) == 0
+    assert 7 <= len(steps) <= 8  # 24 frames are filmed, 6 before them are followed
     line = refused(capsys, 1, "record", str(snapshot), *seed, "--skip_seconds", "9999")
     assert "give fewer seconds, or more --play_games" in line
     assert not list((root / "videos").glob("*"))
