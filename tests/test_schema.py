@@ -134,17 +134,19 @@ def test_a_snapshot_imports_a_module_when_the_user_says_so(
 )
 @pytest.mark.usefixtures("root")
 def test_a_snapshot_names_no_file_and_is_of_bounded_depth(
-    options: object, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    options: Any, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The file is a pipe, so that a run that opened it would wait."""
     os.mkfifo(tmp_path / "secret.txt")
     header = {**HEADER, "game": "simple_dqn/GridWorld-v0", "rom_md5": ""}
     header["options"] = {"environment": "gym", "environment_options": options}
     write_snapshot(path := tmp_path / "x_1.safetensors", header, {})
-    pipe = json.dumps({"map": str(tmp_path / "secret.txt")})
-    for words, expected in (([], message), (["--environment_options", pipe], "no such file")):
-        assert main(["test", str(path), *words]) == 1
-        assert expected in capsys.readouterr().err.splitlines()[-1]
+    assert main(["test", str(path)]) == 1
+    assert message in capsys.readouterr().err
+    if "map" in options:
+        pipe = json.dumps({"map": str(tmp_path / "secret.txt")})
+        assert main(["test", str(path), "--environment_options", pipe]) == 1
+        assert "no such file" in capsys.readouterr().err
 
 
 def test_other_types_than_a_networks_are_refused(tmp_path: Path) -> None:
