@@ -241,7 +241,7 @@ def test_help_tells_the_options_that_do_something(command: str) -> None:
     own = [text.index(f"--{row.name} ") for row in COMMANDS[command].own if not row.positional]
     assert max(own, default=0) < text.index("--frame_skip ")
     assert "--random_seed " in text
-    for option in ("--learning_rate", "--replay_size", "--epochs", "--load_weights"):
+    for option in ("--learning_rate", "--replay_size", "--train_steps", "--load_weights"):
         assert f"{option} " not in text
     assert "--exploration_rate_test " in text
 

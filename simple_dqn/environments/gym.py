@@ -98,7 +98,7 @@ class GymEnvironment(VisibleGames):
             logger.info(
                 "%s: games in tests are cut after %s steps", environment_id, f"{max_steps:,}"
             )
-        super().__init__(games, max_frames=max_steps or sys.maxsize)
+        super().__init__(games, max_frames=max_steps or sys.maxsize, shows_cut_games=True)
 
 
 class GymConsole(VisibleGame):

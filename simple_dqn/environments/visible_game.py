@@ -70,11 +70,7 @@ class VisibleGame(ABC):
 
 
 class VisibleGames(Environment):
-    """Plays visible games one after another, frame by frame.
-
-    A game that a time limit cuts shows its last observation, and the next step, in which nothing
-    is done, starts a new game: Gymnasium's `AutoresetMode.NEXT_STEP`. So the last step is learned.
-    """
+    """Plays visible games one after another, frame by frame."""
 
     def __init__(
         self,
@@ -84,8 +80,14 @@ class VisibleGames(Environment):
         frame_skip: int = 1,
         random_starts: int = 0,
         lost_life_is_terminal: bool = False,
+        shows_cut_games: bool = False,
     ) -> None:
-        """See `ALEEnvironment` for the arguments."""
+        """See `ALEEnvironment` for the other arguments.
+
+        `shows_cut_games`: a game that a time limit cuts shows its last observation, and the next
+        step, in which nothing is done, starts a new game, as with Gymnasium's
+        `AutoresetMode.NEXT_STEP`. So the last step is learned.
+        """
         self.num_games = len(games)
         self.action_meanings = tuple(games[0].action_meanings)
         self.num_actions = len(self.action_meanings)
@@ -96,6 +98,7 @@ class VisibleGames(Environment):
         self._frame_skip = frame_skip
         self._random_starts = random_starts
         self._lost_life_is_terminal = lost_life_is_terminal
+        self._shows_cut_games = shows_cut_games
         self._rngs: list[np.random.Generator] = []  # one a game, so that no game affects another
         self._actions = np.zeros(self.num_games, np.int64)
         self._cut = np.zeros(self.num_games, np.bool_)  # games that were cut in the last step
@@ -131,8 +134,9 @@ class VisibleGames(Environment):
                 if game.game_over:
                     break
             terminals[i] = game.terminal or (self._lost_life_is_terminal and game.lives < lives)
-            game_overs[i] = game.terminal
-            self._cut[i] = not game.terminal and (game.game_over or game.frames >= self._max_frames)
+            over = game.game_over or game.frames >= self._max_frames
+            self._cut[i] = over and not game.terminal and self._shows_cut_games
+            game_overs[i] = over and not self._cut[i]
             observations[i] = self._start(i) if game_overs[i] else game.observation(frames)
         return TimeStep(observations, rewards, terminals, game_overs)
 

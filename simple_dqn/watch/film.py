@@ -111,7 +111,8 @@ class Film(contextlib.AbstractContextManager["Film"]):
                 self._container.mux(self._video.encode(frame))
             if self._audio is not None:
                 self._add_sound(sound)
-            if self._wave is not None:
+        if self._wave is not None:
+            with errors_naming(self._files[-1]):
                 self._wave.writeframesraw(sound.tobytes())
         self.frames += 1
 
@@ -141,8 +142,8 @@ class Film(contextlib.AbstractContextManager["Film"]):
     def close(self, *, complete: bool = True) -> None:
         """Move the finished film and its sound into place, or remove what is not complete."""
         complete = complete and self.frames > 0
-        try:
-            with errors_naming(self.path):
+        try:  # what made the film incomplete is said already
+            with errors_naming(self.path) if complete else contextlib.suppress(OSError):
                 if complete:  # write what the encoders still hold, and the chapters
                     self._container.set_chapters(self._chapters)
                     self._container.mux(self._video.encode(None))
