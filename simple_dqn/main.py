@@ -1,7 +1,6 @@
 """The command line: finds the command, runs it, and reports a mistake in one clear line."""
 
 import importlib.util
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -16,9 +15,6 @@ from simple_dqn.options.commands import COMMANDS
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status."""
     streams.accept_odd_letters()
-    # torch reads this when it is loaded: how long a thread that waits for others keeps its core
-    # from other programs, about half a millisecond instead of 10.
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     status, message = 0, ""
     try:
         status, message = _main(list(sys.argv[1:] if argv is None else argv))

@@ -190,7 +190,7 @@ class GymConsole(VisibleGame):
 
     def _call(self, what_failed: str, function: Any, *arguments: Any, **keywords: Any) -> Any:
         what = f"{self._environment_id} {what_failed} at step {self.frames} of a game"
-        return _call(what, partial(function, *arguments, **keywords))
+        return call(what, partial(function, *arguments, **keywords))
 
 
 def make_gymnasium(
@@ -199,7 +199,7 @@ def make_gymnasium(
     """Make an environment with the user's keyword arguments, the options, and ours."""
     given = f" with {dict(options)}" if options else ""
     make = partial(gymnasium.make, environment_id, **{**options, **keywords})
-    game: gymnasium.Env[Any, Any] = _call(f"Gymnasium cannot make {environment_id!r}{given}", make)
+    game: gymnasium.Env[Any, Any] = call(f"Gymnasium cannot make {environment_id!r}{given}", make)
     return game
 
 
@@ -222,7 +222,7 @@ def action_names(environment_id: str, game: Any, number: int) -> tuple[str, ...]
     return default.get(number, tuple(str(action) for action in range(number)))
 
 
-def _call(what_fails: str, function: Callable[[], Any]) -> Any:
+def call(what_fails: str, function: Callable[[], Any]) -> Any:
     """Call an environment's code; whatever it raises becomes a UserError of one line."""
     try:
         return function()

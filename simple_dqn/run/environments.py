@@ -9,7 +9,7 @@ from typing import Any
 from simple_dqn.environment import Environment
 from simple_dqn.environments.atari import NO_LIMIT, ALEEnvironment
 from simple_dqn.environments.console import Console, ConsoleEnvironment
-from simple_dqn.environments.gym import GymConsole, GymEnvironment
+from simple_dqn.environments.gym import GymConsole, GymEnvironment, call
 from simple_dqn.environments.roms import Game
 from simple_dqn.environments.visible_game import VisibleGame
 from simple_dqn.errors import UserError
@@ -44,7 +44,7 @@ def make_environment(
         environment: Environment = make(args, game, num_threads, training)
         return environment
     make = partial(make, game=game.name, num_games=args.num_games, **environment_options(args))
-    environment = _call(f"cannot make environment {args.environment}", make)
+    environment = call(f"cannot make environment {args.environment}", make)
     if not isinstance(environment, Environment):
         raise UserError(
             f"{args.environment} is not a subclass of simple_dqn.environment.Environment"
@@ -55,22 +55,11 @@ def make_environment(
         nonlocal step
         step += name == "act"
         what = f"{args.environment} failed in {name}() at step {step}"
-        return _call(what, partial(method, *arguments))
+        return call(what, partial(method, *arguments))
 
     for name in ("restart", "act", "observe"):
         setattr(environment, name, partial(named, name, getattr(environment, name)))
     return environment
-
-
-def _call(what_fails: str, function: Callable[[], Any]) -> Any:
-    """Call a person's own code; whatever it raises becomes a UserError of one line."""
-    try:
-        return function()
-    except UserError:
-        raise
-    except (Exception, SystemExit) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise UserError(f"{what_fails}: {reason}; correct the environment's code") from error
 
 
 def environment_options(settings: Settings) -> dict[str, Any]:

@@ -322,7 +322,7 @@ class Run:
         """What the last bits of a run depend on, by name."""
         names = ("simple_dqn", "torch", "numpy", "ale-py", "gymnasium")
         versions = {name: importlib.metadata.version(name) for name in names}
-        threads = str(parts.choose_threads(self.settings).network)
+        threads = str(self.settings.threads)
         return {**versions, "kernels": made.network.kernels, "threads": threads}
 
     def _test(self, made: RunParts, epoch: int) -> None:
