@@ -187,11 +187,11 @@ def test_without_a_screen_the_game_is_shown_in_the_terminal(tmp_path: Path) -> N
     for name in ("cartpole_s1_5", "pong_s1_11"):
         shutil.copy(SNAPSHOTS / f"{name}.safetensors", tmp_path / "snapshots")
     (tmp_path / "snapshots" / "pong_s1_11.training.safetensors").touch()
-    for epoch in (9, 10):
+    for epoch in (8, 9, 10):
         (tmp_path / "snapshots" / f"pong_s1_{epoch}.safetensors").touch()
     (tmp_path / "results").mkdir()
-    rows = "\n".join(["phase,epoch,average_reward", "test,9,18", "test,10,19.5", "test,11,17"])
-    (tmp_path / "results" / "pong_s1.csv").write_text(rows)
+    rows = ["phase,epoch,average_reward", "test,8,nan", "test,9,18", "test,10,19.5", "test,11,17"]
+    (tmp_path / "results" / "pong_s1.csv").write_text("\n".join(rows))
     keys = [("Which network", b"3\n"), ("The network plays", b"v"), ("Q-values", b"\x1b")]
     output = play(tmp_path, "--backend", "cpu", keys=keys)
     menu = r"1  cartpole_s1_5\s+2  pong_s1_10 +test 19.5, best\s+3  pong_s1_11 +test 17, last\s"

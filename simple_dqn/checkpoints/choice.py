@@ -1,11 +1,11 @@
 """Which of the networks at hand a person means, and how they scored."""
 
 import contextlib
+import csv
 import math
 import sys
 from pathlib import Path
 
-from simple_dqn.checkpoints.csv_file import read_csv
 from simple_dqn.checkpoints.places import root, snapshots_in
 from simple_dqn.checkpoints.snapshot import run_prefix, run_snapshots
 from simple_dqn.errors import UserError
@@ -14,13 +14,12 @@ from simple_dqn.errors import UserError
 def scores_of_tests(snapshot: Path) -> dict[int, float]:
     """The average score of each epoch's test of a snapshot's run, out of the run's statistics."""
     results = snapshot.resolve().parent.parent / "results" / f"{run_prefix(snapshot).name}.csv"
-    with contextlib.suppress(UserError):  # another tool's file
-        return {
-            row.epoch: float(row.values["average_reward"])
-            for row in read_csv(results)
-            if row.phase == "test" and row.values["average_reward"] != "nan"
-        }
-    return {}
+    scores: dict[int, float] = {}
+    with contextlib.suppress(OSError, ValueError, KeyError):  # none, or another tool's file
+        for row in csv.DictReader(results.read_text(encoding="utf-8").splitlines()):
+            if row["phase"] == "test" and row["average_reward"] != "nan":
+                scores[int(row["epoch"])] = float(row["average_reward"])
+    return scores
 
 
 def best_and_last() -> dict[Path, str]:
