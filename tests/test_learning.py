@@ -35,22 +35,17 @@ def run(
     epochs: int = 1,
     train_steps: int = 1000,
     test_games: int = 100,
+    **others: Any,
 ) -> Result:
     """Train on Catch, testing after every epoch."""
     environment, test_environment = (game(num_games=num_games) for _ in range(2))
-    settings = make_settings(
-        num_games=num_games,
-        history_length=HISTORY_LENGTH,
-        network=network_name,
-        learning_rate=learning_rate,
-        discount_rate=0.9,
-        optimizer=optimizer,
-        distributional=distributional,
-        exploration_decay_steps=train_steps,
-        exploration_rate_test=0.0,
-        train_frequency=2,
-        target_steps=100,
-    )
+    options = {
+        **{"num_games": num_games, "history_length": HISTORY_LENGTH, "network": network_name},
+        **{"learning_rate": learning_rate, "optimizer": optimizer, "discount_rate": 0.9},
+        **{"distributional": distributional, "exploration_decay_steps": train_steps},
+        **{"exploration_rate_test": 0.0, "train_frequency": 2, "target_steps": 100},
+    }
+    settings = make_settings(**(options | others))
     threads = parts.Threads("cpu", 1, 1)
     memory = parts.make_memory(settings, 2000, environment, threads)
     network = parts.make_network(
@@ -102,6 +97,11 @@ def equal(
         {
             **{"num_games": 4, "optimizer": "adam", "game": VectorCatch, "network_name": "mlp"},
             **{"learning_rate": 0.005, "epochs": 4},
+        },
+        {
+            **{"num_games": 8, "optimizer": "radam", "memory": "online", "stretch": 10},
+            **{"target_steps": 0, "gradient_norm": 10.0, "learning_rate": 0.002},
+            **{"train_frequency": 8, "train_steps": 4000, "adam_epsilon": 1e-8},
         },
     ],
     ids=str,

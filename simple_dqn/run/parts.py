@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from simple_dqn.agent import Agent, Network, Rate, choose_actions
+from simple_dqn.agent import Agent, ChooseActions, Network, Rate, choose_actions
 from simple_dqn.deep_q_network import DeepQNetwork
 from simple_dqn.environment import Environment
 from simple_dqn.errors import UserError
 from simple_dqn.exploration import RepeatedActions
 from simple_dqn.memory.device_observations import ObservationsOnDevice, free_bytes
 from simple_dqn.memory.observations import ObservationsInMemory, observation_bytes
+from simple_dqn.memory.online import OnlineMemory
 from simple_dqn.memory.prioritized import PrioritizedReplayMemory
 from simple_dqn.networks.cuda_graph import CudaGraph
 from simple_dqn.networks.device import cores_at_hand, find_device, idle_cores, prepare
@@ -29,6 +30,7 @@ from simple_dqn.networks.next_values import (
     MaximumValue,
     MunchausenValue,
     NextValue,
+    NoValue,
 )
 from simple_dqn.networks.optimizers import GravesRMSProp, make_optimizer
 from simple_dqn.networks.weights import Arrays, to_tensors
@@ -96,6 +98,8 @@ def make_memory(
         fits = size * observation_bytes(shape, dtype) < free_bytes(threads.device)
         if fits or args.replay_device == "gpu":
             make_store = partial(ObservationsOnDevice, threads.device)
+    if args.memory == "online":
+        size = args.num_games * (2 * args.stretch + history_length(args, shape))
     memory = MEMORIES["prioritized" if args.prioritized else "uniform"]
     if args.memory != "uniform":
         memory = find_class("memory", args.memory, MEMORIES)
@@ -123,10 +127,20 @@ def _make_prioritized(args: Settings, **settings: Any) -> ReplayMemory:
     )
 
 
+def _make_online(args: Settings, **settings: Any) -> ReplayMemory:
+    plain = {"n_step": 1, "distributional": "none", "target": "max", "double_q": False}
+    plain |= {"target_exploration_rate": 0.0, "exploration_repeat": 1, "load_experience": ()}
+    others = [f"--{name}" for name, value in plain.items() if getattr(args, name) != value]
+    if others:
+        raise UserError(f"--memory online does not go with {', '.join(others)}; leave it out")
+    return OnlineMemory(stretch=args.stretch, trace_decay=args.trace_decay, **settings)
+
+
 # By the value of --memory; a class of your own is called with the same arguments.
 MEMORIES: dict[str, Callable[..., ReplayMemory]] = {
     "uniform": lambda args, **settings: ReplayMemory(**settings),  # noqa: ARG005
     "prioritized": _make_prioritized,
+    "online": _make_online,
 }
 
 
@@ -167,6 +181,7 @@ def make_network(
             decay_rate=args.decay_rate,
             epsilon=args.adam_epsilon,
             batch_size=args.batch_size,
+            gradient_norm=args.gradient_norm,
             rmsprop=partial(NativeRMSProp, kernels=kernels) if kernels else GravesRMSProp,
         ),
         as_graph=CudaGraph if device.type == "cuda" else lambda step: step,
@@ -252,6 +267,8 @@ def make_next_value(
         UserError: there is no such value, or it does not go with other options.
     """
     name = "double" if args.double_q and args.target in {"max", "expected"} else args.target
+    if args.memory == "online":
+        return NoValue()
     if name == "double" and not args.target_steps:
         raise UserError("Double Q-learning needs a target network; give --target_steps above 0")
     if args.target == "expected" and not args.target_exploration_rate:
@@ -300,6 +317,9 @@ def make_agent(
 ) -> Agent:
     """Make the agent; a range of exploration rates is spread evenly over the games."""
     repeated = partial(RepeatedActions, args.num_games, args.exploration_repeat)
+    choose: ChooseActions = choose_actions
+    if isinstance(memory, OnlineMemory):
+        choose = memory.choose_actions
     end = args.exploration_rate_end
     rate_end: Rate = np.linspace(*end, args.num_games) if isinstance(end, tuple) else end
     return Agent(
@@ -308,7 +328,7 @@ def make_agent(
         memory=memory,
         network=network,
         history_length=history_length(args, environment.observation_shape),
-        exploration=repeated if args.exploration_repeat > 1 else lambda: choose_actions,
+        exploration=repeated if args.exploration_repeat > 1 else lambda: choose,
         exploration_rate=LinearSchedule(
             args.exploration_rate_start, rate_end, args.exploration_decay_steps
         ),

@@ -212,7 +212,8 @@ class Run:
                     if in_test:
                         self._test(made, epoch)
                     over = reason_to_end(settings, made.statistics.row)
-                    if settings.random_steps and not pieces and not over:
+                    lost = not pieces and settings.memory != "online"  # which keeps nothing
+                    if settings.random_steps and lost and not over:
                         made.agent.refill(epoch, settings.random_steps)
                     self._remember(made, experience)
                     # NB! This epoch's piece stays: what was added just now is in the next one.
