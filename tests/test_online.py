@@ -1,12 +1,14 @@
 """Q-learning online: returns against their definition, and every transition handed out."""
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from simple_dqn.main import main
 from simple_dqn.memory.observations import ObservationsInMemory
 from simple_dqn.memory.online import OnlineMemory
 from simple_dqn.returns import NStepReturn
@@ -123,3 +125,11 @@ def test_nothing_is_learned_across_a_break() -> None:
         memory.cut()
         assert not memory.can_sample()
         assert len(memory) == 0
+
+
+def test_what_does_not_go_with_it_is_named(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--memory", "online", "--n_step", "3", "--double_q", "true"]
+    assert main(["train", "pong", *options]) == 1
+    (line,) = capsys.readouterr().err.splitlines()[-1:]
+    assert line.endswith("--memory online does not go with --n_step, --double_q; leave them out")
+    assert not [path for path in root.rglob("*") if path.is_file() and path.suffix != ".lock"]

@@ -74,7 +74,7 @@ PRESET = Option(
     "preset",
     None,
     text("NAME|FILE"),
-    "nature, laptop, gpu, cartpole or a TOML file of options",
+    "nature, laptop, online, gpu, cartpole or a TOML file of options",
     role="play",
     group="main loop",
 )

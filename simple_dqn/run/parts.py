@@ -132,7 +132,7 @@ def _make_online(args: Settings, **settings: Any) -> ReplayMemory:
     plain |= {"target_exploration_rate": 0.0, "exploration_repeat": 1, "load_experience": ()}
     others = [f"--{name}" for name, value in plain.items() if getattr(args, name) != value]
     if others:
-        raise UserError(f"--memory online does not go with {', '.join(others)}; leave it out")
+        raise UserError(f"--memory online does not go with {', '.join(others)}; leave them out")
     return OnlineMemory(stretch=args.stretch, trace_decay=args.trace_decay, **settings)
 
 
