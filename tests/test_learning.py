@@ -54,6 +54,7 @@ def run(
     agent = parts.make_agent(settings, environment, test_environment, memory, network, random_seed)
     statistics = Statistics(
         network=network,
+        dead_units=network.dead_units,
         memory=memory,
         num_games=num_games,
         held_out_states=agent.held_out_states(50),

@@ -262,6 +262,7 @@ OF_OTHER_NETWORKS = [
     ("network", "mlp", "trained with --network nature"),
     ("distributional", "c51", "trained with --distributional none"),
     ("batch_norm", "true", "trained with --batch_norm false"),
+    ("layer_norm", "true", "trained with --layer_norm false and cannot be used with true"),
     ("history_length", "2", "another network"),
     ("minimal_action_set", "false", "chooses among the actions NOOP FIRE RIGHT LEFT"),
 ]

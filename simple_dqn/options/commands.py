@@ -116,7 +116,7 @@ _COLUMNS = """columns:
   epoch, phase, steps, nr_games, average_reward, min_game_reward,
   max_game_reward, last_exploration_rate, total_train_steps,
   replay_memory_count, meanq, meancost, weight_updates, total_time,
-  epoch_time, steps_per_second, std_game_reward
+  epoch_time, steps_per_second, std_game_reward, dead_units
 """
 _PLAYER = dataclasses.replace(
     _SNAPSHOT,

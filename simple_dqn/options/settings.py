@@ -24,6 +24,7 @@ _TARGETS = choice("max", "double", "expected", "munchausen", own_class=True)
 _DATATYPES = choice("float16", "float32", "float64")
 _OPTIMIZERS = choice("rmsprop", "adam", "adadelta", "radam")
 _MEMORIES = choice("uniform", "prioritized", "online", own_class=True)
+_LAYER_NORMS = choice("false", "true", "all")
 _VIEWS, _DEVICES = choice("auto", "pictures"), choice("cpu", "gpu")
 _SEEDS = integer(0, 2**32 - 1)
 _FILE, _NAME = kinds.path("FILE"), kinds.text("NAME")
@@ -133,6 +134,9 @@ class Settings:
         None, _REWARD, "reward in learning of a step that ends a game or a life"
     )
     batch_norm: bool = option(False, BOOLEAN, "batch normalization in the hidden layers")
+    layer_norm: str = option(
+        "false", _LAYER_NORMS, "layer normalization in the hidden layers; all: convolutions, too"
+    )
     pixel_mean: float | str = option(
         0.0, kinds.MEAN, "number subtracted from pixels of 0 to 1; auto: their mean"
     )
@@ -248,7 +252,7 @@ def _rows() -> tuple[Option, ...]:
 
 # With other values of these options, the weights of a network are useless.
 OF_NETWORK = (
-    *("network", "dueling", "distributional", "batch_norm"),
+    *("network", "dueling", "distributional", "batch_norm", "layer_norm"),
     *("screen_width", "screen_height", "pixel_mean"),
 )
 OPTIONS = _rows()

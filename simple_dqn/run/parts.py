@@ -158,6 +158,8 @@ def make_network(
     """
     if args.batch_norm and args.batch_size == 1:
         raise UserError("--batch_norm needs minibatches; give --batch_size 2 or more")
+    if args.batch_norm and args.layer_norm != "false":
+        raise UserError("--batch_norm and --layer_norm exclude one another; give one of them")
     device = prepare(threads.device, threads.network)
     dtype: torch.dtype = getattr(torch, args.datatype)
     head = make_head(args, device, dtype)
@@ -212,6 +214,7 @@ def make_layers(
         num_atoms=head.num_atoms if head.wrap is None else 1,
         dueling=args.dueling,
         batch_norm=args.batch_norm,
+        layer_norm=args.layer_norm,
         pixel_mean=0.0 if isinstance(args.pixel_mean, str) else args.pixel_mean,  # auto: see Run
         wrap=head.wrap,
     )
@@ -299,8 +302,10 @@ def _compile_kernels(
 ) -> Kernels | None:
     """Compile kernels for this CPU where they can do the network's work."""
     convolutions = architecture_of(args.network).convolutions
-    able = threads.device == "cpu" and args.datatype == "float32" and not args.batch_norm
-    if not (args.native_kernels and able and convolutions and len(observation_shape) == 2):
+    able = threads.device == "cpu" and args.datatype == "float32"
+    plain = not args.batch_norm and args.layer_norm != "all"  # nothing before the ReLUs
+    pictures = convolutions and len(observation_shape) == 2
+    if not (args.native_kernels and able and plain and pictures):
         return None
     height, width = observation_shape
     history = history_length(args, observation_shape)

@@ -125,6 +125,7 @@ def make_parts(
         apart = STEPS_APART.get(settings.environment, OTHER_STEPS_APART)
         statistics = Statistics(
             network=network,
+            dead_units=network.dead_units,
             memory=memory,
             num_games=settings.num_games,
             held_out_states=agent.held_out_states(HELD_OUT_STATES, apart),
