@@ -108,7 +108,8 @@ def make_parts(
             environment, size = make(training=True), settings.replay_size
         memory = parts.make_memory(settings, size, environment, threads)
         if not only_test:
-            bytes_per_step = memory.nbytes // (memory.num_games * memory.lane_size)
+            size = memory.num_games * memory.lane_size
+            bytes_per_step = memory.nbytes // size
             logger.info("replay memory: %s steps of %s bytes", f"{size:,}", f"{bytes_per_step:,}")
         network = parts.make_network(settings, environment.num_actions, shape, threads, seed)
         agent = parts.make_agent(settings, environment, test_environment, memory, network, seed)
