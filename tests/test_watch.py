@@ -213,8 +213,9 @@ def test_a_film_and_its_sound_are_made_again_with_the_seed_that_is_logged(
     assert not (root / "new.mp4").exists()
 
 
+@pytest.mark.parametrize("by_run", [False, True])
 def test_a_film_of_several_epochs(
-    root: Path, snapshot: Path, capsys: pytest.CaptureFixture[str]
+    root: Path, snapshot: Path, capsys: pytest.CaptureFixture[str], by_run: bool
 ) -> None:
     """One after another, each with its share of the seconds and its number on the picture."""
     folder = root / "snapshots"
@@ -222,7 +223,9 @@ def test_a_film_of_several_epochs(
     for epoch in (1, 3):
         shutil.copy(snapshot, folder / f"breakout_{epoch}.safetensors")
     film = root / "film.mp4"
-    command = ["record", str(folder / "breakout_3.safetensors"), "--video_file", str(film)]
+    run = root / "results" / "breakout.csv"  # names its snapshots, also without a row
+    given = str(run if by_run else folder / "breakout_3.safetensors")
+    command = ["record", given, "--video_file", str(film)]
     assert "breakout_2.safetensors: there is no" in refused(capsys, 1, *command, "--epochs", "2")
     assert main([*command, "--seconds", "1", "--epochs", "1,3", "--random_seed", "1"]) == 0
     with av.open(str(film)) as container:
