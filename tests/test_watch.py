@@ -17,6 +17,7 @@ from helpers import write_play
 from safetensors.numpy import load_file
 from test_main import refused
 
+from simple_dqn.checkpoints.choice import best_and_last
 from simple_dqn.main import main
 from simple_dqn.networks.guided_backpropagation import GuidedNetwork
 
@@ -313,6 +314,11 @@ def test_what_cannot_be_watched(root: Path, capsys: pytest.CaptureFixture[str]) 
     assert "needs a terminal" in errors
     assert "did you mean pong" in refused(capsys, 1, "play", "pongg")
     assert "needs a network" in refused(capsys, 1, "play", "pong", "--show_mind", "true")
+    scores = "epoch,phase,average_reward\n1,test,5\n2,test,9.5\n3,train,7\n3,test,nan\n"
+    (root / "results").mkdir()
+    (root / "results" / "pong_a.csv").write_text(scores)
+    menu = {path.stem: text for path, text in best_and_last().items()}
+    assert menu == {"pong_a_2": "test 9.5, best", "pong_a_3": "last"}
     tiny = [*TINY, "--network", "mlp", "--epochs", "1"]
     assert main(["train", "pong", *tiny]) == 0
     mlp = str(root / "snapshots" / "pong_1.safetensors")
