@@ -430,6 +430,7 @@ def test_impossible_combinations_are_refused(
         ("--double_q true --target_steps 0", "--target_steps"),
         ("--batch_norm true --batch_size 1", "--batch_size"),
         ("--distributional c51 --max_reward 100", "--max_reward"),
+        ("--until_score 1 --test_steps 0", "--until_score needs tests; give --test_steps or"),
         ("--pixel_mean auto --random_steps 0", "give more --random_steps or a number"),
         ("--backend gpu --device_id 99", "--backend cpu"),
         ("--load_weights nowhere.safetensors", "nowhere.safetensors"),

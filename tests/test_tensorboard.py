@@ -178,6 +178,10 @@ def test_a_folder_can_be_named(root: Path, tmp_path: Path) -> None:
     assert main(["resume", str(snapshot), "--epochs", "2", "--tensorboard", str(folder)]) == 0
     found = curves(folder / "CartPole-v1_a")["train/mean_q"]  # none of the refilled memory
     assert [step for step, _ in found] == [0, 500, 1000]
+    min((folder / "CartPole-v1_a").iterdir()).unlink()  # nothing depends on how many there are
+    second = str(snapshot).replace("_1.", "_2.")
+    assert main(["resume", second, "--epochs", "3", "--tensorboard", str(folder)]) == 0
+    assert [step for step, _ in curves(folder / "CartPole-v1_a")["train/mean_q"]] == [1000, 1500]
 
 
 def test_an_unusable_folder_is_refused_before_anything_is_written(

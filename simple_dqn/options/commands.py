@@ -132,7 +132,9 @@ _PLAY = (
     Option("record_experience", None, _FILE, "your steps, .safetensors, for --load_experience"),
 )
 _RECORD = (
-    _SNAPSHOT,
+    dataclasses.replace(
+        _SNAPSHOT, type=path("SNAPSHOT|CSV"), help=f"{_SNAPSHOT.help}, or the run's CSV file"
+    ),
     ALLOW_IMPORT,
     Option("play_games", 1, integer(1, 10_000), "games in the film"),
     Option("epochs", (), _EPOCHS, "epochs of the run, filmed one by one"),

@@ -119,7 +119,8 @@ def make_memory(
 
 
 def _make_prioritized(args: Settings, **settings: Any) -> ReplayMemory:
-    importance = LinearSchedule(args.importance_exponent, 1.0, args.epochs * args.train_steps)
+    end = args.importance_exponent if args.train_games else 1.0  # games end at no known step
+    importance = LinearSchedule(args.importance_exponent, end, args.epochs * args.train_steps)
     return PrioritizedReplayMemory(
         priority_exponent=args.priority_exponent,
         importance_exponent=lambda step: float(importance(step)),
