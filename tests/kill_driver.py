@@ -2,7 +2,7 @@
 
 A program of its own, because a process is only forked safely while it has no threads:
 
-    python kill_driver.py FOLDER HOW EVERY
+    python kill_driver.py FOLDER HOW EVERY [HOW EVERY ...]
 
 A moment is one at which a run opens, syncs, renames or removes a file. HOW is what happens at
 every EVERY-th moment of a run:
@@ -16,7 +16,7 @@ every EVERY-th moment of a run:
     random      kill -9, not at a moment but at EVERY instants drawn at random
 
 Then the run is resumed, and its end compared with that of a run that was never disturbed. Prints
-the number of disturbances.
+the number of disturbances of each kind.
 """
 
 import csv
@@ -39,12 +39,12 @@ import simple_dqn.commands.train  # noqa: F401 (imported once, before the forks)
 import simple_dqn.run.run_parts as run_parts
 from simple_dqn.main import main
 
-TINY = [
-    *("--screen_width", "36", "--screen_height", "36", "--replay_size", "250"),
-    *("--random_steps", "60", "--train_steps", "80", "--test_steps", "40", "--epochs", "3"),
-    *("--random_seed", "4", "--batch_size", "8", "--target_steps", "50"),
-    *("--prioritized", "true", "--optimizer", "adam", "--n_step", "2", "--keep_snapshots", "1"),
-]
+# No emulator, whose start takes longer than this run; the memory wraps around in epoch 2.
+TRAIN = (
+    "train CartPole-v1 --environment gym --network 8 --replay_size 180 --random_steps 60 "
+    "--train_steps 80 --test_steps 40 --test_games 0 --epochs 2 --random_seed 4 --batch_size 8 "
+    "--target_steps 50 --prioritized true --optimizer adam --n_step 2 --keep_snapshots 1"
+).split()
 TIMES = {"total_time", "epoch_time", "steps_per_second"}
 TRACEBACK = 99
 SIGNALS = {
@@ -121,35 +121,38 @@ def in_child(root: Path, arguments: list[str], count_file: Path, how: str = "", 
 
 
 def newest(root: Path) -> Path | None:
-    paths = [
-        p for p in (root / "snapshots").glob("pong_*.safetensors") if ".training" not in p.name
-    ]
+    """The last snapshot of the only run in a folder."""
+    paths = [p for p in (root / "snapshots").glob("*.safetensors") if ".training" not in p.name]
     return max(paths, key=lambda path: int(path.stem.rpartition("_")[2]), default=None)
 
 
 def rows(csv_file: Path) -> list[dict[str, str]]:
     """The rows without their times."""
-    with csv_file.open() as file:
-        return [{k: v for k, v in row.items() if k not in TIMES} for row in csv.DictReader(file)]
+    lines = csv_file.read_text().splitlines()
+    return [{k: v for k, v in row.items() if k not in TIMES} for row in csv.DictReader(lines)]
+
+
+def rows_of(root: Path) -> list[dict[str, str]]:
+    """The rows of the only run in a folder."""
+    return [row for csv_file in (root / "results").glob("*.csv") for row in rows(csv_file)]
 
 
 def go_on(root: Path) -> list[str]:
     """The command with which a person goes on."""
     last = newest(root)
     if last is None:  # killed in the random phase: nothing but its row can be lost
-        return ["train", "pong", *TINY, "--overwrite", "true"]
+        return [*TRAIN, "--overwrite", "true"]
     load_file(last)  # every snapshot that is there is whole
     return ["resume", str(last)]
 
 
 def assert_same_end(ours: Path, theirs: Path, *, all_files: bool) -> None:
     """The same rows, network, target network and optimizer; the same files."""
-    left, right = (rows(root / "results" / "pong.csv") for root in (ours, theirs))
-    assert left == right, (left, right)
+    assert rows_of(ours) == rows_of(theirs)
     names, expected = ({p.name for p in (root / "snapshots").iterdir()} for root in (ours, theirs))
     assert names == expected or not all_files
     assert not [name for name in names if name.endswith(".tmp")]
-    last = {"pong_3.safetensors", "pong_3.training.safetensors"}
+    last = {(path := newest(theirs)).name, f"{path.stem}.training.safetensors"}
     for name in last if all_files else last & names:
         left, right = (load_file(root / "snapshots" / name) for root in (ours, theirs))
         assert left.keys() == right.keys()
@@ -160,18 +163,17 @@ def assert_same_end(ours: Path, theirs: Path, *, all_files: bool) -> None:
 class Driver:
     """Disturbs runs; the folder holds what they write."""
 
-    def __init__(self, folder: Path, how: str) -> None:
+    def __init__(self, folder: Path) -> None:
         self._whole, self._root = folder / "whole", folder / "disturbed"
         self._count_file = folder / "count"
-        self._how = how
         began = time.perf_counter()
-        assert in_child(self._whole, ["train", "pong", *TINY], self._count_file) == 0
+        assert in_child(self._whole, TRAIN, self._count_file) == 0
         self._milliseconds = int(1000 * (time.perf_counter() - began))
         self._moments = int(self._count_file.read_text())
 
-    def drive(self, every: int) -> int:
+    def drive(self, how: str, every: int) -> int:
         """Disturb one run after the other; return the number of disturbances."""
-        if self._how == "random":
+        if how == "random":
             rng = np.random.default_rng(1)
             instants = rng.integers(self._milliseconds, size=(every, 2)).tolist()
         else:
@@ -179,39 +181,39 @@ class Driver:
         number = 0
         for first, second in instants:
             try:
-                number += self._disturb(first, second)
+                number += self._disturb(how, first, second)
                 # A run that goes on over a failure may lack a file, and says so.
-                all_files = self._how not in ("fail", "full")
+                all_files = how not in ("fail", "full")
                 assert_same_end(self._root, self._whole, all_files=all_files)
             except AssertionError as error:
-                raise AssertionError(f"{self._how} at {first}, then {second}") from error
+                raise AssertionError(f"{how} at {first}, then {second}") from error
         return number
 
-    def _disturb(self, first: int, second: int) -> int:
+    def _disturb(self, how: str, first: int, second: int) -> int:
         """Disturb a run; disturb it once more as it goes on; let it go on to its end."""
         shutil.rmtree(self._root, ignore_errors=True)
-        command = ["train", "pong", *TINY]
-        number = 0
+        command, number = TRAIN, 0
         for at in (first, second, 0):
             self._count_file.write_text("0")
-            status = in_child(self._root, command, self._count_file, self._how if at else "", at)
+            status = in_child(self._root, command, self._count_file, how if at else "", at)
             number += status == -9 or 0 < at <= int(self._count_file.read_text())
             if self._is_finished():
                 break
-            assert status == STOPPED.get(self._how), status
+            assert status == STOPPED.get(how), status
             command = go_on(self._root)
-            if self._how in ("fail", "full"):  # an epoch's rows may be there without its snapshot
+            if how in ("fail", "full"):  # an epoch's rows may be there without its snapshot
                 command += ["--overwrite", "true"]
         assert self._is_finished()
         return number
 
     def _is_finished(self) -> bool:
         """Whether the last row and the last snapshot are there."""
-        csv_file = self._root / "results" / "pong.csv"
-        last = self._root / "snapshots" / "pong_3.safetensors"
-        expected = rows(self._whole / "results" / "pong.csv")
-        return last.exists() and csv_file.exists() and rows(csv_file) == expected
+        last, expected = newest(self._root), newest(self._whole)
+        same = last is not None and last.name == expected.name
+        return same and rows_of(self._root) == rows_of(self._whole)
 
 
 if __name__ == "__main__":
-    print(Driver(Path(sys.argv[1]), sys.argv[2]).drive(int(sys.argv[3])))  # noqa: T201
+    driver = Driver(Path(sys.argv[1]))
+    for how, every in zip(sys.argv[2::2], sys.argv[3::2], strict=True):
+        print(driver.drive(how, int(every)))  # noqa: T201

@@ -20,7 +20,7 @@ TINY = (
     "--test_steps 60 --test_games 0 --epochs 3 --random_seed 4 --batch_size 8 --target_steps 50"
 )
 VARIANTS = {
-    "defaults": "",
+    "emulator": "",
     "laptop": "--preset laptop --replay_size 400",
     "c51": "--distributional c51 --double_q true --optimizer adam --num_games 3 --n_step 2",
     "qr": "--distributional qr --prioritized true --dueling true --double_q true --n_step 3 "
@@ -29,17 +29,25 @@ VARIANTS = {
     "batch_norm": "--batch_norm true --network nips --optimizer adadelta --prioritized true",
     "online": "--memory online --num_games 2 --stretch 9 --train_frequency 4 --target_steps 0 "
     "--optimizer radam --gradient_norm 1",
-    "experience": "--prioritized true --num_games 2 --load_experience {play}",
+    "experience": "--prioritized true --num_games 2 --load_experience PLAY",
 }
-HELD_OUT = 60  # steps that gather the held-out states, before the run
+# The others play a game whose steps and starts take no time.
+ON_EMULATOR = ("emulator", "experience")
+HELD_OUT = 60  # steps that gather the held-out states, before the run; 15 without an emulator
 
 
-def train(root: Path, monkeypatch: pytest.MonkeyPatch, variant: str = "defaults") -> int:
+def train(root: Path, monkeypatch: pytest.MonkeyPatch, variant: str) -> int:
     monkeypatch.setenv("SIMPLE_DQN_ROOT", str(root))
     options = [*TINY.split(), *VARIANTS[variant].split()]
-    if "{play}" in options:
-        options[options.index("{play}")] = str(write_play(root / "play.safetensors", "pong"))
-    return main(["train", "pong", *options])
+    if variant == "experience":
+        options[-1] = str(write_play(root / "play.safetensors", "pong"))
+    if variant in ON_EMULATOR:
+        return main(["train", "pong", *options])
+    return main(["train", "catch", "--environment", "own_classes:CatchGame", *options])
+
+
+def resume(root: Path, *options: str) -> int:
+    return main(["resume", str(newest(root)), "--allow_import", "true", *options])
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -92,11 +100,11 @@ def test_a_stopped_run_ends_as_one_that_never_stopped(
     with stopped_at_step(int(HELD_OUT + where * (steps - HELD_OUT))):
         assert train(tmp_path, monkeypatch, variant) == 130
     with stopped_at_step(70):
-        status = main(["resume", str(newest(tmp_path))])
+        status = resume(tmp_path)
     if status == 130:
         capsys.readouterr()
         with stopped_at_step():
-            assert main(["resume", str(newest(tmp_path))]) == 0
+            assert resume(tmp_path) == 0
     told = capsys.readouterr().err
     assert "replay memory (" in told
     assert "not restored" not in told
@@ -106,17 +114,17 @@ def test_a_stopped_run_ends_as_one_that_never_stopped(
 @pytest.fixture
 def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run of prioritized replay that is over after two epochs of three; its folder."""
-    with stopped_at_step(520):
+    with stopped_at_step(475):
         assert train(tmp_path, monkeypatch, "batch_norm") == 130
-    assert newest(tmp_path).name == "pong_2.safetensors"
+    assert newest(tmp_path).name == "catch_2.safetensors"
     return tmp_path
 
 
 @pytest.mark.parametrize(
     ("damage", "missing"),
     [
-        ("pong_0.memory", "the replay memory, since {path} is damaged (truncated or altered); 100"),
-        ("pong_2.training.safetensors", "target network and optimizer, since {path} is damaged"),
+        ("catch_0.memory", "the replay memory, since {path} is damaged (truncated or altered); 100"),
+        ("catch_2.training.safetensors", "target network and optimizer, since {path} is damaged"),
     ],
 )
 def test_a_run_resumes_with_what_is_left(
@@ -127,10 +135,10 @@ def test_a_run_resumes_with_what_is_left(
     assert path.exists()
     path.write_bytes(b"damaged")
     capsys.readouterr()
-    assert main(["resume", str(newest(stopped))]) == 0
+    assert resume(stopped) == 0
     assert f"not restored: {missing.format(path=path)}" in capsys.readouterr().err
-    assert "refill" in (stopped / "results" / "pong.csv").read_text()
-    assert main(["resume", str(newest(stopped)), "--epochs", "4"]) == 0
+    assert "refill" in (stopped / "results" / "catch.csv").read_text()
+    assert resume(stopped, "--epochs", "4") == 0
     errors = capsys.readouterr().err
     assert "not restored" not in errors
     assert "replay memory (220 steps)" in errors
@@ -140,33 +148,33 @@ def test_rows_of_another_run_are_left_alone(
     stopped: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The run's rows stand elsewhere: `resume` asks where."""
-    csv_file = stopped / "results" / "pong.csv"
+    csv_file = stopped / "results" / "catch.csv"
     own = csv_file.rename(stopped / "own.csv")
     lines = own.read_text().splitlines(keepends=True)
     other = [line.replace(line.split(",")[13], "1.5") for line in lines[1:]]
     csv_file.write_text("".join([lines[0], *other]))
     before = csv_file.read_bytes()
-    assert main(["resume", str(newest(stopped)), "--overwrite", "true"]) == 1
+    assert resume(stopped, "--overwrite", "true") == 1
     errors = capsys.readouterr().err
     assert f"{csv_file} has no row of the run that wrote {newest(stopped)}" in errors
     assert "--csv_file" in errors
     assert csv_file.read_bytes() == before
-    assert main(["resume", str(newest(stopped)), "--csv_file", str(own)]) == 0
+    assert resume(stopped, "--csv_file", str(own)) == 0
     assert csv_file.read_bytes() == before
     assert rows(own)[-1]["epoch"] == "3"
 
 
 def test_finished_epochs_are_not_dropped(stopped: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Also where only their rows are there; `--overwrite true` drops them."""
-    assert main(["resume", str(newest(stopped))]) == 0
+    assert resume(stopped) == 0
     newest(stopped).unlink()
-    csv_file = stopped / "results" / "pong.csv"
+    csv_file = stopped / "results" / "catch.csv"
     before = csv_file.read_bytes()
     capsys.readouterr()
-    assert main(["resume", str(newest(stopped))]) == 1
+    assert resume(stopped) == 1
     assert "give --overwrite true to drop the epochs 3 to 3" in capsys.readouterr().err
     assert csv_file.read_bytes() == before
-    assert main(["resume", str(newest(stopped)), "--overwrite", "true"]) == 0
+    assert resume(stopped, "--overwrite", "true") == 0
     assert [row["epoch"] for row in rows(csv_file)].count("3") == 2
 
 
@@ -174,7 +182,7 @@ def test_what_is_not_as_it_was_is_logged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with stopped_at_step(HELD_OUT + 250):
-        assert train(tmp_path, monkeypatch) == 130
+        assert train(tmp_path, monkeypatch, "emulator") == 130
     csv_file, version = tmp_path / "results" / "pong.csv", importlib.metadata.version
     monkeypatch.setattr(
         "importlib.metadata.version", lambda name: "9.9" if name == "torch" else version(name)
