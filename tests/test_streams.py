@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from simple_dqn.main import main
+
 SECONDS = 60
-OPTIONS = (
-    "--screen_width 36 --screen_height 36 --replay_size 500 --random_steps 60 --train_steps 60 "
-    "--test_steps 60 --epochs 1 --random_seed 0"
+TRAIN = (
+    "train CartPole-v1 --environment gym --network 8 --replay_size 500 --random_steps 60 "
+    "--train_steps 60 --test_steps 60 --test_games 0 --epochs 1 --random_seed 0"
 )
-TRAIN = f"train pong {OPTIONS}"
 COMMAND = [sys.executable, "-m", "simple_dqn"]
 
 
@@ -27,8 +28,9 @@ COMMAND = [sys.executable, "-m", "simple_dqn"]
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run."""
     folder = tmp_path_factory.mktemp("trained")
-    result = call("", TRAIN, cwd=folder)
-    assert result.returncode == 0, result.stderr
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SIMPLE_DQN_ROOT", str(folder))
+        assert main(TRAIN.split()) == 0
     return folder
 
 
@@ -59,9 +61,8 @@ FULL = ["simple_dqn: cannot write to standard output: No space left on device"]
         ("--help", ">|", 141, []),  # as a shell has it
         ("--help", ">/dev/full", 1, FULL),
         ("--help", "2>|", 0, []),
-        ("plot results/pong.csv", ">|", 141, []),
-        ("test snapshots/pong_1.safetensors", ">| 2>|", 141, []),
-        ("test snapshots/pong_1.safetensors", ">/dev/full", 1, FULL),
+        ("test snapshots/CartPole-v1_1.safetensors", ">| 2>|", 141, []),
+        ("test snapshots/CartPole-v1_1.safetensors", ">/dev/full", 1, FULL),
         ("", "2>|", 2, []),
         ("train --epochs -1", "2>/dev/full", 2, []),
     ],
@@ -80,9 +81,9 @@ def test_training_outlives_its_log(trained: Path, tmp_path: Path, redirection: s
     """The files are those of a run that can write its log; nothing of the log is in them."""
     result = call(redirection, TRAIN, cwd=tmp_path)
     assert (result.returncode, result.stderr) == (0, "")
-    name = "snapshots/pong_1.safetensors"
+    name = "snapshots/CartPole-v1_1.safetensors"
     assert weights(tmp_path / name) == weights(trained / name)
-    csv_file = (tmp_path / "results" / "pong.csv").read_text().splitlines()
+    csv_file = (tmp_path / "results" / "CartPole-v1.csv").read_text().splitlines()
     assert [line.split(",")[1] for line in csv_file] == ["phase", "random", "train", "test"]
 
 
@@ -132,14 +133,16 @@ class InTerminal:
             self.process.kill()
 
 
-def test_training_ends_with_its_terminal(tmp_path: Path) -> None:
+def test_training_ends_with_its_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As with Ctrl-C: what was finished is there, and resuming continues from it."""
-    command = InTerminal(f"{TRAIN} --epochs 2 --train_steps 3000", tmp_path)
+    command = InTerminal(f"{TRAIN} --epochs 9 --train_steps 3000", tmp_path)
     command.wait_for("_1.safetensors")  # 0 is written before any training
     assert command.go_away() == 130
-    lines = (tmp_path / "results" / "pong.csv").read_text().splitlines()
+    lines = (tmp_path / "results" / "CartPole-v1.csv").read_text().splitlines()
     assert [line.split(",")[1] for line in lines][:3] == ["phase", "random", "train"]
-    assert call("", "resume snapshots/pong_1.safetensors", cwd=tmp_path).returncode == 0
+    monkeypatch.setenv("SIMPLE_DQN_ROOT", str(tmp_path))
+    last = tmp_path / "snapshots" / "CartPole-v1_1.safetensors"
+    assert main(["resume", str(last), "--epochs", "2", "--train_steps", "60"]) == 0
 
 
 def test_training_that_ignores_hangups_outlives_its_terminal(trained: Path, tmp_path: Path) -> None:
@@ -147,7 +150,7 @@ def test_training_that_ignores_hangups_outlives_its_terminal(trained: Path, tmp_
     command = InTerminal(TRAIN, tmp_path, ignored=signal.SIGHUP)
     command.wait_for("random")
     assert command.go_away() == 0
-    name = "snapshots/pong_1.safetensors"
+    name = "snapshots/CartPole-v1_1.safetensors"
     assert weights(tmp_path / name) == weights(trained / name)
 
 
@@ -163,15 +166,12 @@ def test_a_game_ends_with_its_terminal(tmp_path: Path) -> None:
     assert list(tmp_path.glob("mine.*"))
 
 
-@pytest.mark.parametrize(
-    ("name", "message"), [(b"l\xc3\xa4ufe", "l\\xe4ufe"), (b"l\xff", "l\\udcff")]
-)
 def test_a_name_may_have_letters_that_standard_output_lacks(
-    trained: Path, monkeypatch: pytest.MonkeyPatch, name: bytes, message: str
+    trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An umlaut where the output is ASCII; a byte that is not UTF-8."""
-    file = os.fsdecode(name)
-    (trained / f"{file}.csv").write_bytes((trained / "results" / "pong.csv").read_bytes())
+    """An umlaut where the output is ASCII, and a byte that is not UTF-8."""
+    file = os.fsdecode(b"l\xc3\xa4ufe\xff")
+    (trained / f"{file}.csv").write_bytes((trained / "results" / "CartPole-v1.csv").read_bytes())
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     result = call("", f"plot '{file}.csv'", cwd=trained)
-    assert (result.returncode, result.stdout) == (0, f"{message}.png\n"), result.stderr
+    assert (result.returncode, result.stdout) == (0, "l\\xe4ufe\\udcff.png\n"), result.stderr
