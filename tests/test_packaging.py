@@ -12,8 +12,8 @@ import pytest
 
 REPOSITORY = Path(__file__).parent.parent
 OPTIONS = (
-    "--screen_width 36 --screen_height 36 --replay_size 500 --random_steps 60 --train_steps 60 "
-    "--test_steps 60 --epochs 1 --random_seed 0 --exploration_rate_test 1"
+    "--environment gym --network 8 --replay_size 500 --random_steps 60 --train_steps 60 "
+    "--test_steps 60 --test_games 0 --epochs 1 --random_seed 0"
 )
 
 
@@ -79,17 +79,17 @@ def test_the_installed_package_trains_plots_and_films(programs: Path, tmp_path: 
     )
     assert Path(where.strip()).is_relative_to(programs.parent)
     command = programs / "simple-dqn"
-    run(command, "train", "breakout", "tiny", *OPTIONS.split(), cwd=tmp_path)
-    run(command, "plot", "results/breakout_tiny.csv", cwd=tmp_path)
-    run(command, "record", "snapshots/breakout_tiny_1.safetensors", cwd=tmp_path)
+    run(command, "train", "CartPole-v1", "tiny", *OPTIONS.split(), cwd=tmp_path)
+    run(command, "plot", "results/CartPole-v1_tiny.csv", cwd=tmp_path)
+    run(command, "record", "snapshots/CartPole-v1_tiny_1.safetensors", cwd=tmp_path)
     written = [path for path in tmp_path.rglob("*.*") if path.suffix != ".lock"]
     assert sorted(str(path.relative_to(tmp_path)) for path in written) == [
-        "results/breakout_tiny.csv",
-        "results/breakout_tiny.png",
-        "snapshots/breakout_tiny_0.memory",
-        "snapshots/breakout_tiny_0.safetensors",
-        "snapshots/breakout_tiny_1.memory",
-        "snapshots/breakout_tiny_1.safetensors",
-        "snapshots/breakout_tiny_1.training.safetensors",
-        "videos/breakout_tiny_1.mp4",
+        "results/CartPole-v1_tiny.csv",
+        "results/CartPole-v1_tiny.png",
+        "snapshots/CartPole-v1_tiny_0.memory",
+        "snapshots/CartPole-v1_tiny_0.safetensors",
+        "snapshots/CartPole-v1_tiny_1.memory",
+        "snapshots/CartPole-v1_tiny_1.safetensors",
+        "snapshots/CartPole-v1_tiny_1.training.safetensors",
+        "videos/CartPole-v1_tiny_1.mp4",
     ]
