@@ -17,12 +17,7 @@ class RepeatedActions:
     """
 
     def __init__(self, num_games: int, longest: int) -> None:
-        """Begin with no action that is to be kept.
-
-        Args:
-            num_games: games played in step; each has a random action of its own.
-            longest: steps for which an action is kept at most.
-        """
+        """Begin without an action to keep; each game has its own, for `longest` steps at most."""
         shares = np.arange(1, longest + 1) ** -2.0
         self._probabilities = shares / shares.sum()  # of n = 1 ... longest
         self._kept = np.zeros(num_games, np.int64)  # actions; those of random steps count

@@ -40,11 +40,12 @@ import simple_dqn.run.run_parts as run_parts
 from simple_dqn.main import main
 
 # No emulator, whose start takes longer than this run; the memory wraps around in epoch 2.
-TRAIN = (
+_OPTIONS = (
     "train CartPole-v1 --environment gym --network 8 --replay_size 180 --random_steps 60 "
     "--train_steps 80 --test_steps 40 --test_games 0 --epochs 2 --random_seed 4 --batch_size 8 "
     "--target_steps 50 --prioritized true --optimizer adam --n_step 2 --keep_snapshots 1"
-).split()
+)
+TRAIN = _OPTIONS.split()
 TIMES = {"total_time", "epoch_time", "steps_per_second"}
 TRACEBACK = 99
 SIGNALS = {

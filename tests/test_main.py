@@ -7,7 +7,6 @@ import shutil
 import signal
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -70,6 +69,24 @@ def refused(capsys: pytest.CaptureFixture[str], status: int, *arguments: str) ->
     assert len(lines) == 1, errors
     assert "Traceback" not in errors
     return lines[0]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The root folder of a run of two epochs."""
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SIMPLE_DQN_ROOT", str(folder))
+        patch.setattr(run_parts, "HELD_OUT_STATES", 3)
+        assert main(["train", "pong", *TINY]) == 0
+    return folder
+
+
+@pytest.fixture
+def trained(finished: Path, root: Path) -> str:
+    """The last snapshot of a copy of that run."""
+    shutil.copytree(finished, root, dirs_exist_ok=True)
+    return str(root / "snapshots" / "pong_2.safetensors")
 
 
 @pytest.mark.parametrize("num_games", ["1", "3"])
@@ -144,39 +161,6 @@ def test_same_seed_same_run(root: Path, num_games: str) -> None:
     assert all(np.array_equal(first[name], second[name]) for name in first)
 
 
-def test_resume_repeats_an_interrupted_test(root: Path) -> None:
-    """A run that was stopped in a test has a snapshot, but no row of the test: it comes first."""
-    assert main(["train", "pong", *TINY]) == 0
-    csv_file = root / "results" / "pong.csv"
-    rows = read_rows(csv_file)
-    csv_file.write_text("".join(csv_file.read_text().splitlines(keepends=True)[:-1]) + "2,test,1")
-    assert main(["resume", str(root / "snapshots/pong_2.safetensors"), "--epochs", "3"]) == 0
-    assert read_rows(csv_file)[4] == rows[4]
-    assert phases(csv_file)[4:] == [("2", "test"), ("3", "train"), ("3", "test")]
-
-
-def test_resume_without_its_training_state_and_memory(
-    root: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The memory is filled again, and the CSV has a row for it; a damaged piece counts as none."""
-    assert main(["train", "pong", *TINY]) == 0
-    piece = root / "snapshots/pong_2.memory"
-    damaged = bytearray(piece.read_bytes())
-    damaged[-20] ^= 1
-    piece.write_bytes(damaged)
-    assert main(["resume", str(root / "snapshots/pong_2.safetensors"), "--epochs", "3"]) == 0
-    errors = capsys.readouterr().err
-    assert "pong_2.memory is damaged" in errors
-    assert "not restored: the replay memory" in errors
-    assert "changed: epochs 2 -> 3" in errors
-    csv_file = root / "results" / "pong.csv"
-    assert phases(csv_file)[5:] == [("2", "refill"), ("3", "train"), ("3", "test")]
-    assert main(["plot", str(csv_file)]) == 0
-    (root / "snapshots/pong_3.training.safetensors").unlink()
-    assert main(["resume", str(root / "snapshots/pong_3.safetensors"), "--epochs", "4"]) == 0
-    assert "not restored: target network and optimizer" in capsys.readouterr().err
-
-
 def test_two_runs_cannot_write_the_same_files(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -184,11 +168,11 @@ def test_two_runs_cannot_write_the_same_files(
     (root / "snapshots").mkdir()
     with locked(root / "snapshots" / ".pong.lock", root / "snapshots" / "pong"):
         assert "another run" in refused(capsys, 1, "train", "pong", *TINY)
-    assert main(["train", "pong", *TINY]) == 0
 
 
-def test_nothing_is_overwritten_unasked(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train", "pong", *TINY]) == 0
+def test_nothing_is_overwritten_unasked(
+    root: Path, trained: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = files(root)
     line = refused(capsys, 1, "train", "pong", *TINY)
     assert "LABEL" in line
@@ -197,8 +181,7 @@ def test_nothing_is_overwritten_unasked(root: Path, capsys: pytest.CaptureFixtur
     assert "--overwrite true" in line
     early = str(root / "snapshots" / "pong_1.safetensors")
     assert "pong_2.safetensors" in refused(capsys, 1, "resume", early)
-    last = str(root / "snapshots" / "pong_2.safetensors")
-    assert "give a larger --epochs" in refused(capsys, 1, "resume", last)
+    assert "give a larger --epochs" in refused(capsys, 1, "resume", trained)
     too_large = ["--replay_size", "10_000_000_000", "--overwrite", "true"]
     assert "fits" in refused(capsys, 1, "train", "pong", *TINY, *too_large)
     assert "fits" in refused(capsys, 1, "resume", early, *too_large)
@@ -228,9 +211,7 @@ def test_whole_games_can_be_tested(root: Path) -> None:
     assert -21 <= float(row["min_game_reward"]) <= float(row["max_game_reward"]) < -10
 
 
-def test_start_epoch_and_load_weights(root: Path) -> None:
-    assert main(["train", "pong", *TINY, "--epochs", "1"]) == 0
-    trained = str(root / "snapshots" / "pong_1.safetensors")
+def test_start_epoch_and_load_weights(root: Path, trained: str) -> None:
     more = ["--load_weights", trained, "--start_epoch", "1", "--learning_rate", "0"]
     assert main(["train", "pong", "more", *TINY, *more]) == 0
     rows = read_rows(root / "results" / "pong_more.csv")
@@ -269,11 +250,9 @@ OF_OTHER_NETWORKS = [
 
 
 def test_weights_are_of_the_network_that_is_asked_for(
-    root: Path, capsys: pytest.CaptureFixture[str]
+    root: Path, trained: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Whatever changes what the network is, sees or chooses among."""
-    assert main(["train", "pong", *TINY, "--epochs", "1", "--test_steps", "20"]) == 0
-    trained = str(root / "snapshots" / "pong_1.safetensors")
     before = files(root)
     for option, value, message in OF_OTHER_NETWORKS:
         other = [f"--{option}", value]
@@ -289,15 +268,13 @@ def test_weights_are_of_the_network_that_is_asked_for(
 
 
 def test_another_frame_skip_of_loaded_weights_is_logged(
-    root: Path, capsys: pytest.CaptureFixture[str]
+    trained: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["train", "pong", *TINY, "--epochs", "1", "--test_steps", "0"]) == 0
-    load = ["--load_weights", str(root / "snapshots" / "pong_1.safetensors"), "--epochs", "1"]
-    assert main(["train", "pong", "same", *TINY, *load]) == 0
-    assert "when the network was trained" not in capsys.readouterr().err
-    assert main(["train", "pong", "other", *TINY, *load, "--frame_skip", "3"]) == 0
-    message = capsys.readouterr().err
-    assert "--frame_skip is 3 and was 4 when the network was trained" in message
+    load = [*TINY, "--load_weights", trained, "--epochs", "0", "--frame_skip"]
+    for number in ("4", "3"):
+        assert main(["train", "pong", number, *load, number]) == 0
+        message = "--frame_skip is 3 and was 4 when the network was trained"
+        assert (message in capsys.readouterr().err) == (number == "3")
 
 
 def test_a_resumed_run_without_target_network_keeps_its_weights(
@@ -326,11 +303,11 @@ def test_a_resumed_run_without_target_network_keeps_its_weights(
         np.testing.assert_array_equal(state[f"target.{name}"], array)
 
 
+@pytest.mark.usefixtures("trained")
 def test_resuming_with_another_optimizer(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It begins afresh; from each to each other kind of state."""
-    assert main(["train", "pong", *TINY, "--epochs", "1", "--test_steps", "0"]) == 0
     kinds = ["rmsprop", "adam", "rmsprop", "adadelta"]
-    for epoch, (before, now) in enumerate(pairwise(kinds), start=1):
+    for epoch, (before, now) in enumerate(pairwise(kinds), start=2):
         path = str(root / "snapshots" / f"pong_{epoch}.safetensors")
         assert main(["resume", path, "--epochs", str(epoch + 1), "--optimizer", now]) == 0
         errors = capsys.readouterr().err
@@ -367,7 +344,6 @@ def test_the_pixel_mean_is_measured(
     assert by_hand.header["options"] == kept.header["options"]
     for name, values in kept.arrays.items():
         np.testing.assert_array_equal(values, by_hand.arrays[name])
-    assert main(["train", "pong", "more", *TINY, *auto, "--load_weights", str(last)]) == 0
     # A snapshot has a number already, whatever a preset says.
     again = root / "again.csv"
     assert main(["test", str(last), "--csv_file", str(again)]) == 0
@@ -391,9 +367,9 @@ def test_numbers_have_no_pixel_mean(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run.settings.pixel_mean == 0
 
 
-@pytest.mark.parametrize("preset", ["laptop", "gpu"])
-def test_presets_that_come_along_train(root: Path, preset: str) -> None:
-    """With small numbers: their options fit together, in training, resuming and testing."""
+def test_preset_gpu_trains(root: Path) -> None:
+    """With small numbers: its options fit together, in training, resuming and testing."""
+    preset = "gpu"
     small = "--num_games 4 --replay_size 600 --random_steps 80 --train_steps 80 --test_games 0"
     options = f"--preset {preset} {small} --test_steps 40 --random_seed 0".split()
     assert main(["train", "pong", preset, *options, "--epochs", "1"]) == 0
@@ -440,10 +416,10 @@ def test_impossible_combinations_are_refused(
     assert not any(name.endswith((".csv", ".safetensors")) for name in files(root))
 
 
-def test_bad_snapshots_are_refused(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train", "pong", *TINY, "--epochs", "1"]) == 0
-    good = root / "snapshots" / "pong_1.safetensors"
-    content = bytearray(good.read_bytes())
+def test_bad_snapshots_are_refused(
+    root: Path, trained: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = bytearray(Path(trained).read_bytes())
     content[len(content) // 2] ^= 1
     (root / "flipped_1.safetensors").write_bytes(content)
     (root / "pong_1.pkl").write_bytes(b"\x80\x04.")
@@ -453,12 +429,12 @@ def test_bad_snapshots_are_refused(root: Path, capsys: pytest.CaptureFixture[str
         assert "there is no such file" in refused(
             capsys, 1, command, "snapshots/missing_1.safetensors"
         )
-    other_game = refused(capsys, 1, "train", "breakout", *TINY, "--load_weights", str(good))
+    other_game = refused(capsys, 1, "train", "breakout", *TINY, "--load_weights", trained)
     assert "pong" in other_game
     assert "breakout" in other_game
     foreign = root / "foreign.csv"
     foreign.write_text("a,b\n1,2\n")
-    assert "foreign.csv" in refused(capsys, 1, "test", str(good), "--csv_file", str(foreign))
+    assert "foreign.csv" in refused(capsys, 1, "test", trained, "--csv_file", str(foreign))
     assert foreign.read_text() == "a,b\n1,2\n"
 
 
@@ -478,34 +454,30 @@ def test_only_plain_files_are_opened(root: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_divergence_stops_the_run_and_keeps_the_last_good_snapshot(
-    root: Path, capsys: pytest.CaptureFixture[str]
+    root: Path, trained: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["train", "pong", *TINY, "--epochs", "1"]) == 0
     before = files(root)
-    last = str(root / "snapshots" / "pong_1.safetensors")
-    options = ["--epochs", "2", "--learning_rate", "1e30"]
-    assert "--learning_rate" in refused(capsys, 1, "resume", last, *options)
+    options = ["--epochs", "3", "--learning_rate", "1e30"]
+    assert "--learning_rate" in refused(capsys, 1, "resume", trained, *options)
     assert files(root) == before
 
 
 def test_weights_that_the_last_update_of_an_epoch_broke_are_not_written(
-    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    root: Path, trained: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The loss of that update, from before it, is finite still."""
-    assert main(["train", "pong", *TINY, "--epochs", "1"]) == 0
     before = files(root / "snapshots")
-    last = str(root / "snapshots" / "pong_1.safetensors")
     learn = DeepQNetwork.train
 
     def train(self: DeepQNetwork, minibatch: Minibatch) -> None:
-        if self.weight_updates == 59:
+        if self.weight_updates == 89:
             self.set_learning_rate(float("inf"))
         learn(self, minibatch)
 
     monkeypatch.setattr(DeepQNetwork, "train", train)
-    line = refused(capsys, 1, "resume", last, "--epochs", "2")
+    line = refused(capsys, 1, "resume", trained, "--epochs", "3")
     assert "--learning_rate" in line
-    assert "weight update 60" in line
+    assert "weight update 90" in line
     assert files(root / "snapshots") == before
 
 
@@ -609,7 +581,7 @@ def test_mistakes_are_led_to_what_works(
 
 @pytest.mark.parametrize(
     ("optimizer", "native_kernels"),
-    [("rmsprop", "true"), ("adam", "true"), ("adadelta", "false"), ("adam", "false")],
+    [("rmsprop", "true"), ("adam", "false")],
 )
 def test_the_learning_rate_goes_down_epoch_by_epoch(
     root: Path, optimizer: str, native_kernels: str
@@ -651,20 +623,3 @@ def test_places_that_cannot_be_written_are_found_before_the_first_step(
         (root / folder).write_text("a file where a folder is needed")
         assert str(root / folder) in refused(capsys, 1, "train", "pong", *TINY)
         (root / folder).unlink()
-
-
-def test_an_earlier_run_is_removed_as_a_whole_or_not_at_all(
-    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A folder stands for a file that cannot be removed; a small disk is told of at the start."""
-    assert main(["train", "pong", *TINY]) == 0
-    blocked = root / "snapshots" / "pong_7.safetensors"
-    blocked.mkdir()
-    before = files(root)
-    line = refused(capsys, 1, "train", "pong", *TINY, "--overwrite", "true")
-    assert line == f"simple_dqn: cannot write {blocked}: it is a folder; nothing was changed"
-    assert files(root) == before
-    blocked.rmdir()
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
-    assert main(["train", "pong", *TINY, "--overwrite", "true"]) == 0
-    assert re.search(r"2 snapshots take \d MB, the disk has 0; give", capsys.readouterr().err)

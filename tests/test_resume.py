@@ -121,7 +121,10 @@ def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("damage", "missing"),
     [
-        ("catch_0.memory", "the replay memory, since {path} is damaged (truncated or altered); 100"),
+        (
+            "catch_0.memory",
+            "the replay memory, since {path} is damaged (truncated or altered); 100",
+        ),
         ("catch_2.training.safetensors", "target network and optimizer, since {path} is damaged"),
     ],
 )

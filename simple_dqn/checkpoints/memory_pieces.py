@@ -32,17 +32,10 @@ _MOST_WINDOW_BYTES = 2**23  # that the decompressor may allocate; level 1 takes 
 
 
 class Piece(NamedTuple):
-    """A piece of a replay memory: the steps `start` to `stop` of every lane.
+    """A piece of a replay memory: the steps `start` to `stop` - 1 of the run, of every lane."""
 
-    Attributes:
-        name: file name, in the folder of the snapshots.
-        sha256: of the complete file.
-        start: number of the first step, counted from the first step of the run.
-        stop: number of the step after the last.
-    """
-
-    name: str
-    sha256: str
+    name: str  # of the file, in the folder of the snapshots
+    sha256: str  # of the complete file
     start: int
     stop: int
 
@@ -134,9 +127,6 @@ def _read_piece(path: Path, memory: ReplayMemory, piece: Piece, num_actions: int
     """Put the steps of a piece back into a memory, those that the memory still holds.
 
     No more is allocated than a block, whatever the file says.
-
-    Raises:
-        UserError: the file is missing or damaged, is of other games, or holds what is not a step.
     """
     oldest = memory.total - memory.count
     shape, dtype = memory.observation_shape, memory.observation_dtype
