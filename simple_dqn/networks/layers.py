@@ -72,6 +72,7 @@ class QNetwork(nn.Sequential):
         batch_norm: bool,
         pixel_mean: float,
         wrap: Callable[[nn.Sequential, int], nn.Module] | None = None,
+        hidden_layer: Callable[[int, int], nn.Module] | None = None,
     ) -> None:
         """Make the layers; their weights are torch's until `init_weights`.
 
@@ -85,6 +86,7 @@ class QNetwork(nn.Sequential):
             batch_norm: whether each hidden layer is normalised over the minibatch.
             pixel_mean: see the class.
             wrap: see `Head.wrap`.
+            hidden_layer: makes a hidden layer of so many inputs and outputs; `FullyConnected`.
 
         Raises:
             UserError: the observations are not pictures, or too small for the convolutions.
@@ -106,7 +108,7 @@ class QNetwork(nn.Sequential):
             layers: list[nn.Module] = []
             inputs = features
             for hidden in architecture.hidden:
-                layers.append(FullyConnected(inputs, hidden))
+                layers.append((hidden_layer or FullyConnected)(inputs, hidden))
                 if batch_norm:
                     layers.append(nn.BatchNorm1d(hidden))
                 layers.append(nn.ReLU())
