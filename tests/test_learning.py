@@ -31,6 +31,8 @@ def run(
     network_name: str = "nips",
     optimizer: str = "rmsprop",
     distributional: str = "none",
+    arithmetic: str = "float32",
+    history_length: int = HISTORY_LENGTH,
     learning_rate: float = 0.004,
     epochs: int = 1,
     train_steps: int = 1000,
@@ -40,12 +42,13 @@ def run(
     environment, test_environment = (game(num_games=num_games) for _ in range(2))
     settings = make_settings(
         num_games=num_games,
-        history_length=HISTORY_LENGTH,
+        history_length=history_length,
         network=network_name,
         learning_rate=learning_rate,
         discount_rate=0.9,
         optimizer=optimizer,
         distributional=distributional,
+        arithmetic=arithmetic,
         exploration_decay_steps=train_steps,
         exploration_rate_test=0.0,
         train_frequency=2,

@@ -23,6 +23,8 @@ typedef union {
     unsigned bits; /* bfloat16 is the higher half */
 } Bits;
 
+#define INLINE static inline __attribute__((always_inline)) /* so that shapes become constants */
+
 /* A layer: filters of size x size inputs; rows and columns of the output. */
 typedef struct {
     int first, channels, height, width, filters, size, stride, rows, columns;
@@ -36,16 +38,16 @@ typedef struct {
 #define LAYER_2
 #endif
 static const Layer layers[] = {LAYER_0, LAYER_1, LAYER_2};
-#define EACH_LAYER(l) for (const Layer *l = layers; l < layers + LAYERS; l++)
+#define UNROLL _Pragma("GCC unroll 3")
+#define EACH_LAYER(l) UNROLL for (const Layer *l = layers; l < layers + LAYERS; l++)
 
-static int run(const Layer *l) { return l->size * l->channels; } /* inputs side by side in a row */
-static int fan_in(const Layer *l) { return l->size * run(l); }
-static int inputs(const Layer *l) { return l->height * l->width * l->channels; }
-static int pixels(const Layer *l) { return (l->rows * l->columns + 31) / 32 * 32; } /* filled up */
-static int outputs(const Layer *l) { return pixels(l) * l->filters; }
-static int weights(const Layer *l) { return fan_in(l) * l->filters; }
-static int parameters(const Layer *l) { return weights(l) + l->filters; }
-static int patches(const Layer *l) { return pixels(l) * fan_in(l); }
+INLINE int run(const Layer *l) { return l->size * l->channels; } /* inputs side by side in a row */
+INLINE int fan_in(const Layer *l) { return l->size * run(l); }
+INLINE int inputs(const Layer *l) { return l->height * l->width * l->channels; }
+INLINE int pixels(const Layer *l) { return (l->rows * l->columns + 31) / 32 * 32; } /* filled up */
+INLINE int outputs(const Layer *l) { return pixels(l) * l->filters; }
+INLINE int weights(const Layer *l) { return fan_in(l) * l->filters; }
+INLINE int parameters(const Layer *l) { return weights(l) + l->filters; }
 
 static long all(int (*number)(const Layer *)) {
     long sum = 0;
@@ -56,19 +58,7 @@ static long all(int (*number)(const Layer *)) {
 /* How many numbers of bfloat16 are kept of a state, are in all weights, and a thread needs. */
 long kept_size(void) { return inputs(layers) + all(outputs); }
 long weights_size(void) { return all(weights); }
-long scratch_size(void) { return 3 * all(patches) + 4 * all(outputs); }
-
-/* Memory of a thread. */
-typedef struct {
-    BFloat16 *patches, *dy, *turned, *pairs; /* [pixel][k], [pixel][f], [f][pixel] */
-    float *sums, *dx;                        /* products, and an image's gradient */
-} Scratch;
-
-static Scratch scratch_of(BFloat16 *scratch) {
-    BFloat16 *own = scratch + omp_get_thread_num() * scratch_size();
-    BFloat16 *dy = own + all(patches), *turned = dy + all(outputs), *sums = turned + all(outputs);
-    return (Scratch){own, dy, turned, sums, (float *)sums, (float *)(sums + 2 * all(patches))};
-}
+long scratch_size(void) { return 6 * all(outputs); }
 
 /* Ask Linux for AMX; 0: granted. */
 int prepare(void) { return (int)syscall(SYS_arch_prctl, 0x1023, 18); }
@@ -86,7 +76,7 @@ static void configure(void) {
 
 /* sums[i][j] (if `add`, +=) = sum_k a[i][k] b[k][j]; i < m and j < n, multiples of 16; k < depth, a
  * multiple of 32. The rows of sums are `line` numbers apart; b is [k / 2][j][2]. */
-static void multiply(int m, int n, int depth, const BFloat16 *a, const BFloat16 *b, float *sums, int line,
+INLINE void multiply(int m, int n, int depth, const BFloat16 *a, const BFloat16 *b, float *sums, int line,
                      int add) {
 #define EACH_TILE(do)                                                                          \
     do(0, upper);                                                                              \
@@ -121,11 +111,11 @@ static void multiply(int m, int n, int depth, const BFloat16 *a, const BFloat16 
 }
 
 /* Where the k-th input of a filter is among its weights; the first layer's are [channel][row][column]. */
-static int place(const Layer *l, int k) {
+INLINE int place(const Layer *l, int k) {
     return l->first ? k % l->channels * l->size * l->size + k / l->channels : k;
 }
 
-static BFloat16 rounded(float number) { /* to the nearest; of two, to the even one */
+INLINE BFloat16 rounded(float number) { /* to the nearest; of two, to the even one */
     const unsigned bits = ((Bits){number}).bits;
     return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
 }
@@ -146,44 +136,41 @@ static void pack(const float *const *arrays, BFloat16 *to, int backward) {
     }
 }
 
-/* Copy x(pixel, k) of all pixels; those that fill up keep what they have. */
-static void gather(const Layer *l, const BFloat16 *x, BFloat16 *to) {
-    for (int row = 0; row < l->rows; row++)
-        for (int column = 0; column < l->columns; column++)
-            for (int y = 0; y < l->size; y++) {
-                const BFloat16 *from = x + (row * l->stride + y) * l->width * l->channels;
-                from += column * l->stride * l->channels;
-                for (int k = 0; k < run(l); k += 32, to += 32)
-                    _mm512_storeu_si512(to, _mm512_loadu_si512(from + k));
-            }
+/* Where the inputs of each pixel begin; those that fill up repeat the last one. */
+INLINE void corners(const Layer *l, int *at) {
+    for (int p = 0; p < pixels(l); p++) {
+        const int pixel = p < l->rows * l->columns ? p : l->rows * l->columns - 1;
+        at[p] = (pixel / l->columns * l->width + pixel % l->columns) * l->stride * l->channels;
+    }
 }
 
-/* Add up numbers [pixel][k] as an image. */
-static void scatter(const Layer *l, const float *from, float *x) {
-    memset(x, 0, sizeof(float) * outputs(l - 1));
-    for (int row = 0; row < l->rows; row++)
-        for (int column = 0; column < l->columns; column++)
-            for (int y = 0; y < l->size; y++) {
-                float *to = x + (row * l->stride + y) * l->width * l->channels;
-                to += column * l->stride * l->channels;
-                for (int k = 0; k < run(l); k++) to[k] += *from++;
-            }
-}
+/* From at[pixel] on: where the k-th input of a filter is. */
+INLINE int input(const Layer *l, int k) { return k / run(l) * l->width * l->channels + k % run(l); }
 
-static void forward_layer(const Layer *l, const BFloat16 *x, const BFloat16 *w, const float *bias,
-                          BFloat16 *y, const Scratch *s) {
-    gather(l, x, s->patches);
-    multiply(pixels(l), l->filters, fan_in(l), s->patches, w, s->sums, l->filters, 0);
-    for (int p = 0; p < pixels(l); p++)
-        for (int f = 0; f < l->filters; f += 16, y += 16) {
-            const __m512 sum = _mm512_loadu_ps(s->sums + p * l->filters + f) + _mm512_loadu_ps(bias + f);
-            const __m512 positive = _mm512_max_ps(sum, _mm512_setzero_ps());
-            _mm256_storeu_si256((__m256i *)y, (__m256i)_mm512_cvtneps_pbh(positive));
-        }
+INLINE void forward_layer(const Layer *l, const BFloat16 *x, const BFloat16 *w, const float *bias,
+                          BFloat16 *y) {
+    int at[pixels(l)];
+    BFloat16 patches[32 * fan_in(l)] __attribute__((aligned(64))); /* of 32 pixels */
+    float sums[32 * l->filters] __attribute__((aligned(64)));
+    corners(l, at);
+    for (int first = 0; first < pixels(l); first += 32) {
+        for (int k = 0; k < fan_in(l); k += 32)
+            for (int p = 0, offset = input(l, k); p < 32; p++) {
+                const __m512i numbers = _mm512_loadu_si512(x + at[first + p] + offset);
+                _mm512_store_si512(patches + p * fan_in(l) + k, numbers);
+            }
+        multiply(32, l->filters, fan_in(l), patches, w, sums, l->filters, 0);
+        for (int p = 0; p < 32; p++)
+            for (int f = 0; f < l->filters; f += 16, y += 16) {
+                const __m512 sum = _mm512_load_ps(sums + p * l->filters + f) + _mm512_loadu_ps(bias + f);
+                const __m512 positive = _mm512_max_ps(sum, _mm512_setzero_ps());
+                _mm256_storeu_si256((__m256i *)y, (__m256i)_mm512_cvtneps_pbh(positive));
+            }
+    }
 }
 
 /* The numbers of two rows in turn: of their first halves, or of their last. */
-static __m512i pairs(const BFloat16 *a, const BFloat16 *b, int last) {
+INLINE __m512i pairs(const BFloat16 *a, const BFloat16 *b, int last) {
     const __m512i places = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8,
                                             39, 7, 38, 6, 37, 5, 36, 4, 35, 3, 34, 2, 33, 1, 32, 0);
     return _mm512_permutex2var_epi16(_mm512_loadu_si512(a),
@@ -191,30 +178,56 @@ static __m512i pairs(const BFloat16 *a, const BFloat16 *b, int last) {
                                      _mm512_loadu_si512(b));
 }
 
-/* Round dy where the ReLU's output y is above 0, else 0; the same turned; add up the biases' gradient. */
-static void through_relu(const Layer *l, const float *dy, const BFloat16 *y, float *dbias,
-                         const Scratch *s) {
+/* Round dy where the ReLU's output y is above 0, else 0; the same turned; add up the biases' gradient.
+ * columns: scratch. */
+INLINE void through_relu(const Layer *l, const float *dy, const BFloat16 *y, BFloat16 *to,
+                         BFloat16 *turned, BFloat16 *columns, float *dbias) {
     for (int p = 0; p < pixels(l); p++)
-        for (int f = 0; f < l->filters; f += 16) {
-            const int at = p * l->filters + f;
+        for (int f = 0, at = p * l->filters; f < l->filters; f += 16, at += 16) {
             const __m256i output = _mm256_loadu_si256((const __m256i *)(y + at));
             const __m512 slope = _mm512_maskz_loadu_ps(_mm256_test_epi16_mask(output, output), dy + at);
             _mm512_storeu_ps(dbias + f, _mm512_loadu_ps(dbias + f) + slope);
-            _mm256_storeu_si256((__m256i *)(s->dy + at), (__m256i)_mm512_cvtneps_pbh(slope));
+            _mm256_storeu_si256((__m256i *)(to + at), (__m256i)_mm512_cvtneps_pbh(slope));
         }
+    for (int p = 0; p < pixels(l); p += 2)
+        for (int f = 0; f < l->filters; f += 16) {
+            const BFloat16 *upper = to + p * l->filters + f, *lower = upper + l->filters;
+            _mm512_storeu_si512(columns + p * l->filters + 2 * f, pairs(upper, lower, 0));
+        }
+    const __m512i numbers = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    const __m512i rows = _mm512_mullo_epi32(numbers, _mm512_set1_epi32(l->filters));
     for (int f = 0; f < l->filters; f++)
-        for (int p = 0; p < pixels(l); p++) s->turned[f * pixels(l) + p] = s->dy[p * l->filters + f];
+        for (int p = 0; p < pixels(l); p += 32) {
+            const __m512i column = _mm512_i32gather_epi32(rows, columns + p * l->filters + 2 * f, 4);
+            _mm512_storeu_si512(turned + f * pixels(l) + p, column);
+        }
 }
 
-static void backward_to_weights(const Layer *l, const BFloat16 *x, float *dw, const Scratch *s) {
-    gather(l, x, s->patches);
-    for (int k = 0; k < fan_in(l); k += 32) {
+INLINE void backward_to_weights(const Layer *l, const BFloat16 *x, const BFloat16 *turned, float *dw,
+                                BFloat16 *columns) {
+    int at[pixels(l)];
+    corners(l, at);
+    for (int k = 0; k < fan_in(l); k += 32) { /* columns: [pixel / 2][32 of k][2] */
+        const BFloat16 *from = x + input(l, k);
         for (int p = 0; p < pixels(l); p += 2)
-            for (int last = 0; last < 2; last++) {
-                const BFloat16 *a = s->patches + p * fan_in(l) + k;
-                _mm512_storeu_si512(s->pairs + 32 * (p + last), pairs(a, a + fan_in(l), last));
+            for (int last = 0; last < 2; last++)
+                _mm512_storeu_si512(columns + 32 * (p + last), pairs(from + at[p], from + at[p + 1], last));
+        multiply(l->filters, 32, pixels(l), turned, columns, dw + k, fan_in(l), 1);
+    }
+}
+
+INLINE void backward_to_inputs(const Layer *l, const BFloat16 *dy, const BFloat16 *w, float *dx) {
+    int at[pixels(l)];
+    float sums[32 * fan_in(l)] __attribute__((aligned(64))); /* of 32 pixels */
+    corners(l, at);
+    memset(dx, 0, sizeof(float) * outputs(l - 1));
+    for (int first = 0; first < pixels(l); first += 32) {
+        multiply(32, fan_in(l), l->filters, dy + first * l->filters, w, sums, fan_in(l), 0);
+        for (int k = 0; k < fan_in(l); k += 32)
+            for (int p = 0, offset = input(l, k); p < 32; p++) {
+                float *to = dx + at[first + p] + offset;
+                for (int i = 0; i < 32; i++) to[i] += sums[p * fan_in(l) + k + i];
             }
-        multiply(l->filters, 32, pixels(l), s->turned, s->pairs, dw + k, fan_in(l), 1);
     }
 }
 
@@ -222,17 +235,16 @@ static void backward_to_weights(const Layer *l, const BFloat16 *x, float *dw, co
  *
  * arrays: w and bias of each layer in turn. features: [filter][row][column] of each state. kept: of
  * each state, for `backward`, the image and each layer's output; if not `keep`, of each thread.
- * packed: scratch for the weights; scratch: for each thread, with numbers that are finite.
+ * packed: scratch for the weights.
  */
 void forward(int threads, long number, const unsigned char *states, long state_stride,
-             const float *const *arrays, float *features, BFloat16 *kept, int keep, BFloat16 *packed,
-             BFloat16 *scratch) {
+             const float *const *arrays, float *features, BFloat16 *kept, int keep,
+             BFloat16 *packed) {
     const Layer *last = layers + LAYERS - 1;
     const int plane = layers->height * layers->width, places = last->rows * last->columns;
     pack(arrays, packed, 0);
 #pragma omp parallel num_threads(threads) if (threads > 1)
     {
-        const Scratch own = scratch_of(scratch);
         configure();
 #pragma omp for schedule(dynamic)
         for (long s = 0; s < number; s++) {
@@ -242,7 +254,7 @@ void forward(int threads, long number, const unsigned char *states, long state_s
                 for (int c = 0; c < 4; c++) x[4 * i + c] = ((Bits){state[c * plane + i]}).bits >> 16;
             const BFloat16 *w = packed;
             EACH_LAYER(l) {
-                forward_layer(l, x, w, arrays[2 * (l - layers) + 1], y, &own);
+                forward_layer(l, x, w, arrays[2 * (l - layers) + 1], y);
                 w += weights(l), x = y, y += outputs(l);
             }
             float *to = features + s * last->filters * places;
@@ -257,7 +269,8 @@ void forward(int threads, long number, const unsigned char *states, long state_s
 /* Gradients of the weights and biases of each layer in turn, added up over shares of `at_once` states,
  * whichever thread took them.
  *
- * dfeatures: like features. sums: scratch as large as the gradients, for each share.
+ * dfeatures: like features. Scratch: sums as large as the gradients
+ * for each share; packed for the weights; scratch for each thread.
  */
 void backward(int threads, long number, long at_once, const float *dfeatures,
               const float *const *arrays, float *gradients, const BFloat16 *kept, float *sums,
@@ -269,7 +282,9 @@ void backward(int threads, long number, long at_once, const float *dfeatures,
     memset(sums, 0, sizeof(float) * shares * size);
 #pragma omp parallel num_threads(threads) if (threads > 1)
     {
-        const Scratch own = scratch_of(scratch);
+        BFloat16 *rounded_dy = scratch + omp_get_thread_num() * scratch_size();
+        BFloat16 *turned = rounded_dy + all(outputs), *columns = turned + all(outputs);
+        float *dy = (float *)(columns + 2 * all(outputs));
         configure();
 #pragma omp for schedule(dynamic)
         for (long share = 0; share < shares; share++)
@@ -277,18 +292,16 @@ void backward(int threads, long number, long at_once, const float *dfeatures,
                 const BFloat16 *y = kept + (s + 1) * kept_size(), *w = packed + all(weights);
                 const float *from = dfeatures + s * last->filters * places;
                 float *dw = sums + (share + 1) * size;
-                memset(own.dx, 0, sizeof(float) * outputs(last));
+                memset(dy, 0, sizeof(float) * outputs(last));
                 for (int f = 0; f < last->filters; f++)
                     for (int p = 0; p < places; p++)
-                        own.dx[p * last->filters + f] = *from++;
-                for (const Layer *l = last; l >= layers; l--) {
-                    const int k = fan_in(l);
+                        dy[p * last->filters + f] = *from++;
+                UNROLL for (const Layer *l = last; l >= layers; l--) {
                     y -= outputs(l), w -= weights(l), dw -= parameters(l);
-                    through_relu(l, own.dx, y, dw + weights(l), &own);
-                    backward_to_weights(l, y - (l->first ? inputs(l) : outputs(l - 1)), dw, &own);
-                    if (l->first) continue;
-                    multiply(pixels(l), k, l->filters, own.dy, w, own.sums, k, 0);
-                    scatter(l, own.sums, own.dx);
+                    const BFloat16 *x = y - (l->first ? inputs(l) : outputs(l - 1));
+                    through_relu(l, dy, y, rounded_dy, turned, columns, dw + weights(l));
+                    backward_to_weights(l, x, turned, dw, columns);
+                    if (!l->first) backward_to_inputs(l, rounded_dy, w, dy);
                 }
             }
         _tile_release();

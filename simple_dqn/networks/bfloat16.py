@@ -82,33 +82,32 @@ class BFloat16Kernels(Kernels):
         """Compile `bfloat16.c`, or load what was compiled before.
 
         Raises:
-            UserError: this CPU has no AMX, nothing can be compiled for it, or the states are not
-                four screens.
+            UserError: there is no AMX or no compiler for it, or states are not four screens.
         """
-        if "amx_bf16" not in processor():
-            raise UserError("this CPU has no AMX; give --arithmetic float32")
         if history_length != 4:
             raise UserError("--arithmetic bfloat16 needs --history_length 4; give it")
         try:
+            if "amx_bf16" not in processor():
+                raise OSError("this CPU has no AMX")
             super().__init__(convolutions, history_length, screen_shape, num_threads)
             self._low = load_library(_SOURCE, self.defines)
+            if self._low.prepare():
+                raise OSError("Linux does not grant the use of AMX")
         except (OSError, subprocess.CalledProcessError) as error:
             reason = getattr(error, "stderr", "").strip() or str(error)
             raise UserError(
-                f"--arithmetic bfloat16 could not be compiled ({reason.splitlines()[0]}); "
-                "install gcc 11 or later, or give --arithmetic float32"
+                f"--arithmetic bfloat16 needs a CPU with AMX, Linux and gcc 11 or later "
+                f"({reason.splitlines()[0]}); give --arithmetic float32"
             ) from error
-        if self._low.prepare():
-            raise UserError("Linux does not grant the use of AMX; give --arithmetic float32")
         p, i, n = ctypes.c_void_p, ctypes.c_int, ctypes.c_long
-        self._low.forward.argtypes = i, n, p, n, p, p, p, i, p, p
+        self._low.forward.argtypes = i, n, p, n, p, p, p, i, p
         self._low.backward.argtypes = i, n, n, p, p, p, p, p, p, p
         sizes = self._low.kept_size, self._low.weights_size, self._low.scratch_size
         for size in sizes:
             size.restype = n
         self._kept_size, weights, scratch = (size() for size in sizes)
         self._packed = torch.empty(weights, dtype=torch.bfloat16)
-        self._scratch = torch.zeros(num_threads, scratch, dtype=torch.bfloat16)
+        self._scratch = torch.empty(num_threads, scratch, dtype=torch.bfloat16)
 
     @override
     def forward(
@@ -124,7 +123,7 @@ class BFloat16Kernels(Kernels):
         self._low.forward(
             *(self.num_threads, number, states.data_ptr(), states.stride(0)),
             *(pointers(parameters), features.data_ptr(), kept.data_ptr(), keep),
-            *(self._packed.data_ptr(), self._scratch.data_ptr()),
+            self._packed.data_ptr(),
         )
         return features, kept
 
@@ -153,4 +152,3 @@ class AutocastQNetwork(QNetwork):
         # A graph would not fill a cache of rounded weights again.
         with torch.autocast("cuda", torch.bfloat16, enabled=on, cache_enabled=False):
             return super().forward(states).float()
-
