@@ -34,22 +34,14 @@ TINY = [
 ]
 
 
-class Rounded(torch.autograd.Function):
-    """Float64 numbers, or their gradient, rounded to bfloat16."""
-
-    @staticmethod
-    def forward(ctx: Any, numbers: Tensor, gradient: bool) -> Tensor:
-        ctx.gradient = gradient
-        return numbers.clone() if gradient else numbers.float().bfloat16().double()
-
-    @staticmethod
-    def backward(ctx: Any, slopes: Tensor) -> tuple[Tensor, None]:
-        return slopes.float().bfloat16().double() if ctx.gradient else slopes, None
+def rounded(numbers: Tensor) -> Tensor:
+    """Of float64; the gradient passes."""
+    return numbers + (numbers.float().bfloat16().double() - numbers).detach()
 
 
-def rounded(numbers: Tensor, *, gradient: bool = False) -> Tensor:
-    result: Tensor = Rounded.apply(numbers, gradient)  # type: ignore[no-untyped-call]
-    return result
+def with_rounded_gradient(numbers: Tensor) -> Tensor:
+    numbers.register_hook(lambda slopes: slopes.float().bfloat16().double())
+    return numbers
 
 
 def assert_near(ours: Tensor | None, exact: Tensor | None, tolerance: float = 1e-3) -> None:
@@ -63,7 +55,7 @@ def assert_near(ours: Tensor | None, exact: Tensor | None, tolerance: float = 1e
 @pytest.mark.parametrize(
     ("convolutions", "shape", "number"),
     [
-        *((NATURE, (84, 84), number) for number in (32, 1)),
+        (NATURE, (84, 84), 32),
         (NATURE, (51, 61), 5),  # strides leave rows and columns over
         (NIPS, (84, 84), 7),
         (NIPS, (47, 53), 3),
@@ -79,7 +71,7 @@ def test_convolutions_are_torchs(
     for weight, bias, (_, _, stride) in zip(exact[::2], exact[1::2], convolutions, strict=True):
         scale = 1 / 255 if weight is exact[0] else 1
         sums = functional.conv2d(layer, rounded(weight * scale), None, stride)
-        layer = rounded((rounded(sums, gradient=True) + bias[:, None, None]).relu())
+        layer = rounded((with_rounded_gradient(sums) + bias[:, None, None]).relu())
     expected = layer.flatten(1)
     slopes = torch.randn(expected.shape, generator=torch.Generator().manual_seed(2))
     expected.backward(slopes.double())  # type: ignore[no-untyped-call]
@@ -114,7 +106,7 @@ def test_hidden_layers_are_torchs(inputs: int, outputs: int, number: int) -> Non
     ours, exact = rows.clone().requires_grad_(), rows.double().requires_grad_()
     found = layer(ours)
     weight, bias = (p.detach().double().requires_grad_() for p in layer.parameters())
-    expected = rounded(rounded(exact) @ rounded(weight).t(), gradient=True) + bias
+    expected = with_rounded_gradient(rounded(exact) @ rounded(weight).t()) + bias
     found.backward(slopes)
     expected.backward(slopes.double())  # type: ignore[no-untyped-call]
     gradients = ours.grad, layer.weight.grad, layer.bias.grad
@@ -125,17 +117,19 @@ def test_hidden_layers_are_torchs(inputs: int, outputs: int, number: int) -> Non
         assert torch.equal(layer(rows), FullyConnected.forward(layer, rows))
 
 
-@needs_amx
-def test_only_gradient_steps_are_rounded() -> None:
-    settings: dict[str, Any] = {"native_kernels": True, "double_q": True, "dueling": True}
+@pytest.mark.parametrize(
+    "device", [pytest.param("cpu", marks=needs_amx), pytest.param("cuda:0", marks=gpu)]
+)
+def test_only_gradient_steps_are_rounded(device: str) -> None:
+    settings: dict[str, Any] = {"device": device, "native_kernels": True, "double_q": True}
     low, single = (make_network(arithmetic=a, **settings) for a in ("bfloat16", "float32"))
     states = make_batch(0).learned().prestates
     assert np.array_equal(low.predict(states), single.predict(states))
     for step in range(30):
         for network in (low, single):
             network.train(make_batch(step).learned())
-    assert low.mean_cost() == pytest.approx(single.mean_cost(), rel=0.01)
-    assert low.mean_cost() != single.mean_cost()
+    assert low.mean_cost() == pytest.approx(single.mean_cost(), rel=0.02)
+    assert not all(map(np.array_equal, weights_of(low), weights_of(single)))
 
 
 @needs_amx
@@ -163,11 +157,7 @@ def test_a_run_keeps_its_arithmetic_and_can_be_repeated(
     assert main(["test", str(first), "--test_steps", "20"]) == 0
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [{"datatype": "float64"}, {"batch_norm": True}, {"network": "mlp"}, {"native_kernels": False}],
-    ids=str,
-)
+@pytest.mark.parametrize("changes", [{"batch_norm": True}, {"network": "mlp"}], ids=str)
 def test_what_has_no_bfloat16_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="needs a network with convolutions"):
         make_network(**{"native_kernels": True, "arithmetic": "bfloat16"} | changes)
@@ -184,14 +174,3 @@ def test_a_machine_without_bfloat16_is_refused(
     assert "gcc 11 or later ([Errno 2]" in refused(capsys, 1, *command)
     monkeypatch.setattr(bfloat16, "processor", str)
     assert "this CPU has no AMX" in refused(capsys, 1, *command)
-
-
-@pytest.mark.parametrize("device", [pytest.param("cuda:0", marks=gpu)])
-def test_gpu_computes_in_bfloat16(device: str) -> None:
-    settings: dict[str, Any] = {"device": device, "native_kernels": True}
-    low, single = (make_network(arithmetic=a, **settings) for a in ("bfloat16", "float32"))
-    for step in range(30):
-        for network in (low, single):
-            network.train(make_batch(step).learned())
-    assert low.mean_cost() == pytest.approx(single.mean_cost(), rel=0.02)
-    assert not all(map(np.array_equal, weights_of(low), weights_of(single)))

@@ -60,11 +60,11 @@ class _Hidden(torch.autograd.Function):
 @contextlib.contextmanager
 def _rounded() -> Iterator[None]:
     """Let torch round what float32 matrix products multiply to bfloat16."""
-    torch.backends.mkldnn.matmul.fp32_precision = "bf16"
+    torch.set_float32_matmul_precision("medium")
     try:
         yield
     finally:
-        torch.backends.mkldnn.matmul.fp32_precision = "none"
+        torch.set_float32_matmul_precision("highest")
 
 
 class BFloat16Kernels(Kernels):
