@@ -58,8 +58,7 @@ class DeepQNetwork:
             head: what the network's outputs mean, their targets and their loss.
             next_value: value of the next state that targets count on.
             optimizer: of the network's parameters.
-            as_graph: turns the gradient step on tensors into one that is launched at once, such as
-                `CudaGraph`, or leaves the step as it is.
+            as_graph: makes one launch of the gradient step, as `CudaGraph`, or leaves it as it is.
         """
         self.weight_updates = 0
         self.kernels = "torch"  # whose arithmetic it is; others round differently
@@ -93,10 +92,11 @@ class DeepQNetwork:
         """Return returns (num_atoms,), probabilities (n, num_actions, num_atoms); see `Head`."""
         with torch.inference_mode():
             found = self._head.distribution(self._predictions(states))
-            if found is None:
-                return None
-            returns, probabilities = (each.float().cpu().numpy() for each in found)
-            return returns, probabilities
+            return found and (found[0].float().cpu().numpy(), found[1].float().cpu().numpy())
+
+    def dead_units(self, states: npt.NDArray[Any]) -> float:
+        """Return the share of hidden units that are 0 in all states, see `QNetwork.dead_units`."""
+        return self._network.dead_units(torch.as_tensor(states, device=self._device))
 
     def _predictions(self, states: npt.NDArray[Any]) -> Tensor:
         self._network.eval()

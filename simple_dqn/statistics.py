@@ -7,7 +7,7 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Sequence, Sized
+from collections.abc import Callable, Sequence, Sized
 
 import numpy as np
 
@@ -34,6 +34,7 @@ COLUMNS = (
     "epoch_time",
     "steps_per_second",
     "std_game_reward",
+    "dead_units",
 )
 Row = dict[str, str | int | float]
 
@@ -62,6 +63,7 @@ class Statistics(Callback):
         self,
         *,
         network: Network,
+        dead_units: Callable[[States], float],
         memory: Sized,
         num_games: int,
         held_out_states: States,
@@ -74,9 +76,10 @@ class Statistics(Callback):
 
         Args:
             network: whose costs and Q-values are reported.
+            dead_units: returns the share of the network's hidden units that are 0 in all states.
             memory: whose length is reported.
             num_games: games played in step.
-            held_out_states: (n, history, *observation_shape), for `meanq`.
+            held_out_states: (n, history, *observation_shape), for `meanq` and `dead_units`.
             writers: get each phase's row.
             total_train_steps: trained before this run began (a resumed run).
             replay_memory_count: steps in the memory before; a test reports what training left.
@@ -86,6 +89,7 @@ class Statistics(Callback):
         self.rewards: deque[float] = deque(maxlen=100)
         self.total_train_steps = total_train_steps
         self._network = network
+        self._dead_units = dead_units
         self._memory = memory
         self._replay_memory_count = replay_memory_count
         self._held_out_states = held_out_states
@@ -144,6 +148,7 @@ class Statistics(Callback):
             seconds,
             self._steps / seconds,
             rewards.std(),
+            self._dead_units(self._held_out_states),
         )
         self.row = {
             column: value if isinstance(value, str | int) else round(float(value), 6)
@@ -164,5 +169,6 @@ def summary(row: Row) -> str:
         f"epoch {row['epoch']} {row['phase']}: {row['steps']:,} steps, {row['nr_games']} games, "
         f"{rewards if row['nr_games'] else 'none ended'}, "
         f"mean Q {row['meanq']:.3f}, loss {row['meancost']:.5f}, "
+        f"{row['dead_units']:.0%} of hidden units dead, "
         f"{row['epoch_time']:.0f} s, {row['steps_per_second']:.0f} steps/s"
     )

@@ -66,7 +66,7 @@ def test_keep_rows_goes_back_to_an_epoch(tmp_path: Path) -> None:
 
 
 HEADER = ",".join(COLUMNS).encode()
-ROWS = [b"x,train", b"1,train,x", b"nan" + b",0" * 16, b"1,train" + b",x" * 15]
+ROWS = [b"x,train", b"1,train,x", b"nan" + b",0" * 17, b"1,train" + b",x" * 16]
 
 
 @pytest.mark.parametrize(
@@ -78,6 +78,15 @@ def test_foreign_files_are_not_continued(tmp_path: Path, content: bytes) -> None
     csv_file.write_bytes(content)
     with pytest.raises(UserError, match="is not a CSV file of this version"):
         read_csv(csv_file)
+
+
+def test_a_file_of_an_older_version_is_continued(tmp_path: Path) -> None:
+    """It had no column `dead_units`."""
+    csv_file = tmp_path / "pong.csv"
+    csv_file.write_text(",".join(COLUMNS[:-1]) + "\n1,train" + ",0" * 15 + "\n")
+    keep_rows(csv_file, read_csv(csv_file))
+    CsvWriter(csv_file).write(dict.fromkeys(COLUMNS, 2))
+    assert [row.values["dead_units"] for row in read_csv(csv_file)] == ["nan", "2"]
 
 
 def test_own_empty_and_missing_files_are_continued(tmp_path: Path) -> None:

@@ -199,7 +199,7 @@ def test_target_network_stays_until_it_is_copied(target_steps: int) -> None:
     [
         {},
         {"batch_norm": True},
-        {"native_kernels": True},
+        {"layer_norm": "true", "native_kernels": True},
         {"dueling": True, "distributional": "c51", "double_q": True},
         {"dueling": True, "distributional": "qr", "double_q": True, "native_kernels": True},
     ],
@@ -230,9 +230,9 @@ def test_training_continues_exactly_from_saved_state(
         {"optimizer": "adam"},
         {"optimizer": "adadelta", "learning_rate": 1.0},
         {"batch_norm": True, "dueling": True, "native_kernels": True},
-        {"datatype": "float16", "network": "nips"},
+        {"datatype": "float16", "network": "nips", "layer_norm": "all"},
         {"target_steps": 0},
-        {"network": "mlp", "dueling": True},
+        {"network": "mlp", "dueling": True, "layer_norm": "true"},
         {"distributional": "c51", "dueling": True, "double_q": True},
         {"distributional": "qr", "clip_error": 0.0, "native_kernels": True},
         {"distributional": "c51", "network": "mlp", "dueling": True, "datatype": "float16"},
@@ -276,6 +276,8 @@ def test_impossible_settings_are_refused() -> None:
         make_network(observation_shape=(4,))
     with pytest.raises(UserError, match="target_steps"):
         make_network(double_q=True, target_steps=0)
+    with pytest.raises(UserError, match="--batch_norm and --layer_norm exclude one another"):
+        make_network(batch_norm=True, layer_norm="all")
     with pytest.raises(UserError, match="max_reward"):
         make_network(distributional="c51", max_reward=11.0)
 
@@ -385,6 +387,82 @@ def test_dueling_streams_are_joined_as_in_the_paper(native_kernels: bool) -> Non
     for state, values in zip(states, network.predict(states), strict=True):
         expected = outputs_by_hand(weights, state, 1, dueling=True)[:, 0]
         np.testing.assert_allclose(values, expected, atol=1e-5)
+
+
+def normalized(outputs: torch.Tensor, gains: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
+    """Each state's outputs of a layer; Ba et al. 2016, equation 4."""
+    axes = tuple(range(1, outputs.dim()))
+    centred = outputs - outputs.mean(axes, keepdim=True)
+    return gains * centred / (centred.square().mean(axes, keepdim=True) + 1e-5).sqrt() + offsets
+
+
+def values_with_layer_norm(
+    states: npt.NDArray[np.uint8], weights: list[torch.Tensor], settings: dict[str, Any]
+) -> torch.Tensor:
+    """Nature's network in float64, without a layer of the package or of torch.nn."""
+    left = iter(weights)
+    outputs = torch.from_numpy(states).double() / 255
+    for stride in (4, 2, 1):
+        outputs = torch.conv2d(outputs, next(left), next(left), stride)
+        if settings["layer_norm"] == "all":
+            outputs = normalized(outputs, next(left), next(left))
+        outputs = outputs.relu()
+    streams = []
+    for _ in range(2 if "dueling" in settings else 1):
+        hidden = outputs.flatten(1) @ next(left).T + next(left)
+        hidden = normalized(hidden, next(left), next(left)).relu()
+        streams.append(hidden @ next(left).T + next(left))
+    *value, advantages = streams
+    return value[0] + advantages - advantages.mean(1, keepdim=True) if value else advantages
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"layer_norm": "true", "datatype": "float64"},
+        {"layer_norm": "all", "datatype": "float64", "dueling": True},
+        {"layer_norm": "true", "native_kernels": True, "dueling": True},
+    ],
+)
+def test_layer_norm_equals_a_reference_by_hand(settings: dict[str, Any]) -> None:
+    """Q-values, and the first update by RMSProp, whose averages begin at 0."""
+    network, batch = make_network(**settings), make_batch(3)
+    native = isinstance(network._network, NativeQNetwork)
+    assert native == settings.get("native_kernels", False)
+    rng = np.random.default_rng(1)
+    drawn = {k: v + rng.normal(0, 0.01, v.shape) for k, v in network.get_weights().items()}
+    network.set_weights({k: v.astype(np.float32) for k, v in drawn.items()})  # no gain is 1
+    weights = [torch.from_numpy(w).requires_grad_() for w in weights_of(network)]
+    values = values_with_layer_norm(batch.prestates, weights, settings)
+    np.testing.assert_allclose(network.predict(batch.prestates), values.detach(), atol=1e-5)
+    targets = torch.from_numpy(batch.rewards[:, 0]).double().clamp(-1, 1)
+    errors = (values[range(8), batch.actions] - targets).abs()
+    loss = torch.where(errors < 1, errors**2 / 2, errors - 0.5).sum()
+    gradients = torch.autograd.grad(loss, weights)
+    network.train(batch._replace(terminals=np.ones((8, 1), np.bool_)).learned())
+    for new, old, dw in zip(weights_of(network), weights, gradients, strict=True):
+        expected = old.detach() - 0.00025 * dw / (0.05 * dw**2 - (0.05 * dw) ** 2 + 0.01).sqrt()
+        np.testing.assert_allclose(new, expected, rtol=0, atol=1e-6 if native else 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("settings", "dead"),
+    [
+        ({"layer_norm": "true", "dueling": True, "native_kernels": True}, 6 / 1024),
+        ({"network": "30,20", "datatype": "float16"}, 6 / 50),
+    ],
+)
+def test_dead_units_are_counted(settings: dict[str, Any], dead: float) -> None:
+    """One that a single state opens is not; then three in each hidden layer never open."""
+    network, states = make_network(**settings), make_batch(1).prestates
+    assert network.dead_units(states) < network.dead_units(states[:1]) < 1
+    with torch.no_grad():
+        for layer in network._network.modules():
+            if isinstance(layer, torch.nn.Linear):
+                layer.weight.zero_()
+                layer.bias.fill_(1)
+                layer.bias[:3] = -1
+    assert network.dead_units(states) == pytest.approx(dead)
 
 
 class Distributions(NamedTuple):
@@ -577,6 +655,7 @@ def test_a_network_without_convolutions(dueling: bool) -> None:
         {"network": "nips", "dueling": True, "distributional": "c51", "batch_norm": True},
         {"distributional": "qr", "dueling": True, "native_kernels": True},
         {"datatype": "float64"},
+        {"layer_norm": "all", "distributional": "c51", "dueling": True},
     ],
 )
 def test_a_copy_for_looking_inside_gives_the_same_values(changes: dict[str, Any]) -> None:

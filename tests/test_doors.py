@@ -11,7 +11,7 @@ import pytest
 import torch
 from helpers import make_network
 from iqn import IQN
-from own_classes import OwnMemory, Rows
+from own_classes import CatchGame, OwnMemory, Rows
 from safetensors.numpy import load_file
 from test_deep_q_network import make_batch
 from test_main import read_rows, refused
@@ -58,6 +58,36 @@ def test_a_game_that_ends_the_process_ends_the_run_with_its_name(
     monkeypatch.setattr("own_classes.CatchGame.act", lambda *_: sys.exit(0))
     line = refused(capsys, 1, "train", *words(CATCH))
     assert "own_classes:CatchGame failed in act() at step 1: SystemExit: 0" in line
+
+
+@pytest.mark.parametrize(
+    ("wrong", "what"),
+    [
+        ({"observations": np.zeros((1, 7, 7), np.uint8)}, "observations, uint8 of shape (1, 36"),
+        ({"observations": np.full((1, 36, 36), np.nan)}, "observations, uint8 of shape (1, 36"),
+        ({"rewards": None}, "rewards, float32 of shape (1,)"),
+        ({"rewards": np.full(1, np.inf)}, "rewards, finite and from"),
+        ({"game_overs": None}, "game_overs, bool"),
+    ],
+)
+def test_what_an_own_game_gives_is_checked_in_training_tests_and_films(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    root: Path,
+    wrong: dict[str, Any],
+    what: str,
+) -> None:
+    short = {"num_games": 1, "random_steps": 50, "train_steps": 20, "test_games": 1, "epochs": 1}
+    own = words(CATCH | short | {"network": "mlp"})
+    assert main(["train", *own]) == 0
+    observe = CatchGame.observe
+    monkeypatch.setattr(CatchGame, "render", lambda *_: np.zeros((36, 36, 3)), raising=False)
+    monkeypatch.setattr(CatchGame, "observe", lambda game: observe(game)._replace(**wrong))
+    known = [str(root / "snapshots/catch_1.safetensors"), "--allow_import=true"]
+    for command in (["train", *own, "--overwrite=true"], ["test", *known], ["record", *known]):
+        line = refused(capsys, 1, *command)
+        assert "own_classes:CatchGame failed in observe() at step 1: ValueError: " in line
+        assert f" in place of {what}" in line
 
 
 @pytest.mark.parametrize("number", [1, 5])

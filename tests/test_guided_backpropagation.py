@@ -16,18 +16,19 @@ TINY = Architecture((Convolution(3, 3, 2), Convolution(4, 2, 1)), hidden=(12,))
 PIXEL_MEAN = 0.25
 
 
-def make_network(architecture: Architecture = TINY, screen: int = 9, seed: int = 1) -> QNetwork:
+def make_network(architecture: Architecture = TINY, side: int = 9, norm: str = "false") -> QNetwork:
     network = QNetwork(
         architecture,
         num_actions=3,
         history_length=2,
-        observation_shape=(screen, screen),
+        observation_shape=(side, side),
         num_atoms=1,
         dueling=False,
         batch_norm=False,
+        layer_norm=norm,
         pixel_mean=PIXEL_MEAN,
     )
-    return network.init_weights(seed)
+    return network.init_weights(1)
 
 
 def guided(network: QNetwork) -> GuidedNetwork:
@@ -125,9 +126,10 @@ def test_an_actions_value_is_projected(action: int) -> None:
         assert (expected != 0).any()
 
 
-def test_the_plain_gradient_differs() -> None:
+@pytest.mark.parametrize("layer_norm", ["false", "true", "all"])
+def test_the_plain_gradient_differs(layer_norm: str) -> None:
     """Else these tests would not notice if nothing was guided."""
-    network, state = make_network(), some_states(1)
+    network, state = make_network(norm=layer_norm), some_states(1)
     pixels = network.scale(torch.from_numpy(state)).requires_grad_()
     (plain,) = torch.autograd.grad(network.of_inputs(pixels)[0, 0], pixels)
     assert not np.allclose(guided(network).project_action(state[0], 0), plain[0].numpy())

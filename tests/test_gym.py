@@ -344,6 +344,19 @@ def test_an_epoch_may_last_a_number_of_games(
     assert read_rows(root / "results" / "CartPole-v1.csv") == rows
 
 
+def test_the_importance_exponent_stays_in_epochs_of_games(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It does not follow the steps of epochs that are not counted in steps."""
+    options = ["train", "CartPole-v1", *SMALL, "--train_games", "4", "--prioritized", "true"]
+    results = []
+    for steps in ("1", "100_000"):
+        assert main([*options, "--train_steps", steps, "--overwrite", "true"]) == 0
+        assert "--importance_exponent stays: games do not say" in capsys.readouterr().err
+        results.append(read_rows(root / "results" / "CartPole-v1.csv"))
+    assert results[0] == results[1]
+
+
 @pytest.mark.parametrize("observations", ["auto", "pictures"])
 def test_a_game_is_filmed_and_played(
     root: Path,

@@ -31,29 +31,21 @@ def run(
     network_name: str = "nips",
     optimizer: str = "rmsprop",
     distributional: str = "none",
-    arithmetic: str = "float32",
-    history_length: int = HISTORY_LENGTH,
     learning_rate: float = 0.004,
     epochs: int = 1,
     train_steps: int = 1000,
     test_games: int = 100,
+    **others: Any,
 ) -> Result:
     """Train on Catch, testing after every epoch."""
     environment, test_environment = (game(num_games=num_games) for _ in range(2))
-    settings = make_settings(
-        num_games=num_games,
-        history_length=history_length,
-        network=network_name,
-        learning_rate=learning_rate,
-        discount_rate=0.9,
-        optimizer=optimizer,
-        distributional=distributional,
-        arithmetic=arithmetic,
-        exploration_decay_steps=train_steps,
-        exploration_rate_test=0.0,
-        train_frequency=2,
-        target_steps=100,
-    )
+    options = {
+        **{"num_games": num_games, "history_length": HISTORY_LENGTH, "network": network_name},
+        **{"learning_rate": learning_rate, "optimizer": optimizer, "discount_rate": 0.9},
+        **{"distributional": distributional, "exploration_decay_steps": train_steps},
+        **{"exploration_rate_test": 0.0, "train_frequency": 2, "target_steps": 100},
+    }
+    settings = make_settings(**(options | others))
     threads = parts.Threads("cpu", 1, 1)
     memory = parts.make_memory(settings, 2000, environment, threads)
     network = parts.make_network(
@@ -62,6 +54,7 @@ def run(
     agent = parts.make_agent(settings, environment, test_environment, memory, network, random_seed)
     statistics = Statistics(
         network=network,
+        dead_units=network.dead_units,
         memory=memory,
         num_games=num_games,
         held_out_states=agent.held_out_states(50),
@@ -105,6 +98,11 @@ def equal(
         {
             **{"num_games": 4, "optimizer": "adam", "game": VectorCatch, "network_name": "mlp"},
             **{"learning_rate": 0.005, "epochs": 4},
+        },
+        {
+            **{"num_games": 8, "optimizer": "radam", "memory": "online", "stretch": 10},
+            **{"target_steps": 0, "gradient_norm": 10.0, "learning_rate": 0.002},
+            **{"train_frequency": 8, "train_steps": 4000, "adam_epsilon": 1e-8},
         },
     ],
     ids=str,

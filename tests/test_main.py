@@ -262,6 +262,7 @@ OF_OTHER_NETWORKS = [
     ("network", "mlp", "trained with --network nature"),
     ("distributional", "c51", "trained with --distributional none"),
     ("batch_norm", "true", "trained with --batch_norm false"),
+    ("layer_norm", "true", "trained with --layer_norm false and cannot be used with true"),
     ("history_length", "2", "another network"),
     ("minimal_action_set", "false", "chooses among the actions NOOP FIRE RIGHT LEFT"),
 ]
@@ -429,6 +430,7 @@ def test_impossible_combinations_are_refused(
         ("--double_q true --target_steps 0", "--target_steps"),
         ("--batch_norm true --batch_size 1", "--batch_size"),
         ("--distributional c51 --max_reward 100", "--max_reward"),
+        ("--until_score 1 --test_steps 0", "--until_score needs tests; give --test_steps or"),
         ("--pixel_mean auto --random_steps 0", "give more --random_steps or a number"),
         ("--backend gpu --device_id 99", "--backend cpu"),
         ("--load_weights nowhere.safetensors", "nowhere.safetensors"),

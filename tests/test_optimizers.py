@@ -69,3 +69,29 @@ def test_adam_takes_the_summed_gradient_as_a_mean() -> None:
         steps.append(weight.item())
     assert steps[0] == pytest.approx(-0.1 * 1e-4 / (1e-4 + 1.5e-4))
     assert steps[1] == pytest.approx(steps[0])
+
+
+@pytest.mark.parametrize(("scale", "counts"), [(1.0, 1.0), (100.0, 10.0)])
+def test_radam_limits_the_norm_of_the_mean_gradient(scale: float, counts: float) -> None:
+    """Twenty steps on two weights against plain arithmetic (Liu et al. 2020, algorithm 2)."""
+    weights = [nn.Parameter(torch.tensor([w], dtype=torch.float64)) for w in (1.0, -2.0)]
+    kwargs = {"learning_rate": 0.01, "decay_rate": 0.0, "epsilon": 1e-3, "batch_size": 8}
+    optimizer = make_optimizer("radam", weights, gradient_norm=10.0, **kwargs)
+    expected, m, v = [1.0, -2.0], [0.0, 0.0], [0.0, 0.0]
+    largest = 2 / (1 - 0.999) - 1
+    for t in range(1, 21):
+        mean = [0.6 * scale, 0.8 * scale]
+        for i, weight in enumerate(weights):
+            weight.grad = torch.tensor([8 * mean[i]], dtype=torch.float64)  # the sum of 8
+            dw = 8 * mean[i] / scale * counts
+            m[i] = 0.9 * m[i] + 0.1 * dw
+            v[i] = 0.999 * v[i] + 0.001 * dw * dw
+            length = largest - 2 * t * 0.999**t / (1 - 0.999**t)
+            step = m[i] / (1 - 0.9**t)
+            if length > 5:
+                ratio = (length - 4) * (length - 2) * largest
+                ratio /= (largest - 4) * (largest - 2) * length
+                step *= math.sqrt(ratio * (1 - 0.999**t)) / (math.sqrt(v[i]) + 8e-3)
+            expected[i] -= 0.01 * step
+        optimizer.step()
+        assert [weight.item() for weight in weights] == pytest.approx(expected, rel=1e-6)

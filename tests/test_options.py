@@ -49,6 +49,7 @@ WRITTEN: list[tuple[str, object, object]] = [
     ("tensorboard", "no", False),
     ("tensorboard", "curves", Path("curves")),
     ("label", "a-b_c.1", "a-b_c.1"),
+    ("layer_norm", True, "true"),
 ]
 REFUSED: dict[str, tuple[object, ...]] = {
     "epochs": (-1, 1.5, "1,5", True, None, [3], "nan", "1e999999999"),

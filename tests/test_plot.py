@@ -245,7 +245,7 @@ def test_panels_without_a_common_scale_are_left_out(tmp_path: Path) -> None:
     for name, head in (("pong", "qr"), ("pong_b", "none"), ("breakout", "qr")):
         paths.append(tmp_path / "results" / f"{name}.csv")
         paths[-1].parent.mkdir(exist_ok=True)
-        paths[-1].write_text(f"epoch,phase,{FIELDS}\n1,test,1,2,3,4\n")
+        paths[-1].write_text(f"epoch,phase,{FIELDS},dead_units\n1,test,1,2,3,4,0.5\n")
         snapshot = tmp_path / "snapshots" / f"{name}_1.safetensors"
         write_snapshot(snapshot, SNAPSHOT_HEADER | {"options": {"distributional": head}}, {})
     pong, other_loss, other_game = paths
@@ -257,6 +257,7 @@ def test_panels_without_a_common_scale_are_left_out(tmp_path: Path) -> None:
         plot(runs, fields, tmp_path / "plot.svg", 40, "epochs")
         text = (tmp_path / "plot.svg").read_text()
         assert {title for title in ("Games played", "Average loss") if title in text} == titles
+        assert ("Hidden units" in text) == (fields == FIELDS)
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,10 @@ VARIANTS = {
     "c51": "--distributional c51 --double_q true --optimizer adam --num_games 3 --n_step 2",
     "qr": "--distributional qr --prioritized true --dueling true --double_q true --n_step 3 "
     "--exploration_repeat 20 --exploration_rate_end 0.1,0.6 --exploration_decay_steps 50 "
-    "--num_games 2",
+    "--num_games 2 --layer_norm true",
     "batch_norm": "--batch_norm true --network nips --optimizer adadelta --prioritized true",
+    "online": "--memory online --num_games 2 --stretch 9 --train_frequency 4 --target_steps 0 "
+    "--optimizer radam --gradient_norm 1",
     "experience": "--prioritized true --num_games 2 --load_experience {play}",
 }
 HELD_OUT = 60  # steps that gather the held-out states, before the run

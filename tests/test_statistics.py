@@ -38,6 +38,7 @@ def make_statistics(csv_file: Path, num_games: int = 2) -> Statistics:
     held_out[1, 0, 0] = (5, 4)
     return Statistics(
         network=StubNetwork(),
+        dead_units=lambda states: states.mean(),
         memory=range(1234),
         num_games=num_games,
         held_out_states=held_out,
@@ -89,6 +90,7 @@ def test_a_game_is_a_whole_game(tmp_path: Path) -> None:
         "meanq": (9 + 5) / 2,
         "meancost": 0.5,
         "weight_updates": 5,
+        "dead_units": (3 + 9 + 5 + 4) / 32,
     }
     assert {name: numbers[name] for name in expected} == expected
     assert numbers["total_time"] >= 1000

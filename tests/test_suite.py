@@ -361,6 +361,13 @@ def test_a_run_gets_the_roms_of_the_users_own_and_leaves_them_alone(
     assert own.read_bytes() == before
 
 
+def test_a_resumed_run_imports_the_module_that_the_suite_names() -> None:
+    settings = Settings(game="suite_games:Breaks-v0", environment="gym", label="mine")
+    (run,) = plan_runs(settings, (1,))
+    assert "--allow_import true --csv_file" in " ".join(run.command(Path("x_1.safetensors")))
+    assert "--allow_import" not in run.command()
+
+
 def test_growing_files_of_other_runs_stay(tmp_path: Path) -> None:
     """Those of `pong_s10` where `pong_s1` begins; runs of a suite write side by side."""
     first, tenth = plan_runs(Settings(game="pong", label="mine"), (1, 10))

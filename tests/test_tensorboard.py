@@ -89,6 +89,7 @@ def test_curves_are_those_of_the_csv_and_finer(trained: Path) -> None:
         "train/learning_rate": within,
         "train/n_updates": within,
         "train/mean_q": [0, 1200, 2400],
+        "train/dead_units": [0, 1200, 2400],
         "eval/mean_reward": [1200, 2400],
     }
     values = {tag: dict(points) for tag, points in found.items()}
@@ -107,6 +108,7 @@ def test_curves_are_those_of_the_csv_and_finer(trained: Path) -> None:
         last = steps[-1]
         assert values["eval/mean_reward"][last] == pytest.approx(float(test["average_reward"]))
         assert values["train/mean_q"][last] == pytest.approx(float(train["meanq"]), abs=1e-5)
+        assert values["train/dead_units"][last] == pytest.approx(float(train["dead_units"]))
         rate = float(train["last_exploration_rate"])
         assert values["rollout/exploration_rate"][last] == pytest.approx(rate, abs=1e-5)
         assert values["train/n_updates"][last] == int(train["weight_updates"])
@@ -127,7 +129,7 @@ def test_curves_are_those_of_the_csv_and_finer(trained: Path) -> None:
 def test_curves_change_nothing(trained: Path, root: Path) -> None:
     watched_run(Settings(**OPTIONS)).train()
     assert not (root / FOLDER.parent).exists()
-    times = {"total_time", "epoch_time", "steps_per_second", "meanq"}  # fewer held-out states
+    times = {"total_time", "epoch_time", "steps_per_second", "meanq", "dead_units"}  # other states
     tables = [
         [{k: v for k, v in row.items() if k not in times} for row in rows(place / "results" / name)]
         for place, name in ((trained, "CartPole-v1.csv"), (root, "CartPole-v1.csv"))
@@ -137,7 +139,7 @@ def test_curves_change_nothing(trained: Path, root: Path) -> None:
 
 def exact(found: Curves) -> Curves:
     """The curves without times, and without the mean over latest games, which starts again."""
-    inexact = ("time/fps", "train/mean_q", "rollout/ep_rew_mean")  # mean_q: other held-out states
+    inexact = ("time/fps", "train/mean_q", "train/dead_units", "rollout/ep_rew_mean")
     return {tag: points for tag, points in found.items() if tag not in inexact}
 
 
@@ -176,6 +178,10 @@ def test_a_folder_can_be_named(root: Path, tmp_path: Path) -> None:
     assert main(["resume", str(snapshot), "--epochs", "2", "--tensorboard", str(folder)]) == 0
     found = curves(folder / "CartPole-v1_a")["train/mean_q"]  # none of the refilled memory
     assert [step for step, _ in found] == [0, 500, 1000]
+    min((folder / "CartPole-v1_a").iterdir()).unlink()  # nothing depends on how many there are
+    second = str(snapshot).replace("_1.", "_2.")
+    assert main(["resume", second, "--epochs", "3", "--tensorboard", str(folder)]) == 0
+    assert [step for step, _ in curves(folder / "CartPole-v1_a")["train/mean_q"]] == [1000, 1500]
 
 
 def test_an_unusable_folder_is_refused_before_anything_is_written(

@@ -17,6 +17,7 @@ from helpers import write_play
 from safetensors.numpy import load_file
 from test_main import refused
 
+from simple_dqn.checkpoints.choice import best_and_last
 from simple_dqn.main import main
 from simple_dqn.networks.guided_backpropagation import GuidedNetwork
 
@@ -213,8 +214,9 @@ def test_a_film_and_its_sound_are_made_again_with_the_seed_that_is_logged(
     assert not (root / "new.mp4").exists()
 
 
+@pytest.mark.parametrize("by_run", [False, True])
 def test_a_film_of_several_epochs(
-    root: Path, snapshot: Path, capsys: pytest.CaptureFixture[str]
+    root: Path, snapshot: Path, capsys: pytest.CaptureFixture[str], by_run: bool
 ) -> None:
     """One after another, each with its share of the seconds and its number on the picture."""
     folder = root / "snapshots"
@@ -222,7 +224,9 @@ def test_a_film_of_several_epochs(
     for epoch in (1, 3):
         shutil.copy(snapshot, folder / f"breakout_{epoch}.safetensors")
     film = root / "film.mp4"
-    command = ["record", str(folder / "breakout_3.safetensors"), "--video_file", str(film)]
+    run = root / "results" / "breakout.csv"  # names its snapshots, also without a row
+    given = str(run if by_run else folder / "breakout_3.safetensors")
+    command = ["record", given, "--video_file", str(film)]
     assert "breakout_2.safetensors: there is no" in refused(capsys, 1, *command, "--epochs", "2")
     assert main([*command, "--seconds", "1", "--epochs", "1,3", "--random_seed", "1"]) == 0
     with av.open(str(film)) as container:
@@ -310,6 +314,11 @@ def test_what_cannot_be_watched(root: Path, capsys: pytest.CaptureFixture[str]) 
     assert "needs a terminal" in errors
     assert "did you mean pong" in refused(capsys, 1, "play", "pongg")
     assert "needs a network" in refused(capsys, 1, "play", "pong", "--show_mind", "true")
+    scores = "epoch,phase,average_reward\n1,test,5\n2,test,9.5\n3,train,7\n3,test,nan\n"
+    (root / "results").mkdir()
+    (root / "results" / "pong_a.csv").write_text(scores)
+    menu = {path.stem: text for path, text in best_and_last().items()}
+    assert menu == {"pong_a_2": "test 9.5, best", "pong_a_3": "last"}
     tiny = [*TINY, "--network", "mlp", "--epochs", "1"]
     assert main(["train", "pong", *tiny]) == 0
     mlp = str(root / "snapshots" / "pong_1.safetensors")

@@ -12,6 +12,7 @@ from simple_dqn.statistics import COLUMNS, Row, Writer
 logger = logging.getLogger(__name__)
 
 _HEADER = ",".join(COLUMNS) + "\n"
+_OLDER_HEADER = _HEADER.replace(",dead_units", "")  # of versions before this column
 
 
 class CsvWriter(Writer):
@@ -60,7 +61,7 @@ class CsvRow(NamedTuple):
 def read_csv(csv_file: Path) -> list[CsvRow]:
     """Read the rows of a file to which rows can be added; a missing or empty file has none.
 
-    A last row of which a power cut left a part is left out.
+    A last row of which a power cut left a part is left out. `dead_units` is nan in an older file.
 
     Raises:
         UserError: the file is something else.
@@ -69,9 +70,10 @@ def read_csv(csv_file: Path) -> list[CsvRow]:
     with refusing(foreign):
         text = csv_file.read_text("utf-8") if csv_file.exists() else ""
         header, *lines = text.split("\n") if text else [_HEADER[:-1], ""]
-        if header + "\n" != _HEADER:
+        if header + "\n" not in (_HEADER, _OLDER_HEADER):
             raise UserError(foreign)
-        rows = [dict(zip(COLUMNS, line.split(","), strict=True)) for line in lines[:-1]]
+        missing = ["nan"] if header + "\n" == _OLDER_HEADER else []
+        rows = [dict(zip(COLUMNS, line.split(",") + missing, strict=True)) for line in lines[:-1]]
         return [
             CsvRow(int(row["epoch"]), row["phase"], float(row["total_time"]), row) for row in rows
         ]

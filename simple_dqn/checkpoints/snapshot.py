@@ -68,18 +68,29 @@ def run_snapshots(prefix: Path) -> dict[int, Path]:
     return {epoch: path for epoch, kind, path in files_of_epochs(prefix) if kind == "safetensors"}
 
 
+def _prefixes(csv_file: Path) -> list[Path]:
+    """Where a run's snapshots may be: `snapshots/` beside `results/`, or the same folder there."""
+    folder = csv_file.resolve().parent
+    places = folder.parent / "snapshots", folder.parent.parent / "snapshots" / folder.name
+    return [place / csv_file.stem for place in places]
+
+
+def snapshot_of_run(csv_file: Path, epoch: int | None = None) -> Path:
+    """The snapshot of an epoch, or the last, of the run that wrote a CSV file."""
+    prefixes = _prefixes(csv_file)
+    prefix = next(filter(run_snapshots, prefixes), prefixes[0])
+    return snapshot_path(prefix, max(run_snapshots(prefix), default=0) if epoch is None else epoch)
+
+
 def options_of_runs(csv_files: Iterable[Path]) -> dict[Path, dict[str, Any]]:
     """Game and options of runs, without the options in which runs of one setting may differ.
 
     Returns:
-        By CSV file, for the runs of which a snapshot is found: in `snapshots/` beside `results/`,
-        or in the folder of the same name there.
+        By CSV file, for the runs of which a snapshot is found.
     """
     found = {}
     for csv_file in csv_files:
-        folder = csv_file.resolve().parent
-        beside = folder.parent / "snapshots", folder.parent.parent / "snapshots" / folder.name
-        paths = [path for place in beside for path in run_snapshots(place / csv_file.stem).values()]
+        paths = [path for prefix in _prefixes(csv_file) for path in run_snapshots(prefix).values()]
         for path in reversed(paths):
             with contextlib.suppress(UserError):
                 header = read_snapshot(path).header

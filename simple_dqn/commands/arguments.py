@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from simple_dqn.checkpoints.choice import choose_snapshot
-from simple_dqn.checkpoints.snapshot import Snapshot, read_snapshot
+from simple_dqn.checkpoints.snapshot import Snapshot, read_snapshot, snapshot_of_run
 from simple_dqn.errors import OptionError, UserError
 from simple_dqn.files import plain_file
 from simple_dqn.options.commands import ALLOW_IMPORT, PRESET, Command
@@ -46,6 +46,8 @@ def arguments_of(command: Command, given: Mapping[str, Any]) -> dict[str, Any]:
         if own["snapshot"] is None:
             own["snapshot"] = choose_snapshot()
         if isinstance(own["snapshot"], Path):
+            if "epochs" in own and own["snapshot"].suffix == ".csv":  # of `record`
+                own["snapshot"] = snapshot_of_run(own["snapshot"], *own["epochs"][-1:])
             snapshot = read_snapshot(own["snapshot"])
         else:
             options["game"] = own["snapshot"]

@@ -20,7 +20,7 @@ from typing_extensions import override
 
 from simple_dqn.environment import Observations
 from simple_dqn.environments import grid_world
-from simple_dqn.environments.gym_observations import check, reading_of
+from simple_dqn.environments.gym_observations import check, reading_of, to_numbers
 from simple_dqn.environments.screens import to_rgb
 from simple_dqn.environments.visible_game import VisibleGame, VisibleGames
 from simple_dqn.errors import UserError
@@ -44,7 +44,7 @@ gymnasium.logger.warn = _warn  # type: ignore[assignment]
 _LETTERS = {"w": "UP", "a": "LEFT", "s": "DOWN", "d": "RIGHT", " ": "FIRE"}
 _ARROWS = {1073741906: "UP", 1073741905: "DOWN", 1073741904: "LEFT", 1073741903: "RIGHT"}
 _DIRECTIONS = _LETTERS | _ARROWS | {ord(letter): name for letter, name in _LETTERS.items()}
-_REWARD = gymnasium.spaces.Box(-np.inf, np.inf, ())
+_FLOAT = np.dtype(np.float32)
 _MOST_ACTIONS = 256  # the replay memory keeps an action in a byte
 # Names of actions that Gymnasium's own environments do not give, by the beginning of an id.
 _ACTION_NAMES = {
@@ -170,7 +170,7 @@ class GymConsole(VisibleGame):
             "failed in step()", self._game.step, np.int64(action + self._first_action)
         )
         self.game_over = bool(self.terminal or cut)
-        self._call("gave a wrong reward", check, _REWARD, reward)
+        self._call("gave a wrong reward", to_numbers, "one", reward, (), _FLOAT)
         return float(reward)
 
     @override

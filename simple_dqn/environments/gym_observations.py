@@ -79,9 +79,21 @@ def check(space: spaces.Space[Any], given: Any) -> None:
         if not space.contains(given):
             raise ValueError(f"{given!r} is not of {space}")
     else:
-        numbers = np.asarray(given)
-        if numbers.dtype.kind not in "biuf" or numbers.shape != space.shape:
-            raise ValueError(f"{given!r} in place of numbers of shape {space.shape}")
-        low, high = (0, 255) if space.dtype == np.uint8 else (-_LARGEST, _LARGEST)
-        if not ((numbers >= low) & (numbers <= high)).all():  # so is NaN
-            raise ValueError(f"{given!r} is not finite, or not of {space}")
+        to_numbers("an observation", given, space.shape, space.dtype)
+
+
+def to_numbers(
+    what: str, given: Any, shape: tuple[int, ...], dtype: np.dtype[Any] | None
+) -> npt.NDArray[Any]:
+    """Return what an environment gave as an array of a shape and a dtype.
+
+    Raises:
+        ValueError: it has another shape, or numbers that are not finite or not of the dtype.
+    """
+    numbers = np.asarray(given)
+    if numbers.dtype.kind not in ("biu" if dtype == np.uint8 else "biuf") or numbers.shape != shape:
+        raise ValueError(f"{given!r} in place of {what}, {dtype} of shape {shape}")
+    low, high = {"uint8": (0, 255), "bool": (0, 1)}.get(str(dtype), (-_LARGEST, _LARGEST))
+    if not ((numbers >= low) & (numbers <= high)).all():  # so is NaN
+        raise ValueError(f"{given!r} in place of {what}, finite and from {low:g} to {high:g}")
+    return numbers.astype(dtype, copy=False)

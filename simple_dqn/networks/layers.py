@@ -1,7 +1,8 @@
 """The layers between a state and the outputs for each action."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple, Self
 
 import torch
@@ -70,6 +71,7 @@ class QNetwork(nn.Sequential):
         num_atoms: int,
         dueling: bool,
         batch_norm: bool,
+        layer_norm: str,
         pixel_mean: float,
         wrap: Callable[[nn.Sequential, int], nn.Module] | None = None,
         hidden_layer: Callable[[int, int], nn.Module] | None = None,
@@ -84,6 +86,9 @@ class QNetwork(nn.Sequential):
             num_atoms: see `Head`.
             dueling: whether two fully connected streams make the outputs, see `Dueling`.
             batch_norm: whether each hidden layer is normalised over the minibatch.
+            layer_norm: `true`: each fully connected hidden layer is normalised over its outputs
+                (Ba, Kiros and Hinton 2016); `all`: each convolution, too, over its filters, rows
+                and columns; or `false`.
             pixel_mean: see the class.
             wrap: see `Head.wrap`.
             hidden_layer: makes a hidden layer of so many inputs and outputs; `FullyConnected`.
@@ -97,24 +102,17 @@ class QNetwork(nn.Sequential):
         convolutional: list[nn.Module] = []
         for filters, size, stride in architecture.convolutions:
             convolutional.append(nn.Conv2d(channels, filters, size, stride))
+            channels, shape = filters, [(side - size) // stride + 1 for side in shape]
             if batch_norm:
                 convolutional.append(nn.BatchNorm2d(filters))
+            if layer_norm == "all":
+                convolutional.append(nn.LayerNorm((filters, *shape)))
             convolutional.append(nn.ReLU(inplace=True))
-            channels, shape = filters, [(side - size) // stride + 1 for side in shape]
         convolutional.append(nn.Flatten())
         features = channels * math.prod(shape)
-
-        def stream(outputs: int) -> list[nn.Module]:
-            layers: list[nn.Module] = []
-            inputs = features
-            for hidden in architecture.hidden:
-                layers.append((hidden_layer or FullyConnected)(inputs, hidden))
-                if batch_norm:
-                    layers.append(nn.BatchNorm1d(hidden))
-                layers.append(nn.ReLU())
-                inputs = hidden
-            return [*layers, FullyConnected(inputs, outputs)]
-
+        norms = batch_norm, layer_norm != "false"
+        make = hidden_layer or FullyConnected
+        stream = partial(_stream, features, architecture.hidden, norms, make)
         fully_connected = stream(num_actions * num_atoms)
         if dueling:
             fully_connected = [Dueling(stream(num_atoms), fully_connected, num_atoms)]
@@ -146,6 +144,21 @@ class QNetwork(nn.Sequential):
             return inputs
         inputs = inputs.mul_(1 / 255)
         return inputs.sub_(self.pixel_mean) if self.pixel_mean else inputs
+
+    @torch.inference_mode()
+    def dead_units(self, states: Tensor) -> float:
+        """Return the share of the fully connected hidden units whose ReLU is 0 in all states."""
+        opened: list[Tensor] = []
+
+        def look(relu: nn.Module, inputs: object, outputs: Tensor) -> None:  # noqa: ARG001
+            if outputs.dim() == 2:  # not of a convolution
+                opened.append((outputs > 0).any(0))
+
+        hooks = [m.register_forward_hook(look) for m in self.modules() if isinstance(m, nn.ReLU)]
+        self.eval()(states)
+        for hook in hooks:
+            hook.remove()
+        return 1 - torch.cat(opened).double().mean().item() if opened else math.nan
 
     def train(self, mode: bool = True) -> Self:
         """Normalise over the minibatch (or, if not `mode`, by what was seen in training)."""
@@ -191,6 +204,27 @@ def _check_pictures(architecture: Architecture, observation_shape: tuple[int, ..
             f"screens of {width}x{height} are too small for convolutions, which need "
             f"{least}x{least}; give larger ones, or --network mlp"
         )
+
+
+def _stream(
+    inputs: int,
+    hidden: Sequence[int],
+    norms: tuple[bool, bool],
+    make: Callable[[int, int], nn.Module],
+    outputs: int,
+) -> list[nn.Module]:
+    """Return fully connected layers of so many hidden units each, and the last one."""
+    layers: list[nn.Module] = []
+    batch_norm, layer_norm = norms
+    for units in hidden:
+        layers.append(make(inputs, units))
+        if batch_norm:
+            layers.append(nn.BatchNorm1d(units))
+        if layer_norm:
+            layers.append(nn.LayerNorm(units))
+        layers.append(nn.ReLU())
+        inputs = units
+    return [*layers, FullyConnected(inputs, outputs)]
 
 
 class Dueling(nn.Module):

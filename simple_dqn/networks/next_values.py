@@ -7,6 +7,7 @@ target network predicts of s': a value (batch,) or a distribution (batch, num_at
 
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
@@ -47,6 +48,16 @@ class MaximumValue(NextValue):
     def best_actions(self, states: Tensor, predictions: Tensor) -> Tensor:  # noqa: ARG002
         """Return the actions that the target network's own predictions prefer, (batch,)."""
         return self.head.values(predictions).argmax(1)
+
+
+class NoValue(NextValue):
+    """Nothing: returns are complete, as those of `OnlineMemory` are."""
+
+    @override
+    def __call__(
+        self, prestates: Tensor, actions: Tensor, poststates: Tensor
+    ) -> tuple[Tensor | float, Tensor]:
+        return 0.0, torch.zeros(len(actions), device=actions.device)
 
 
 class DoubleValue(MaximumValue):

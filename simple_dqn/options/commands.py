@@ -74,7 +74,7 @@ PRESET = Option(
     "preset",
     None,
     text("NAME|FILE"),
-    "nature, laptop, gpu, cartpole or a TOML file of options",
+    "nature, laptop, online, gpu, cartpole or a TOML file of options",
     role="play",
     group="main loop",
 )
@@ -116,7 +116,7 @@ _COLUMNS = """columns:
   epoch, phase, steps, nr_games, average_reward, min_game_reward,
   max_game_reward, last_exploration_rate, total_train_steps,
   replay_memory_count, meanq, meancost, weight_updates, total_time,
-  epoch_time, steps_per_second, std_game_reward
+  epoch_time, steps_per_second, std_game_reward, dead_units
 """
 _PLAYER = dataclasses.replace(
     _SNAPSHOT,
@@ -132,7 +132,9 @@ _PLAY = (
     Option("record_experience", None, _FILE, "your steps, .safetensors, for --load_experience"),
 )
 _RECORD = (
-    _SNAPSHOT,
+    dataclasses.replace(
+        _SNAPSHOT, type=path("SNAPSHOT|CSV"), help=f"{_SNAPSHOT.help}, or the run's CSV file"
+    ),
     ALLOW_IMPORT,
     Option("play_games", 1, integer(1, 10_000), "games in the film"),
     Option("epochs", (), _EPOCHS, "epochs of the run, filmed one by one"),

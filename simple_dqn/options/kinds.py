@@ -119,7 +119,7 @@ def choice(*names: str, own_class: bool = False) -> ValueType:
     words = (*names, *["module:Class"] * own_class)
 
     def check(value: object) -> str:
-        text = str(value)
+        text = as_text(value)  # of True: `true`
         if text not in names and not (own_class and re.fullmatch(r"[\w.]+:\w+", text)):
             raise ArgumentTypeError(f"{text!r} is not one of {', '.join(words)}")
         return text

@@ -23,7 +23,9 @@ _HEADS = choice("none", "c51", "qr", own_class=True)
 _TARGETS = choice("max", "double", "expected", "munchausen", own_class=True)
 _DATATYPES = choice("float16", "float32", "float64")
 _ARITHMETICS = choice("float32", "bfloat16")
-_OPTIMIZERS = choice("rmsprop", "adam", "adadelta")
+_OPTIMIZERS = choice("rmsprop", "adam", "adadelta", "radam")
+_MEMORIES = choice("uniform", "prioritized", "online", own_class=True)
+_LAYER_NORMS = choice("false", "true", "all")
 _VIEWS, _DEVICES = choice("auto", "pictures"), choice("cpu", "gpu")
 _SEEDS = integer(0, 2**32 - 1)
 _FILE, _NAME = kinds.path("FILE"), kinds.text("NAME")
@@ -84,9 +86,9 @@ class Settings:
     history_length: int | None = option(
         None, integer(1, 16), "observations in a state (4 if these are screens, else 1)"
     )
-    memory: str = option(
-        "uniform", choice("uniform", "prioritized", own_class=True), "how transitions are drawn"
-    )
+    memory: str = option("uniform", _MEMORIES, "how transitions are drawn; online: no replay")
+    stretch: int = option(32, _SOME_STEPS, "steps of each game between two lessons of online")
+    trace_decay: float = option(0.65, PROBABILITY, "lambda of the returns of online")
     prioritized: bool = option(False, BOOLEAN, "draw transitions with a large error more often")
     priority_exponent: float = option(
         0.6, PROBABILITY, "power of the error that gives the priority; 0: all are equal"
@@ -121,6 +123,9 @@ class Settings:
     adam_epsilon: float = option(
         0.00015, number(0, 1e6, above=True), "added to the root of adam's mean squared gradient"
     )
+    gradient_norm: float | None = option(
+        None, number(0, _LARGEST, above=True), "largest norm of a minibatch's mean gradient"
+    )
     clip_error: float = option(
         1.0, number(0, _LARGEST), "larger errors count linearly, not squared; 0: none do"
     )
@@ -130,6 +135,9 @@ class Settings:
         None, _REWARD, "reward in learning of a step that ends a game or a life"
     )
     batch_norm: bool = option(False, BOOLEAN, "batch normalization in the hidden layers")
+    layer_norm: str = option(
+        "false", _LAYER_NORMS, "layer normalization in the hidden layers; all: convolutions, too"
+    )
     pixel_mean: float | str = option(
         0.0, kinds.MEAN, "number subtracted from pixels of 0 to 1; auto: their mean"
     )
@@ -248,7 +256,7 @@ def _rows() -> tuple[Option, ...]:
 
 # With other values of these options, the weights of a network are useless.
 OF_NETWORK = (
-    *("network", "dueling", "distributional", "batch_norm"),
+    *("network", "dueling", "distributional", "batch_norm", "layer_norm"),
     *("screen_width", "screen_height", "pixel_mean"),
 )
 OPTIONS = _rows()

@@ -50,6 +50,7 @@ PANELS = {
     "total_time": ("Time since the start", "seconds", LEARNING),
     "epoch_time": ("Time of the phase", "seconds", LEARNING),
     "steps_per_second": ("Speed", "steps per second", PHASES),
+    "dead_units": ("Hidden units that are 0 in all held-out states", "share", PHASES),
     "std_game_reward": ("Standard deviation of the games' scores", "score", PHASES),
 }
 

@@ -83,10 +83,11 @@ class TensorBoardWriter(Writer):
             self._rewards.clear()
 
     def write(self, row: Row) -> None:
-        """Add the result of a phase: a test's score, else the mean Q-value."""
+        """Add the result of a phase: a test's score, else what became of the network."""
         step = int(row["total_train_steps"])
         if row["phase"] in {"random", "train"}:
-            self._add({"train/mean_q": float(row["meanq"])}, step)
+            values = {"mean_q": row["meanq"], "dead_units": row["dead_units"]}
+            self._add({f"train/{name}": float(value) for name, value in values.items()}, step)
         elif row["phase"] == "test" and row["nr_games"]:
             self._add({"eval/mean_reward": float(row["average_reward"])}, step)
 

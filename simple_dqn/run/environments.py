@@ -6,10 +6,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from simple_dqn.environment import Environment
+import numpy as np
+
+from simple_dqn.environment import Environment, TimeStep
 from simple_dqn.environments.atari import NO_LIMIT, ALEEnvironment
 from simple_dqn.environments.console import Console, ConsoleEnvironment
 from simple_dqn.environments.gym import GymConsole, GymEnvironment, call
+from simple_dqn.environments.gym_observations import to_numbers
 from simple_dqn.environments.roms import Game
 from simple_dqn.environments.visible_game import VisibleGame
 from simple_dqn.errors import UserError
@@ -49,16 +52,35 @@ def make_environment(
         raise UserError(
             f"{args.environment} is not a subclass of simple_dqn.environment.Environment"
         )
-    step = 0
+    return _checked(args.environment, environment)
 
-    def named(name: str, method: Callable[..., Any], *arguments: Any) -> Any:
+
+def _checked(name: str, environment: Environment) -> Environment:
+    """Let calls that fail, or give what cannot be learned, name the environment and the step."""
+    for attribute in Environment.__annotations__:
+        if not hasattr(environment, attribute):
+            raise UserError(f"{name} has no {attribute}; set it in __init__()")
+    step, games = 0, (environment.num_games,)
+    shapes = ((*games, *environment.observation_shape), games, games, games)
+    dtypes = [np.dtype(t) for t in (environment.observation_dtype, np.float32, np.bool_, np.bool_)]
+
+    def arrays(given: Any) -> list[Any]:
+        return list(map(to_numbers, TimeStep._fields, given, shapes, dtypes))
+
+    read: dict[str, Callable[[Any], Any]] = {
+        "restart": lambda observations: arrays([observations])[0],
+        "observe": lambda time_step: TimeStep(*arrays(time_step)),
+    }
+
+    def checked(method: str, function: Callable[..., Any], *arguments: Any) -> Any:
         nonlocal step
-        step += name == "act"
-        what = f"{args.environment} failed in {name}() at step {step}"
-        return call(what, partial(method, *arguments))
+        step += method == "act"
+        what = f"{name} failed in {method}() at step {step}"
+        return call(what, lambda: read.get(method, lambda given: given)(function(*arguments)))
 
-    for name in ("restart", "act", "observe"):
-        setattr(environment, name, partial(named, name, getattr(environment, name)))
+    for method in ("restart", "act", "observe", "render"):
+        if hasattr(environment, method):
+            setattr(environment, method, partial(checked, method, getattr(environment, method)))
     return environment
 
 

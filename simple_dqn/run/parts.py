@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from simple_dqn.agent import Agent, Network, Rate, choose_actions
+from simple_dqn.agent import Agent, ChooseActions, Network, Rate, choose_actions
 from simple_dqn.deep_q_network import DeepQNetwork
 from simple_dqn.environment import Environment
 from simple_dqn.errors import UserError
 from simple_dqn.exploration import RepeatedActions
 from simple_dqn.memory.device_observations import ObservationsOnDevice, free_bytes
 from simple_dqn.memory.observations import ObservationsInMemory, observation_bytes
+from simple_dqn.memory.online import OnlineMemory
 from simple_dqn.memory.prioritized import PrioritizedReplayMemory
 from simple_dqn.networks.bfloat16 import AutocastQNetwork, BFloat16Kernels
 from simple_dqn.networks.cuda_graph import CudaGraph
@@ -30,6 +31,7 @@ from simple_dqn.networks.next_values import (
     MaximumValue,
     MunchausenValue,
     NextValue,
+    NoValue,
 )
 from simple_dqn.networks.optimizers import GravesRMSProp, make_optimizer
 from simple_dqn.networks.weights import Arrays, to_tensors
@@ -97,6 +99,8 @@ def make_memory(
         fits = size * observation_bytes(shape, dtype) < free_bytes(threads.device)
         if fits or args.replay_device == "gpu":
             make_store = partial(ObservationsOnDevice, threads.device)
+    if args.memory == "online":
+        size = args.num_games * (2 * args.stretch + history_length(args, shape))
     memory = MEMORIES["prioritized" if args.prioritized else "uniform"]
     if args.memory != "uniform":
         memory = find_class("memory", args.memory, MEMORIES)
@@ -116,7 +120,8 @@ def make_memory(
 
 
 def _make_prioritized(args: Settings, **settings: Any) -> ReplayMemory:
-    importance = LinearSchedule(args.importance_exponent, 1.0, args.epochs * args.train_steps)
+    end = args.importance_exponent if args.train_games else 1.0  # games end at no known step
+    importance = LinearSchedule(args.importance_exponent, end, args.epochs * args.train_steps)
     return PrioritizedReplayMemory(
         priority_exponent=args.priority_exponent,
         importance_exponent=lambda step: float(importance(step)),
@@ -124,10 +129,20 @@ def _make_prioritized(args: Settings, **settings: Any) -> ReplayMemory:
     )
 
 
+def _make_online(args: Settings, **settings: Any) -> ReplayMemory:
+    plain = {"n_step": 1, "distributional": "none", "target": "max", "double_q": False}
+    plain |= {"target_exploration_rate": 0.0, "exploration_repeat": 1, "load_experience": ()}
+    others = [f"--{name}" for name, value in plain.items() if getattr(args, name) != value]
+    if others:
+        raise UserError(f"--memory online does not go with {', '.join(others)}; leave them out")
+    return OnlineMemory(stretch=args.stretch, trace_decay=args.trace_decay, **settings)
+
+
 # By the value of --memory; a class of your own is called with the same arguments.
 MEMORIES: dict[str, Callable[..., ReplayMemory]] = {
     "uniform": lambda args, **settings: ReplayMemory(**settings),  # noqa: ARG005
     "prioritized": _make_prioritized,
+    "online": _make_online,
 }
 
 
@@ -145,6 +160,8 @@ def make_network(
     """
     if args.batch_norm and args.batch_size == 1:
         raise UserError("--batch_norm needs minibatches; give --batch_size 2 or more")
+    if args.batch_norm and args.layer_norm != "false":
+        raise UserError("--batch_norm and --layer_norm exclude one another; give one of them")
     device = prepare(threads.device, threads.network)
     dtype: torch.dtype = getattr(torch, args.datatype)
     head = make_head(args, device, dtype)
@@ -168,6 +185,7 @@ def make_network(
             decay_rate=args.decay_rate,
             epsilon=args.adam_epsilon,
             batch_size=args.batch_size,
+            gradient_norm=args.gradient_norm,
             rmsprop=partial(NativeRMSProp, kernels=kernels) if kernels else GravesRMSProp,
         ),
         as_graph=CudaGraph if device.type == "cuda" else lambda step: step,
@@ -200,6 +218,7 @@ def make_layers(
         num_atoms=head.num_atoms if head.wrap is None else 1,
         dueling=args.dueling,
         batch_norm=args.batch_norm,
+        layer_norm=args.layer_norm,
         pixel_mean=0.0 if isinstance(args.pixel_mean, str) else args.pixel_mean,  # auto: see Run
         wrap=head.wrap,
     )
@@ -255,6 +274,8 @@ def make_next_value(
         UserError: there is no such value, or it does not go with other options.
     """
     name = "double" if args.double_q and args.target in {"max", "expected"} else args.target
+    if args.memory == "online":
+        return NoValue()
     if name == "double" and not args.target_steps:
         raise UserError("Double Q-learning needs a target network; give --target_steps above 0")
     if args.target == "expected" and not args.target_exploration_rate:
@@ -289,13 +310,14 @@ def _compile_kernels(
         UserError: they were to compute in bfloat16 and cannot.
     """
     convolutions = architecture_of(args.network).convolutions
-    able = args.datatype == "float32" and not args.batch_norm and args.native_kernels
-    able = able and bool(convolutions) and len(observation_shape) == 2
+    pictures = convolutions and len(observation_shape) == 2
+    plain = not args.batch_norm and args.layer_norm != "all"  # nothing before the ReLUs
+    able = args.native_kernels and args.datatype == "float32" and plain and pictures
     low = args.arithmetic == "bfloat16"
     if low and not able:
         raise UserError(
             "--arithmetic bfloat16 needs a network with convolutions, --datatype float32, "
-            "--batch_norm false and --native_kernels true; give these, or --arithmetic float32"
+            "--batch_norm false, --layer_norm false or true, and --native_kernels true"
         )
     if not able or threads.device != "cpu":
         return None
@@ -315,6 +337,9 @@ def make_agent(
 ) -> Agent:
     """Make the agent; a range of exploration rates is spread evenly over the games."""
     repeated = partial(RepeatedActions, args.num_games, args.exploration_repeat)
+    choose: ChooseActions = choose_actions
+    if isinstance(memory, OnlineMemory):
+        choose = memory.choose_actions
     end = args.exploration_rate_end
     rate_end: Rate = np.linspace(*end, args.num_games) if isinstance(end, tuple) else end
     return Agent(
@@ -323,7 +348,7 @@ def make_agent(
         memory=memory,
         network=network,
         history_length=history_length(args, environment.observation_shape),
-        exploration=repeated if args.exploration_repeat > 1 else lambda: choose_actions,
+        exploration=repeated if args.exploration_repeat > 1 else lambda: choose,
         exploration_rate=LinearSchedule(
             args.exploration_rate_start, rate_end, args.exploration_decay_steps
         ),

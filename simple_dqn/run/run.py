@@ -212,7 +212,8 @@ class Run:
                     if in_test:
                         self._test(made, epoch)
                     over = reason_to_end(settings, made.statistics.row)
-                    if settings.random_steps and not pieces and not over:
+                    lost = not pieces and settings.memory != "online"  # which keeps nothing
+                    if settings.random_steps and lost and not over:
                         made.agent.refill(epoch, settings.random_steps)
                     self._remember(made, experience)
                     # NB! This epoch's piece stays: what was added just now is in the next one.
@@ -247,6 +248,9 @@ class Run:
     def _parts(
         self, csv_file: Path | None, *, only_test: bool = False
     ) -> contextlib.AbstractContextManager[RunParts]:
+        settings = self.settings
+        if settings.until_score is not None and not (settings.test_steps or settings.test_games):
+            raise UserError("--until_score needs tests; give --test_steps or --test_games")
         threads = parts.choose_threads(self.settings).network  # kept: sums depend on their number
         self.settings = dataclasses.replace(self.settings, threads=threads)
         return make_parts(
@@ -292,6 +296,8 @@ class Run:
         length = settings.train_games or settings.train_steps
         unit = "games" if settings.train_games else "steps"
         is_saved = True
+        if settings.train_games and settings.prioritized:
+            logger.info("--importance_exponent stays: games do not say at which step a run ends")
         saving.warn_if_disk_is_small(settings.epochs - done, made.network)
         for epoch in range(done + 1, settings.epochs + 1):
             if reason := reason_to_end(settings, made.statistics.row):

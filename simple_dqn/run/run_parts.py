@@ -112,7 +112,8 @@ def make_parts(
             environment, size = make(training=True), settings.replay_size
         memory = parts.make_memory(settings, size, environment, threads)
         if not only_test:
-            bytes_per_step = memory.nbytes // (memory.num_games * memory.lane_size)
+            size = memory.num_games * memory.lane_size
+            bytes_per_step = memory.nbytes // size
             logger.info("replay memory: %s steps of %s bytes", f"{size:,}", f"{bytes_per_step:,}")
         network = parts.make_network(settings, environment.num_actions, shape, threads, seed)
         agent = parts.make_agent(settings, environment, test_environment, memory, network, seed)
@@ -129,6 +130,7 @@ def make_parts(
         apart = STEPS_APART.get(settings.environment, OTHER_STEPS_APART)
         statistics = Statistics(
             network=network,
+            dead_units=network.dead_units,
             memory=memory,
             num_games=settings.num_games,
             held_out_states=agent.held_out_states(HELD_OUT_STATES, apart),
