@@ -5,7 +5,7 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -101,11 +101,16 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def remove_temporary_files(folder: Path, is_ours: Callable[[Path], object]) -> None:
-    """Remove what an interrupted `atomic_file` left in a folder, where the file is ours."""
+def remove_temporary_files(folder: Path, is_ours: Callable[[str], object]) -> None:
+    """Remove what an interrupted `atomic_file` left in a folder.
+
+    Args:
+        folder: may be missing.
+        is_ours: whether nobody else writes the file of a name.
+    """
     for path in folder.glob(".*.tmp"):
         match = _TEMPORARY.fullmatch(path.name)
-        if match and is_ours(path.with_name(match[1])):
+        if match and is_ours(match[1]):
             path.unlink(missing_ok=True)
 
 
@@ -127,6 +132,23 @@ def locked(path: Path, whose: Path) -> Iterator[None]:
             ) from error
     with lock:  # releases it
         yield
+
+
+def remove(paths: Sequence[Path]) -> None:
+    """Remove files, all of them or none.
+
+    Raises:
+        UserError: one of them cannot be removed.
+    """
+    with contextlib.ExitStack() as undo:
+        for path in paths:
+            with errors_naming(path):
+                undo.callback(path.replace(_temporary(path)).replace, path)
+                if _temporary(path).is_dir():
+                    raise IsADirectoryError(0, "it is a folder")
+        undo.pop_all()
+    for path in paths:
+        _temporary(path).unlink()
 
 
 def check_writable(path: Path, options: str = "--csv_file and --save_weights_prefix") -> None:

@@ -7,6 +7,7 @@ import shutil
 import signal
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -623,3 +624,19 @@ def test_places_that_cannot_be_written_are_found_before_the_first_step(
         (root / folder).write_text("a file where a folder is needed")
         assert str(root / folder) in refused(capsys, 1, "train", "pong", *TINY)
         (root / folder).unlink()
+
+
+def test_an_earlier_run_is_removed_as_a_whole_or_not_at_all(
+    root: Path, trained: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder stands for a file that cannot be removed; a small disk is told of at the start."""
+    blocked = Path(trained).with_name("pong_7.safetensors")
+    blocked.mkdir()
+    before = files(root)
+    line = refused(capsys, 1, "train", "pong", *TINY, "--overwrite", "true")
+    assert line == f"simple_dqn: cannot write {blocked}: it is a folder; nothing was changed"
+    assert files(root) == before
+    blocked.rmdir()
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    assert main(["train", "pong", *TINY, "--overwrite", "true"]) == 0
+    assert re.search(r"2 snapshots take \d MB, the disk has 0; give", capsys.readouterr().err)

@@ -10,7 +10,7 @@ from simple_dqn.checkpoints.csv_file import CsvRow, best_test, read_csv
 from simple_dqn.checkpoints.memory_pieces import Piece
 from simple_dqn.checkpoints.snapshot import Snapshot, epoch_pattern, files_of_epochs, run_snapshots
 from simple_dqn.errors import UserError
-from simple_dqn.files import check_writable, locked, remove_temporary_files
+from simple_dqn.files import check_writable, locked, remove, remove_temporary_files
 
 logger = logging.getLogger(__name__)
 
@@ -71,12 +71,10 @@ class RunFiles(NamedTuple):
             later.append(self.csv_file)
         if later:
             logger.info("removing %s to %s, %d files", later[0], later[-1].name, len(later))
-            for path in later:
-                path.unlink()
+            remove(later)
         # NB! Not those of `pong_s10`, which may be writing, where this run is `pong_s1`.
-        remove_temporary_files(self.csv_file.parent, self.csv_file.__eq__)
-        pattern = epoch_pattern(self.prefix)
-        remove_temporary_files(self.prefix.parent, lambda path: pattern.fullmatch(path.name))
+        remove_temporary_files(self.csv_file.parent, self.csv_file.name.__eq__)
+        remove_temporary_files(self.prefix.parent, epoch_pattern(self.prefix).fullmatch)
 
     def keep_only(self, epoch: int, pieces: Iterable[Piece], snapshots: int | None) -> None:
         """Remove what resuming from the last epoch, with these pieces of the memory, does not need.

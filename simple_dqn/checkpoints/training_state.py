@@ -1,6 +1,7 @@
 """What training needs besides the weights: saved at an epoch's end, restored when a run resumes."""
 
 import logging
+import shutil
 from collections.abc import Iterable
 from typing import Any
 
@@ -38,6 +39,15 @@ class Saving:
         """Prepare to save; the replay memory has `pieces` already, oldest first."""
         self._files, self._settings = files, settings
         self._pieces = list(pieces)
+
+    def warn_if_disk_is_small(self, epochs: int, network: DeepQNetwork) -> None:
+        """Log that the snapshots of so many epochs do not fit on the disk."""
+        number = min(epochs, self._settings.keep_snapshots or epochs)
+        needed = number * sum(array.nbytes for array in network.get_weights().values()) / 1e6
+        free = shutil.disk_usage(self._files.prefix.parent).free / 1e6
+        if needed > free:
+            text = "%d snapshots take %.0f MB, the disk has %.0f; give a smaller --keep_snapshots"
+            logger.warning(text, number, needed, free)
 
     def save(
         self, epoch: int, header: dict[str, Any], network: DeepQNetwork, memory: ReplayMemory
@@ -118,7 +128,11 @@ def restore(
 
 
 def _read_state(snapshot: Snapshot) -> Snapshot:
-    """Read the training state beside a snapshot, which must be of the same run and epoch."""
+    """Read the training state beside a snapshot.
+
+    Raises:
+        UserError: it is missing, damaged, or of another run or epoch.
+    """
     path = training_state_path(snapshot.path)
     if not path.exists():
         raise UserError(f"{path} does not exist")
@@ -146,7 +160,11 @@ def _restore_network(
 def _restore_memory(
     settings: Settings, state: Snapshot | None, memory: ReplayMemory, changed: set[str]
 ) -> list[Piece]:
-    """Restore the replay memory and return its pieces; where this fails, a part may be there."""
+    """Restore the replay memory and return its pieces.
+
+    Raises:
+        UserError: it cannot be restored; a part of it may have been.
+    """
     if state is None:
         raise UserError("it is not known which files hold it")
     header = state.header.get("memory")

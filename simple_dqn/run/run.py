@@ -298,6 +298,7 @@ class Run:
         is_saved = True
         if settings.train_games and settings.prioritized:
             logger.info("--importance_exponent stays: games do not say at which step a run ends")
+        saving.warn_if_disk_is_small(settings.epochs - done, made.network)
         for epoch in range(done + 1, settings.epochs + 1):
             if reason := reason_to_end(settings, made.statistics.row):
                 logger.info("epoch %d is the last of the run with %s", epoch - 1, reason)
@@ -337,7 +338,11 @@ class Run:
             made.agent.test(epoch, self.settings.test_steps)
 
     def _save(self, made: RunParts, saving: Saving, epoch: int) -> None:
-        """Write an epoch's snapshot and what resuming needs."""
+        """Write an epoch's snapshot and what resuming needs.
+
+        Raises:
+            UserError: the snapshot cannot be written.
+        """
         header = {
             "game": self.game.name,
             "rom_md5": self.game.rom_md5,
