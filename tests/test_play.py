@@ -16,8 +16,7 @@ from test_watched_game import Script, make_console, make_game
 from simple_dqn.memory.experience import Step
 from simple_dqn.watch.film import Film
 from simple_dqn.watch.mind import Mind
-from simple_dqn.watch.play import Play
-from simple_dqn.watch.score_card import ScoreCard
+from simple_dqn.watch.play import Play, ScoreCard
 from simple_dqn.watch.steering import action_of
 from simple_dqn.watch.watched_game import WatchedGame
 

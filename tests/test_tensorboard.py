@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from simple_dqn.commands.watchers import watched_run
+from simple_dqn.commands.train import watched_run
 from simple_dqn.main import main
 from simple_dqn.options.settings import Settings
 

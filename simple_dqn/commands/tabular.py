@@ -86,10 +86,9 @@ def tabular(
         "DQN": (deep, 32, 50_000),
     }
     learned: dict[str, list[Comparison]] = {}
-    policies = {"random policy": random_policy, "optimal policy": greedy_policy(optimal)}
-    ends = {
-        "random policy": compare(random_values, optimal, game.reachable, 0),
-        "optimal policy": compare(optimal, optimal, game.reachable, 0),
+    ends = {  # what is in the table: a comparison and a policy by title
+        "random policy": (compare(random_values, optimal, game.reachable, 0), random_policy),
+        "optimal policy": (compare(optimal, optimal, game.reachable, 0), greedy_policy(optimal)),
     }
     for title, (learner, batch_size, replay_size) in learners.items():
         learned[title] = []
@@ -100,19 +99,16 @@ def tabular(
             pieces, f"{title} learns", _PIECES + 1, disable=None, leave=False
         ):
             learned[title].append(compare(values, optimal, game.reachable, steps))
-        ends[title], policies[title] = learned[title][-1], greedy_policy(values)
+        ends[title] = learned[title][-1], greedy_policy(values)
     lines = [",".join(["learner", *Comparison._fields])]
     lines += [",".join([title, *map(str, row)]) for title in learned for row in learned[title]]
     write_atomically(csv_file, ("\n".join(lines) + "\n").encode())
-    picture = draw_picture(
-        game, random_values, optimal, errors, discount_rate, learned, output.suffix.lower()
-    )
-    write_atomically(output, picture)
+    draw_picture(game, random_values, optimal, errors, discount_rate, learned, output)
     best = best_actions(optimal[game.reachable])
     lines = [f"{'':16}{'steps':>9}{'largest |Q - Q*|':>18}{'optimal in':>12}{'V(start)':>12}"]
-    for title, end in ends.items():
+    for title, (end, policy) in ends.items():
         share = "" if title == "random policy" else f"{end.optimal_share:.1%}"
-        value = game.value_of(policies[title], discount_rate)
+        value = game.value_of(policy, discount_rate)
         lines.append(
             f"{title:16}{end.steps:>9,}{end.largest_error:>18.4g}{share:>12}{value:>12.4g}"
         )

@@ -54,9 +54,6 @@ class Film(contextlib.AbstractContextManager["Film"]):
         """Begin a film whose sound has `sample_rate` samples per second; 0: it is silent.
 
         The sound is also written to the WAV file `sound_path`, if there is one.
-
-        Raises:
-            UserError: a file cannot be written.
         """
         self.path, self.frames = path, 0
         ending = path.suffix.lower()

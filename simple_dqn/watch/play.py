@@ -5,7 +5,6 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -18,17 +17,16 @@ from simple_dqn.files import write_atomically
 from simple_dqn.memory.experience import Step
 from simple_dqn.watch.film import Film, encode_png
 from simple_dqn.watch.mind import Mind, beside
-from simple_dqn.watch.score_card import NETWORK, YOU, ScoreCard
 from simple_dqn.watch.steering import STEERING, action_of
 from simple_dqn.watch.watched_game import Frame, Moment, WatchedGame
 
+YOU, NETWORK = "you", "the network"
 _POLLS_PER_SECOND = 60
 SPEEDS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 _CARD_POLLS = 4 * _POLLS_PER_SECOND  # for which the card of scores is shown
 _NOTICE_POLLS = 3 * _POLLS_PER_SECOND  # for which a notice is shown
 _REWOUND_SECONDS = 3.0  # by which a key rewinds a game
 _MOMENTS = 120  # to which a game can be rewound, a second apart
-_FRAMES_BEHIND = 120  # by which a film may be behind the game
 _LATEST = 0.25  # seconds; after a longer delay the game does not hurry to catch up
 _LONGEST_STILL = 0.1  # seconds after which a picture is drawn however late the game is
 
@@ -41,7 +39,7 @@ class Display(Protocol):
     def poll(self) -> tuple[list[str], Collection[str]]:
         """Return the keys pressed since the last call, and the `DIRECTIONS` held down now.
 
-        A letter is in lower case, and the Latin one on that key, whatever the layout.
+        A letter is in lower case, but for E; a window names the Latin one on that key.
         """
 
     def show(
@@ -55,6 +53,32 @@ class Display(Protocol):
 
     def sound(self, samples: npt.NDArray[np.uint8], volume: float) -> None:
         """Play the sound of a frame, at a volume from 0 to 1."""
+
+
+class ScoreCard:
+    """Keeps the scores of complete games, by who played them."""
+
+    def __init__(self, mean_of_tests: float | None) -> None:
+        """Begin without games; the network's own test had this mean score, if it is known."""
+        self._mean_of_tests = mean_of_tests
+        self._scores: dict[str, list[float]] = {}
+
+    def add(self, score: float, players: Collection[str]) -> None:
+        """Add the score of a game that ended; `YOU`, `NETWORK` or both played it."""
+        self._scores.setdefault(" and ".join(sorted(players, reverse=True)), []).append(score)
+
+    def lines(self) -> list[str]:
+        """For each that played: the last score, the best and the mean; nothing without a game."""
+        lines = []
+        for players, scores in self._scores.items():
+            line = f"{players[0].upper()}{players[1:]}: {scores[-1]:g}"
+            if len(scores) > 1:
+                mean = sum(scores) / len(scores)
+                line += f", best {max(scores):g}, mean {mean:.4g} of {len(scores)} games"
+            lines.append(line)
+        if lines and self._mean_of_tests is not None:
+            lines.append(f"The network's tests: mean {self._mean_of_tests:.4g}")
+        return lines
 
 
 class Play:
@@ -87,8 +111,6 @@ class Play:
         self._notice, self._notice_polls = "", 0
         self._film: Film | None = None
         self._filmed_mind: Mind | None = None
-        self._filmer = ThreadPoolExecutor(1)  # so that the game does not wait for its film
-        self._filmed: deque[Future[None]] = deque()
         self._picture = game.console.picture()
         self._has_sound = display.has_sound and game.console.samples_per_frame > 0
         self._moments: deque[Moment] = deque(maxlen=_MOMENTS)
@@ -206,10 +228,8 @@ class Play:
     def _end_film(self, *, complete: bool = True) -> None:
         if self._film is not None:
             film, self._film = self._film, None
-            errors = list(filter(None, (each.exception() for each in self._filmed)))
-            self._filmed.clear()
-            film.close(complete=complete and not errors)
-            self._notify(str(errors[0]) if errors else f"wrote {film.path}")
+            film.close(complete=complete)
+            self._notify(f"wrote {film.path}")
 
     def _rewind(self) -> None:
         """Go back by some seconds, or to the first moment that is kept."""
@@ -257,12 +277,8 @@ class Play:
         self._players.add(YOU if self._game.person_plays else NETWORK)
         if self._film is not None:
             picture = beside(frame.picture, self._game.console, self._filmed_mind)
-            self._filmed.append(self._filmer.submit(self._film.add, picture, frame.sound))
             with self._failures_noticed():
-                while self._filmed and (
-                    len(self._filmed) > _FRAMES_BEHIND or self._filmed[0].done()
-                ):
-                    self._filmed.popleft().result()
+                self._film.add(picture, frame.sound)
         if frame.step is not None and self._on_step is not None:
             self._on_step(frame.step)
         if frame.game_over:

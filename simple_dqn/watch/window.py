@@ -34,8 +34,6 @@ _STICK_MOVED = 0.5  # of its way
 class Window:
     """Shows pictures in a window that can be resized; a `play.Display`."""
 
-    is_fine = True
-
     def __init__(
         self, title: str, width: int, height: int, *, instead: str, sample_rate: int = 0
     ) -> None:
