@@ -74,11 +74,10 @@ RATES = {
     "predict": 900.0,  # in 9 of 10 steps, so 1 ms a step
     "emulation": 1000.0,
     "training": 80.0,  # 12.5 ms a step
-    "training, busy": 40.0,
 }
 
 
-def test_report_computes_ratios_and_names_the_bound() -> None:
+def test_report_computes_ratios() -> None:
     table = benchmark.lay_out(options(), {**RATES, benchmark.PEER: 50.0}, flops=2_000_000_000)
     assert "matrix product           200 GFLOP/s" in table
     assert "update, floor             10 ms, 2 GFLOP / matrix product\n" in table
@@ -86,14 +85,12 @@ def test_report_computes_ratios_and_names_the_bound() -> None:
     assert re.search(r"predict +1\.11 ms, 1 state", table)
     assert re.search(r"training +80 steps/s, .* predictions 0\.88\n", table)
     assert re.search(r"stable-baselines3 +50 steps/s, ratio ours to theirs 1\.6\n", table)
-    assert re.search(r"training, busy +40 steps/s beside busy loops, ratio to alone 0\.5\n", table)
-    assert "bound by updates;" in table
-    assert "updates 80%, predictions 8%, emulation 8%" in table
 
 
 @pytest.mark.parametrize(
     ("text", "changed", "bound"),
     [
+        ("", {}, "updates 80%, predictions 8%, emulation 8%"),
         ("--num_games 8", {"predict": 9.0}, "predictions 111%"),  # a prediction for 8 steps
         ("", {"emulation": 10.0}, "emulation 800%"),
         ("--train_frequency 1 --train_repeat 3", {}, "updates 960%"),
@@ -102,7 +99,7 @@ def test_report_computes_ratios_and_names_the_bound() -> None:
 def test_the_slowest_part_bounds(text: str, changed: dict[str, float], bound: str) -> None:
     table = benchmark.lay_out(options(text), {**RATES, **changed}, flops=1)
     assert f"bound by {bound.split()[0]};" in table
-    assert f"by itself: {bound}," in table
+    assert f"by itself: {bound}" in table
 
 
 @pytest.mark.parametrize(

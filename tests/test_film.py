@@ -103,10 +103,9 @@ def test_chapters_begin_where_the_last_one_ended(tmp_path: Path) -> None:
     assert titles == ["until 30", "until 60"]
 
 
-@pytest.mark.parametrize("frames", [6, 30])
 @pytest.mark.parametrize("ending", FILMS)
-def test_an_interrupt_leaves_complete_files(tmp_path: Path, ending: str, frames: int) -> None:
-    path, sound = tmp_path / f"file{ending}", tmp_path / "file.wav"
+def test_an_interrupt_leaves_complete_files(tmp_path: Path, ending: str) -> None:
+    frames, path, sound = 30, tmp_path / f"file{ending}", tmp_path / "file.wav"
     with pytest.raises(KeyboardInterrupt):
         make(path, frames, KeyboardInterrupt())
     assert {*tmp_path.iterdir()} == {path, sound}
@@ -160,14 +159,10 @@ def test_an_animation_has_the_colours_of_every_third_picture(tmp_path: Path) -> 
 def test_an_animation_is_close_to_pictures_of_many_colours(
     tmp_path: Path, ending: str, error: int
 ) -> None:
-    """Hundreds of dark colours on black, with a white bar; GIF has 256, WebP is lossy."""
-    rng = np.random.default_rng(0)
-    pictures = rng.integers(20, size=(3, 64, 96, 3), dtype=np.uint8)
-    pictures[rng.random((3, 64, 96)) < 0.9] = 0
-    pictures[:, :10] = 255
+    """Hundreds of dark colours below a white bar; GIF has 256, WebP is lossy."""
+    dark = np.random.default_rng(0).integers(20, size=(64, 96, 3), dtype=np.uint8)
+    dark[:10] = 255
     path = tmp_path / f"film{ending}"
     with Film(path, frames_per_second=20, sample_rate=0) as film:
-        for shown in pictures:
-            film.add(shown, tone(0))
-    read, _ = read_animation(path)
-    assert np.abs(read.astype(int) - pictures).max() < error
+        film.add(dark, tone(0))
+    assert np.abs(read_animation(path)[0][0].astype(int) - dark).max() < error

@@ -26,8 +26,7 @@ from simple_dqn.tabular.value_iteration import (
 )
 
 _PIECES = 40  # points of a curve
-# Value iteration is drawn for at most so many iterations, or until its bound is this small.
-_MOST_ITERATIONS, _SMALLEST_ERROR = 400, 1e-6
+_ITERATIONS = 200  # of value iteration that are drawn
 
 
 def tabular(
@@ -73,11 +72,8 @@ def tabular(
     random_policy = np.full((num_states, num_actions), 1 / num_actions)
     random_values = limit(policy_evaluation(*game.process, discount_rate, random_policy))
     optimal = limit(value_iteration(*game.process, discount_rate))
-    errors = []
-    for values in islice(value_iteration(*game.process, discount_rate), _MOST_ITERATIONS):
-        errors.append(float(np.abs(values - optimal).max()))
-        if errors[0] * discount_rate ** (len(errors) - 1) < _SMALLEST_ERROR:
-            break
+    iterations = islice(value_iteration(*game.process, discount_rate), _ITERATIONS)
+    errors = [float(np.abs(values - optimal).max()) for values in iterations]
     table = QTable(num_states, num_actions, decay=0.6 if game.is_random else 0.0)
     threads = parts.choose_threads(settings)
     deep = parts.make_network(settings, num_actions, (num_states,), threads, seed)
