@@ -165,24 +165,6 @@ def test_only_a_random_row_shows_the_baseline(csv_2015: Path) -> None:
     assert figure.get_suptitle() == "pong"
 
 
-def test_legend_and_title_keep_off_the_panels(tmp_path: Path) -> None:
-    paths = [
-        write_csv(tmp_path / f"space_invaders_{word}_{seed}.csv", [1, 2, 3], [2, 3, 1000], 0.5)
-        for word in ("with_a_rather_long_label", "b")
-        for seed in (1, 2)
-    ]
-    for figure in (draw(paths[0]), draw(*paths), draw(*paths, fields=["average_reward"] * 3)):
-        figure.draw_without_rendering()
-        legend = figure.legends[0].get_window_extent()
-        assert figure.bbox.x0 <= legend.x0 < legend.x1 <= figure.bbox.x1
-        assert figure.bbox.y0 <= legend.y0
-        for axes in figure.axes:
-            panel = axes.get_tightbbox()
-            assert panel is not None
-            assert panel.y0 >= legend.y1
-            assert panel.y1 < figure.bbox.y1
-
-
 # Files as they are found.
 
 

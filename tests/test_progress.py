@@ -64,7 +64,9 @@ def test_eighty_columns_show_a_bar_with_reward_and_loss(tmp_path: Path) -> None:
     assert bars, output
     assert min(map(len, bars)) >= 15
     assert re.search(r"epoch 1 train: 600 steps, \d+ games, .* [\d.]+ s, \d+ steps/s", output)
-    end = r"the run is over; no game ended in a test; commands to try next:\s.* snapshots/pong_1\."
+    end = (
+        r"the run is over; no game ended in a test; commands to try next:\s+\S+ snapshots/pong_1\."
+    )
     assert re.search(end, output)
 
 

@@ -10,6 +10,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -60,6 +62,24 @@ def test_any_size_will_do(window: Window, size: tuple[int, int]) -> None:
     window.show(np.full((420, 640, 3), 99, np.uint8), ["a long line of text " * 9, ""])
     rows, columns = np.nonzero((shown()[: size[1] - 46] == 99).all(axis=2))
     assert (np.ptp(columns) + 1) / (np.ptp(rows) + 1) == pytest.approx(640 / 420, rel=0.05)
+
+
+@pytest.mark.parametrize("display", [(800, 600), (3840, 2160)])
+def test_the_window_fits_the_display(
+    window: Window, monkeypatch: pytest.MonkeyPatch, display: tuple[int, int]
+) -> None:
+    """As high as the panels leave room for; the mind makes it wider, as far as there is room."""
+    monkeypatch.setattr(pygame.display, "get_desktop_sizes", lambda: [display])
+    window.__init__("test", 640, 420, instead="")  # type: ignore[misc]
+    mind: Any = SimpleNamespace(panel=lambda width, height: np.zeros((height, width, 3), np.uint8))
+    widths = []
+    for shows in (None, mind):
+        window.show(np.zeros((420, 640, 3), np.uint8), ["", ""], mind=shows)
+        width, height = pygame.display.get_surface().get_size()
+        assert height == pytest.approx(0.8 * display[1], abs=2)
+        assert width <= 0.9 * display[0]
+        widths.append(width)
+    assert widths[0] < widths[1]
 
 
 def press(key: int, text: str, scancode: int = 0, kind: int = pygame.KEYDOWN) -> None:
@@ -143,10 +163,10 @@ def wait_until(condition: Callable[[], object]) -> None:
 class Desktop:
     """A virtual X display, its pixels and its keyboard."""
 
-    def __init__(self, folder: Path, width: int = 1280, height: int = 1000) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         read, write = os.pipe()
-        screen = ["-screen", "0", f"{width}x{height}x24", "-fbdir", folder]
+        screen = ["-screen", "0", "800x600x24", "-fbdir", folder]
         self._server = subprocess.Popen(
             ["Xvfb", "-displayfd", str(write), *screen],
             pass_fds=[write],
@@ -206,11 +226,11 @@ def play(desktop: Desktop, *arguments: str) -> subprocess.Popen[str]:
     return process
 
 
-@pytest.fixture(params=[(800, 600), (2560, 1440)], ids=str)
-def desktop(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Desktop]:
+@pytest.fixture
+def desktop(tmp_path: Path) -> Iterator[Desktop]:
     if not (shutil.which("Xvfb") and shutil.which("xdotool")):
         pytest.skip("needs Xvfb and xdotool")
-    desktop = Desktop(tmp_path, *request.param)
+    desktop = Desktop(tmp_path)
     yield desktop
     desktop.close()
 

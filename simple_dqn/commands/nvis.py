@@ -25,10 +25,7 @@ def nvis(
     visualization_filters: int | None,
     visualization_file: Path | None,
 ) -> None:
-    """Make the page and write its name to standard output.
-
-    `visualization_filters` limits the filters of each layer to the most active ones.
-    """
+    """Make the page and write its name to standard output."""
     game = game_of(settings)
     check_game(snapshot, game)
     name = snapshot.path.stem

@@ -49,11 +49,7 @@ def record(
     record_screen_path: Path | None,
     record_sound_filename: Path | None,
 ) -> None:
-    """Film games and write the film's name to standard output; see `record --help` for the options.
-
-    Seconds are of the game's own time; only Atari's games have sound. With `epochs` the networks of
-    these epochs of the run play one after another, each for its share of the seconds.
-    """
+    """Film games and write the film's name to standard output; `record --help` has the options."""
     if width is not None and scale != 1:
         raise UserError("--width and --scale both set the width of the film; give one of them")
     name = snapshot.path.stem

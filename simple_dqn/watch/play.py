@@ -7,10 +7,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Protocol
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 from simple_dqn.errors import UserError
 from simple_dqn.files import write_atomically
@@ -19,6 +16,10 @@ from simple_dqn.watch.film import Film, encode_png
 from simple_dqn.watch.mind import Mind, beside
 from simple_dqn.watch.steering import STEERING, action_of
 from simple_dqn.watch.watched_game import Frame, Moment, WatchedGame
+
+if TYPE_CHECKING:
+    from simple_dqn.watch.terminal import Terminal
+    from simple_dqn.watch.window import Window
 
 YOU, NETWORK = "you", "the network"
 _POLLS_PER_SECOND = 60
@@ -29,30 +30,6 @@ _REWOUND_SECONDS = 3.0  # by which a key rewinds a game
 _MOMENTS = 120  # to which a game can be rewound, a second apart
 _LATEST = 0.25  # seconds; after a longer delay the game does not hurry to catch up
 _LONGEST_STILL = 0.1  # seconds after which a picture is drawn however late the game is
-
-
-class Display(Protocol):
-    """Where a game is shown and keys are pressed: `Window` or `Terminal`."""
-
-    has_sound: bool  # whether sound can be heard
-
-    def poll(self) -> tuple[list[str], Collection[str]]:
-        """Return the keys pressed since the last call, and the `DIRECTIONS` held down now.
-
-        A letter is in lower case, but for E; a window names the Latin one on that key.
-        """
-
-    def show(
-        self,
-        picture: npt.NDArray[np.uint8],
-        lines: Collection[str],
-        card: Sequence[str] = (),
-        mind: Mind | None = None,
-    ) -> None:
-        """Show a picture, uint8 (height, width, 3), lines below, a card over, a mind beside it."""
-
-    def sound(self, samples: npt.NDArray[np.uint8], volume: float) -> None:
-        """Play the sound of a frame, at a volume from 0 to 1."""
 
 
 class ScoreCard:
@@ -87,7 +64,7 @@ class Play:
     def __init__(
         self,
         game: WatchedGame,
-        display: Display,
+        display: "Window | Terminal",
         *,
         mind: Mind | None,
         show_mind: bool,

@@ -90,7 +90,7 @@ class Held:
 
 
 class Terminal:
-    """Shows pictures as half blocks; a `play.Display` without sound."""
+    """Shows pictures as half blocks; like `Window`, but without sound."""
 
     has_sound = False
 
