@@ -128,18 +128,15 @@ def test_training_learns_and_plays_at_the_fixed_rate(
 ) -> None:
     """As many updates as steps ask for, predictions in nine of ten steps, one step per unit."""
     monkeypatch.setattr(benchmark, "FILL_STEPS", 100)
-    rate = f"--exploration_rate_start {benchmark.EXPLORATION_RATE} --exploration_rate_end 0.1"
+    rate = "--exploration_rate_start 0.1 --exploration_rate_end 0.1"
     args = options(f"{SMALL} --random_seed 0 {rate}")
     threads = parts.choose_threads(args)
-    environment = make_environment(
-        args, find_game("pong", tmp_path), threads.environment, training=True
-    )
+    environment = make_environment(args, find_game("pong", tmp_path), 1, training=True)
     network = Mock(wraps=parts.make_network(args, 6, (36, 36), threads, 0))
     monkeypatch.setattr(parts, "make_network", lambda *_: network)
     works = benchmark._our_works(args, environment, threads)
     works["emulation"].run(50)
-    assert not network.train.called
-    assert not network.predict.called
+    assert not network.train.called | network.predict.called
     assert works["training"].units == 4
     works["training"].run(30)
     assert network.train.call_count == 30

@@ -151,12 +151,3 @@ def test_the_panel_is_drawn_at_any_size(width: int, height: int) -> None:
     named = (mind.panel(360, 420)[385:415] > 100).any(axis=(0, 2))
     assert named[:180].any()
     assert named[180:].any()
-
-
-def test_pictures_keep_their_proportions() -> None:
-    screen = np.random.default_rng(0).integers(256, size=(420, 640, 3), dtype=np.uint8)
-    game: Any = SimpleNamespace(enlarge=lambda picture: picture)
-    assert beside(screen, game, None, 161).shape[:2] == (104, 160)
-    mean = screen.reshape(210, 2, 320, 2, 3).mean(axis=(1, 3))
-    assert np.abs(beside(screen, game, None, scale=0.5) - mean).max() <= 0.5
-    np.testing.assert_array_equal(beside(screen, game, None, 1280)[::2, 1::2], screen)

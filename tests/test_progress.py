@@ -107,19 +107,10 @@ def test_time_left_is_that_of_the_whole_run(
     play("train", 3, 2.0)
     shown.on_phase_end()
     assert "20 s left" in play("test", 3, 1.0, steps=80)
+    shown = make_progress([], 0.5, epochs=None)  # a test alone
+    start = "test 7: 50 of 100 steps, reward -, loss 0.5000, 50 s left, "
+    assert play("test", 7, 1.0, steps=50).startswith(start)
     assert [duration(seconds) for seconds in (59.4, 3540, 3590)] == ["59 s", "59 min", "1 h 00 min"]
-
-
-def test_a_test_alone_shows_its_own_end(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", 0.0)
-    caplog.set_level(logging.INFO)
-    shown = make_progress([], 0.5, epochs=None)
-    shown.on_phase_start("test", 7, 100, "steps")
-    shown.on_step(NO_END, 100, 0.25)
-    start = "test 7: 100 of 100 steps, reward -, loss 0.5000, 0 s left, "
-    assert caplog.messages[-1].startswith(start)
 
 
 def test_the_end_names_the_best_test_and_what_to_do(

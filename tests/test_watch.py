@@ -102,6 +102,8 @@ def test_a_file_is_named_for_its_format_and_not_like_a_folder(
     line = refused(capsys, 1, *arguments, file)
     assert line.endswith(f"cannot write {file}: give {option} a name that ends in {endings}")
     assert f"is a folder; name a file with {option}" in refused(capsys, 1, *arguments, ".")
+    existing = [str(snapshot), option, str(snapshot)]
+    assert "is there already" in refused(capsys, 1, name, *existing)
     assert not [path for path in root.rglob("*") if path.is_file()]
 
 
@@ -278,10 +280,6 @@ def test_bad_input_is_refused_in_a_line(
     assert "is a pickle file" in line(str(file))
     if command != "play":
         assert "arguments are required" in line(status=2)
-    names = {"record": "video_file", "nvis": "visualization_file", "play": "record_experience"}
-    option = f"--{names[command]}"
-    assert "cannot write" in line(str(snapshot), option, str(file / "x"))
-    assert "is there already" in line(str(snapshot), option, str(file))
 
 
 def test_what_cannot_be_watched(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
