@@ -134,7 +134,8 @@ def lay_out(settings: Settings, rates: Mapping[str, float], flops: int) -> str:
 
 def update_flops(settings: Settings, num_actions: int, observation_shape: tuple[int, ...]) -> int:
     """Count the floating-point operations of an update by torch's own layers."""
-    args = dataclasses.replace(settings, native_kernels=False)  # whose work torch cannot see
+    # The kernels' work torch cannot see.
+    args = dataclasses.replace(settings, native_kernels=False, arithmetic="float32")
     threads = parts.choose_threads(args)._replace(device="cpu")
     network = parts.make_network(args, num_actions, observation_shape, threads, 0)
     history, zeros = parts.history_length(args, observation_shape), np.zeros(args.batch_size)

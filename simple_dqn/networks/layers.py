@@ -74,6 +74,7 @@ class QNetwork(nn.Sequential):
         layer_norm: str,
         pixel_mean: float,
         wrap: Callable[[nn.Sequential, int], nn.Module] | None = None,
+        hidden_layer: Callable[[int, int], nn.Module] | None = None,
     ) -> None:
         """Make the layers; their weights are torch's until `init_weights`.
 
@@ -90,6 +91,7 @@ class QNetwork(nn.Sequential):
                 and columns; or `false`.
             pixel_mean: see the class.
             wrap: see `Head.wrap`.
+            hidden_layer: makes a hidden layer of so many inputs and outputs; `FullyConnected`.
 
         Raises:
             UserError: the observations are not pictures, or too small for the convolutions.
@@ -108,7 +110,9 @@ class QNetwork(nn.Sequential):
             convolutional.append(nn.ReLU(inplace=True))
         convolutional.append(nn.Flatten())
         features = channels * math.prod(shape)
-        stream = partial(_stream, features, architecture.hidden, batch_norm, layer_norm != "false")
+        norms = batch_norm, layer_norm != "false"
+        make = hidden_layer or FullyConnected
+        stream = partial(_stream, features, architecture.hidden, norms, make)
         fully_connected = stream(num_actions * num_atoms)
         if dueling:
             fully_connected = [Dueling(stream(num_atoms), fully_connected, num_atoms)]
@@ -203,12 +207,17 @@ def _check_pictures(architecture: Architecture, observation_shape: tuple[int, ..
 
 
 def _stream(
-    inputs: int, hidden: Sequence[int], batch_norm: bool, layer_norm: bool, outputs: int
+    inputs: int,
+    hidden: Sequence[int],
+    norms: tuple[bool, bool],
+    make: Callable[[int, int], nn.Module],
+    outputs: int,
 ) -> list[nn.Module]:
     """Return fully connected layers of so many hidden units each, and the last one."""
     layers: list[nn.Module] = []
+    batch_norm, layer_norm = norms
     for units in hidden:
-        layers.append(FullyConnected(inputs, units))
+        layers.append(make(inputs, units))
         if batch_norm:
             layers.append(nn.BatchNorm1d(units))
         if layer_norm:

@@ -26,7 +26,7 @@ from typing_extensions import override
 
 from simple_dqn.errors import UserError
 from simple_dqn.files import write_atomically
-from simple_dqn.networks.layers import Convolution, QNetwork
+from simple_dqn.networks.layers import Convolution, FullyConnected, QNetwork
 from simple_dqn.networks.optimizers import GravesRMSProp
 
 logger = logging.getLogger(__name__)
@@ -47,7 +47,10 @@ class Kernels:
 
     Attributes:
         num_features: outputs of the last convolution.
+        hidden_layer: class of the hidden layers that go with them.
     """
+
+    hidden_layer: type[FullyConnected] = FullyConnected
 
     def __init__(
         self,
@@ -68,9 +71,10 @@ class Kernels:
             self._weights.append(tuple(shape[axis] for axis in _ORDERS[min(layer, 1)]))
             images.append((filters, (height - size) // stride + 1, (width - size) // stride + 1))
         floats = [math.prod(image) for image in images]
-        self._state, self.num_features, self._num_threads = images[0], floats[-1], num_threads
+        self._state, self.num_features, self.num_threads = images[0], floats[-1], num_threads
         self._floats_kept, self._floats_of_scratch = sum(floats), sum(floats[1:])
-        self._library = _load(defines)
+        self.defines = defines
+        self._library = load_library(_SOURCE, defines)
         p, i, n, f = ctypes.c_void_p, ctypes.c_int, ctypes.c_long, ctypes.c_float
         self._library.forward.argtypes = i, n, p, n, p, p, p, n, i
         self._library.backward.argtypes = i, n, p, p, p, p, n, p, n
@@ -100,13 +104,12 @@ class Kernels:
     ) -> tuple[Tensor, Tensor]:
         """Return the features, and the layers' inputs and outputs if `backward` will need them."""
         number = len(states)
-        self._check_parameters(parameters)
-        _check("states", states[:1], (min(number, 1), *self._state), torch.uint8)
+        self.check(states, parameters)
         features = torch.empty(number, self.num_features)
-        kept = torch.empty(number if keep else self._num_threads, self._floats_kept)
+        kept = torch.empty(number if keep else self.num_threads, self._floats_kept)
         self._library.forward(
-            *(self._num_threads, number, states.data_ptr(), states.stride(0)),
-            *(_pointers(parameters), features.data_ptr()),
+            *(self.num_threads, number, states.data_ptr(), states.stride(0)),
+            *(pointers(parameters), features.data_ptr()),
             *(kept.data_ptr(), self._floats_kept, keep),
         )
         return features, kept
@@ -116,23 +119,19 @@ class Kernels:
     ) -> tuple[Tensor, ...]:
         """Return the gradients of the parameters, given the gradient of the features."""
         dfeatures = dfeatures.contiguous()
-        self._check_parameters(parameters)
         number = len(dfeatures)
-        _check("gradients of features", dfeatures, (number, self.num_features))
-        _check("inputs and outputs", kept, (number, self._floats_kept))
+        check_tensor("gradients of features", dfeatures, (number, self.num_features))
+        check_tensor("inputs and outputs", kept, (number, self._floats_kept))
         turned = [weight.permute(2, 3, 0, 1).contiguous() for weight in parameters[2::2]]
         sizes = [parameter.numel() for parameter in parameters]
         sums = torch.empty(-(-number // _STATES_AT_ONCE), sum(sizes))
-        scratch = torch.empty(self._num_threads, self._floats_of_scratch)
+        scratch = torch.empty(self.num_threads, self._floats_of_scratch)
         self._library.backward(
-            *(self._num_threads, number, dfeatures.data_ptr(), _pointers(turned)),
+            *(self.num_threads, number, dfeatures.data_ptr(), pointers(turned)),
             *(sums.data_ptr(), kept.data_ptr(), self._floats_kept),
             *(scratch.data_ptr(), self._floats_of_scratch),
         )
-        return tuple(
-            gradient.as_strided(parameter.shape, parameter.stride())
-            for gradient, parameter in zip(torch.split(sums.sum(0), sizes), parameters, strict=True)
-        )
+        return like(parameters, sums.sum(0))
 
     def rmsprop(self, groups: Sequence[Sequence[Tensor]], constants: Sequence[float]) -> None:
         """Take one step of `GravesRMSProp` on lists of w, dw, g and n, all float32.
@@ -145,24 +144,25 @@ class Kernels:
             if kinds != {(same[0].shape, same[0].stride(), torch.float32, True)}:
                 raise ValueError("kernels: a parameter and its gradients differ in shape or type")
         sizes = [parameter.numel() for parameter in groups[0]]
-        threads = self._num_threads if sum(sizes) > 200_000 else 1
+        threads = self.num_threads if sum(sizes) > 200_000 else 1
         lengths = (ctypes.c_long * len(sizes))(*sizes)
-        self._library.rmsprop(threads, len(sizes), lengths, *map(_pointers, groups), *constants)
+        self._library.rmsprop(threads, len(sizes), lengths, *map(pointers, groups), *constants)
 
-    def _check_parameters(self, parameters: Sequence[Tensor]) -> None:
-        """Check that weights and biases are as large as the library was compiled for."""
+    def check(self, states: Tensor, parameters: Sequence[Tensor]) -> None:
+        """Check that states, weights and biases are as large as the library was compiled for."""
+        check_tensor("states", states[:1], (min(len(states), 1), *self._state), torch.uint8)
         for layer, (weight, bias, shape) in enumerate(
             zip(parameters[::2], parameters[1::2], self._weights, strict=True)
         ):
-            _check(f"weights of layer {layer}", weight.permute(_ORDERS[min(layer, 1)]), shape)
-            _check(f"biases of layer {layer}", bias, shape[-1:])
+            check_tensor(f"weights of layer {layer}", weight.permute(_ORDERS[min(layer, 1)]), shape)
+            check_tensor(f"biases of layer {layer}", bias, shape[-1:])
 
 
 class NativeQNetwork(QNetwork):
     """A `QNetwork` whose convolutions are done by kernels."""
 
     def __init__(self, *args: Any, kernels: Kernels, **settings: Any) -> None:
-        super().__init__(*args, **settings)
+        super().__init__(*args, hidden_layer=kernels.hidden_layer, **settings)
         self._kernels = kernels
 
     @override
@@ -235,17 +235,17 @@ def compile_kernels(
         return None
 
 
-def _load(defines: Sequence[str]) -> ctypes.CDLL:
-    """Load the compiled library, named by a hash of all that it is made from."""
+def load_library(source: Path, defines: Sequence[str]) -> ctypes.CDLL:
+    """Load a compiled source, a library named by a hash of all that it is made from."""
     compiler = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), "cc")
     command = [compiler, *_FLAGS, *defines]
-    made_from = "\n".join([*command, _SOURCE.read_text(), platform.node(), _processor()])
+    made_from = "\n".join([*command, source.read_text(), platform.node(), processor()])
     name = f"{hashlib.sha256(made_from.encode()).hexdigest()[:32]}.so"
     with tempfile.TemporaryDirectory() as temporary:
         library = (_private_folder() or Path(temporary)) / name
         if not library.exists():
             compiled = Path(temporary) / "compiled.so"
-            command += ["-o", str(compiled), str(_SOURCE)]
+            command += ["-o", str(compiled), str(source)]
             subprocess.run(command, check=True, capture_output=True, text=True, errors="replace")
             write_atomically(library, compiled.read_bytes())
         return ctypes.CDLL(str(library))
@@ -269,7 +269,7 @@ def _private_folder() -> Path | None:
     return None
 
 
-def _processor() -> str:
+def processor() -> str:
     """Return the processor's model and features, which decide what `-march=native` compiles."""
     file = Path("/proc/cpuinfo")
     if not file.exists():
@@ -278,7 +278,7 @@ def _processor() -> str:
     return "\n".join(sorted(line for line in lines if line.startswith(("model name", "flags"))))
 
 
-def _check(
+def check_tensor(
     what: str, tensor: Tensor, shape: Sequence[int], dtype: torch.dtype = torch.float32
 ) -> None:
     """Check a tensor that C will read or write: where it is, its shape, type and order."""
@@ -287,5 +287,15 @@ def _check(
         raise ValueError(f"kernels: the {what} have another shape or type than compiled for")
 
 
-def _pointers(tensors: Sequence[Tensor]) -> ctypes.Array[ctypes.c_void_p]:
+def pointers(tensors: Sequence[Tensor]) -> ctypes.Array[ctypes.c_void_p]:
+    """Return where each tensor begins, for C."""
     return (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
+
+
+def like(parameters: Sequence[Tensor], numbers: Tensor) -> tuple[Tensor, ...]:
+    """Return numbers in a row as tensors that are stored as the parameters are."""
+    parts = torch.split(numbers, [parameter.numel() for parameter in parameters])
+    return tuple(
+        part.as_strided(parameter.shape, parameter.stride())
+        for part, parameter in zip(parts, parameters, strict=True)
+    )

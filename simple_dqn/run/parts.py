@@ -18,6 +18,7 @@ from simple_dqn.memory.device_observations import ObservationsOnDevice, free_byt
 from simple_dqn.memory.observations import ObservationsInMemory, observation_bytes
 from simple_dqn.memory.online import OnlineMemory
 from simple_dqn.memory.prioritized import PrioritizedReplayMemory
+from simple_dqn.networks.bfloat16 import AutocastQNetwork, BFloat16Kernels
 from simple_dqn.networks.cuda_graph import CudaGraph
 from simple_dqn.networks.device import cores_at_hand, find_device, idle_cores, prepare
 from simple_dqn.networks.guided_backpropagation import GuidedNetwork
@@ -206,7 +207,9 @@ def make_layers(
         UserError: the observations do not fit the network.
     """
     head = head or make_head(args, torch.device("cpu"), torch.float32)
-    make = partial(NativeQNetwork, kernels=kernels) if kernels else QNetwork
+    make: Callable[..., QNetwork] = AutocastQNetwork if args.arithmetic == "bfloat16" else QNetwork
+    if kernels:
+        make = partial(NativeQNetwork, kernels=kernels)
     return make(
         architecture_of(args.network),
         num_actions,
@@ -301,16 +304,27 @@ TARGETS: dict[str, Callable[[QNetwork, QNetwork, Head], NextValue]] = {
 def _compile_kernels(
     args: Settings, observation_shape: tuple[int, ...], threads: Threads
 ) -> Kernels | None:
-    """Compile kernels for this CPU where they can do the network's work."""
+    """Compile kernels for this CPU where they can do the network's work.
+
+    Raises:
+        UserError: they were to compute in bfloat16 and cannot.
+    """
     convolutions = architecture_of(args.network).convolutions
-    able = threads.device == "cpu" and args.datatype == "float32"
-    plain = not args.batch_norm and args.layer_norm != "all"  # nothing before the ReLUs
     pictures = convolutions and len(observation_shape) == 2
-    if not (args.native_kernels and able and plain and pictures):
+    plain = not args.batch_norm and args.layer_norm != "all"  # nothing before the ReLUs
+    able = args.native_kernels and args.datatype == "float32" and plain and pictures
+    low = args.arithmetic == "bfloat16"
+    if low and not able:
+        raise UserError(
+            "--arithmetic bfloat16 needs a network with convolutions, --datatype float32, "
+            "--batch_norm false, --layer_norm false or true, and --native_kernels true"
+        )
+    if not able or threads.device != "cpu":
         return None
     height, width = observation_shape
     history = history_length(args, observation_shape)
-    return compile_kernels(convolutions, history, (height, width), threads.network)
+    make = BFloat16Kernels if low else compile_kernels
+    return make(convolutions, history, (height, width), threads.network)
 
 
 def make_agent(

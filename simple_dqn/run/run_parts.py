@@ -1,6 +1,7 @@
 """The parts of a run, made from its settings, wired together and closed at the end."""
 
 import contextlib
+import dataclasses
 import logging
 import math
 from collections.abc import Iterator, Sequence
@@ -79,16 +80,19 @@ def make_parts(
     The weights and counters of a snapshot are where the parts begin. If nothing will be learned,
     there are no games for training, and the replay memory is as small as can be.
     """
+    if only_test:
+        settings = dataclasses.replace(settings, arithmetic="float32")
     seed = settings.random_seed or 0
     threads = parts.choose_threads(settings)
     logger.info(
-        "%s, random seed %d, %d game(s) on %d thread(s), network on %s with %d thread(s)",
+        "%s, random seed %d, %d game(s) on %d thread(s), network on %s with %d thread(s), %s",
         game.name,
         seed,
         settings.num_games,
         threads.environment,
         threads.device,
         threads.network,
+        settings.datatype if settings.arithmetic == "float32" else settings.arithmetic,
     )
     logger.debug("options: %s", vars(settings))
     with contextlib.ExitStack() as stack:

@@ -1,5 +1,6 @@
 """The network of a snapshot: whether it fits the settings, and a look inside it."""
 
+import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
@@ -53,6 +54,7 @@ def load_network(
 ) -> DeepQNetwork:
     """Make the network of a snapshot, after `check_weights`."""
     check_weights(settings, snapshot, observation_shape)
+    settings = dataclasses.replace(settings, arithmetic="float32")  # of predictions
     threads = parts.choose_threads(settings)
     num_actions = len(snapshot.header["action_meanings"])
     network = parts.make_network(settings, num_actions, observation_shape, threads, 0)

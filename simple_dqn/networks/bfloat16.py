@@ -1,0 +1,154 @@
+"""Gradient steps in bfloat16: `bfloat16.c` on CPUs with AMX, autocast on a GPU.
+
+On a CPU inputs, outputs, weights and gradients of convolutions and hidden layers are rounded as
+they enter a product, whose sums are float32. Weights, their gradients, biases, the last layer,
+losses and the optimizer are float32, and so are predictions (`torch.inference_mode`): those are
+`native.py`'s.
+"""
+
+import contextlib
+import ctypes
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from simple_dqn.errors import UserError
+from simple_dqn.networks.layers import Convolution, FullyConnected, QNetwork
+from simple_dqn.networks.native import (
+    Kernels,
+    check_tensor,
+    like,
+    load_library,
+    pointers,
+    processor,
+)
+
+_SOURCE = Path(__file__).with_name("bfloat16.c")
+_STATES_AT_ONCE, _MOST_SHARES = 4, 16  # states whose gradients one thread sums up; such sums
+
+
+class HiddenLayer(FullyConnected):
+    """A hidden layer whose gradient steps are done in bfloat16."""
+
+    @override
+    def forward(self, rows: Tensor) -> Tensor:
+        if torch.is_inference_mode_enabled():
+            return super().forward(rows)
+        outputs: Tensor = _Hidden.apply(rows, self.weight, self.bias)  # type: ignore[no-untyped-call]
+        return outputs
+
+
+class _Hidden(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(rows, weight)
+        with _rounded():
+            return torch.addmm(bias, rows, weight.t())
+
+    @staticmethod
+    def backward(ctx: Any, slopes: Tensor) -> tuple[Tensor, ...]:
+        rows, weight = ctx.saved_tensors
+        with _rounded():
+            return slopes @ weight, slopes.t() @ rows, slopes.sum(0)
+
+
+@contextlib.contextmanager
+def _rounded() -> Iterator[None]:
+    """Let torch round what float32 matrix products multiply to bfloat16."""
+    torch.set_float32_matmul_precision("medium")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+class BFloat16Kernels(Kernels):
+    """Kernels of a network whose gradient steps are done in bfloat16."""
+
+    hidden_layer = HiddenLayer
+
+    def __init__(
+        self,
+        convolutions: Sequence[Convolution],
+        history_length: int,
+        screen_shape: tuple[int, int],
+        num_threads: int,
+    ) -> None:
+        """Compile `bfloat16.c`, or load what was compiled before.
+
+        Raises:
+            UserError: there is no AMX or no compiler for it, or states are not four screens.
+        """
+        if history_length != 4:
+            raise UserError("--arithmetic bfloat16 needs --history_length 4; give it")
+        try:
+            if "amx_bf16" not in processor():
+                raise OSError("this CPU has no AMX")
+            super().__init__(convolutions, history_length, screen_shape, num_threads)
+            self._low = load_library(_SOURCE, self.defines)
+            if self._low.prepare():
+                raise OSError("Linux does not grant the use of AMX")
+        except (OSError, subprocess.CalledProcessError) as error:
+            reason = getattr(error, "stderr", "").strip() or str(error)
+            raise UserError(
+                f"--arithmetic bfloat16 needs a CPU with AMX, Linux and gcc 11 or later "
+                f"({reason.splitlines()[0]}); give --arithmetic float32"
+            ) from error
+        p, i, n = ctypes.c_void_p, ctypes.c_int, ctypes.c_long
+        self._low.forward.argtypes = i, n, p, n, p, p, p, i, p
+        self._low.backward.argtypes = i, n, n, p, p, p, p, p, p, p
+        sizes = self._low.kept_size, self._low.weights_size, self._low.scratch_size
+        for size in sizes:
+            size.restype = n
+        self._kept_size, weights, scratch = (size() for size in sizes)
+        self._packed = torch.empty(weights, dtype=torch.bfloat16)
+        self._scratch = torch.empty(num_threads, scratch, dtype=torch.bfloat16)
+
+    @override
+    def forward(
+        self, states: Tensor, parameters: Sequence[Tensor], *, keep: bool
+    ) -> tuple[Tensor, Tensor]:
+        if torch.is_inference_mode_enabled():
+            return super().forward(states, parameters, keep=keep)
+        self.check(states, parameters)
+        number = len(states)
+        features = torch.empty(number, self.num_features)
+        rows = number if keep else self.num_threads
+        kept = torch.empty(rows, self._kept_size, dtype=torch.bfloat16)
+        self._low.forward(
+            *(self.num_threads, number, states.data_ptr(), states.stride(0)),
+            *(pointers(parameters), features.data_ptr(), kept.data_ptr(), keep),
+            self._packed.data_ptr(),
+        )
+        return features, kept
+
+    @override
+    def backward(
+        self, dfeatures: Tensor, parameters: Sequence[Tensor], kept: Tensor
+    ) -> tuple[Tensor, ...]:
+        number, dfeatures = len(kept), dfeatures.contiguous()
+        check_tensor("gradients of features", dfeatures, (number, self.num_features))
+        at_once = max(_STATES_AT_ONCE, -(-number // _MOST_SHARES))
+        gradients = torch.empty(sum(parameter.numel() for parameter in parameters))
+        sums = torch.empty(-(-number // at_once), len(gradients))
+        self._low.backward(
+            *(self.num_threads, number, at_once, dfeatures.data_ptr(), pointers(parameters)),
+            *(each.data_ptr() for each in (gradients, kept, sums, self._packed, self._scratch)),
+        )
+        return like(parameters, gradients)
+
+
+class AutocastQNetwork(QNetwork):
+    """A `QNetwork` on a GPU whose gradient steps compute in bfloat16 where torch thinks it safe."""
+
+    @override
+    def forward(self, states: Tensor) -> Tensor:
+        on = not torch.is_inference_mode_enabled()
+        # A graph would not fill a cache of rounded weights again.
+        with torch.autocast("cuda", torch.bfloat16, enabled=on, cache_enabled=False):
+            return super().forward(states).float()
