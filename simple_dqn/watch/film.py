@@ -24,7 +24,6 @@ logger = logging.getLogger(__name__)
 _ANIMATION_RATE = 20  # pictures per second of a GIF or a WebP
 _AAC_RATE = 48_000  # samples per second; AAC allows only certain rates
 
-
 # How FFmpeg writes films: the codec, its pixels, its options and those of the file.
 _X264 = {"crf": "18", "preset": "veryfast"}
 FORMATS: dict[str, tuple[str, str, dict[str, str], dict[str, str]]] = {
