@@ -11,6 +11,7 @@ import math
 import os
 import platform
 import re
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -31,6 +32,7 @@ from simple_dqn.checkpoints.places import game_of
 from simple_dqn.environment import Environment
 from simple_dqn.environments.roms import Game
 from simple_dqn.errors import UserError
+from simple_dqn.networks.device import cores_at_hand
 from simple_dqn.options.settings import Settings
 from simple_dqn.replay_memory import Minibatch
 from simple_dqn.run import parts
@@ -102,7 +104,7 @@ def measure(works: Mapping[str, Work], seconds: float) -> dict[str, float]:
 def lay_out(settings: Settings, rates: Mapping[str, float], flops: int) -> str:
     """Lay out the rates and what follows from them; `flops` is the arithmetic of an update."""
     floor = flops / rates["matrix product"]  # seconds
-    training, update = rates["training"], rates["update"]
+    training, busy, update = rates["training"], rates["training, busy"], rates["update"]
     some_greedy = 1 - EXPLORATION_RATE**settings.num_games  # probability that the network is asked
     costs = {  # seconds of a training step of one game
         "updates": settings.train_repeat / settings.train_frequency / update,
@@ -117,6 +119,11 @@ def lay_out(settings: Settings, rates: Mapping[str, float], flops: int) -> str:
         ("predict", 1e3 / rates["predict"], f"ms, {settings.num_games} state(s)"),
         ("emulation", rates["emulation"], "steps/s, random actions"),
         ("training", training, f"steps/s, ratio to updates and predictions {training / alone:.3g}"),
+        (
+            "training, busy",
+            busy,
+            f"steps/s beside busy loops, ratio to alone {busy / training:.3g}",
+        ),
     ]
     if peer := rates.get(PEER):
         rows.append((PEER, peer, f"steps/s, ratio ours to theirs {training / peer:.3g}"))
@@ -177,7 +184,20 @@ def _our_works(args: Settings, environment: Environment, threads: parts.Threads)
             lambda: (environment.act(next(actions)), environment.observe()), units=games
         ),
         "training": Work(train, steps),
+        "training, busy": Work(partial(_beside_busy_loops, train), steps),
     }
+
+
+def _beside_busy_loops(run: Callable[[int], float], number: int) -> float:
+    """Run while a program keeps each core busy that can."""
+    loop = [sys.executable, "-c", "while True: pass"]
+    loops = [subprocess.Popen(loop) for _ in range(cores_at_hand())]
+    try:
+        return run(number)
+    finally:
+        for process in loops:
+            process.kill()
+            process.wait()
 
 
 def _peer_training(settings: Settings, game: Game, threads: parts.Threads) -> Work:

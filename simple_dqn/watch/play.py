@@ -5,6 +5,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ _CARD_POLLS = 4 * _POLLS_PER_SECOND  # for which the card of scores is shown
 _NOTICE_POLLS = 3 * _POLLS_PER_SECOND  # for which a notice is shown
 _REWOUND_SECONDS = 3.0  # by which a key rewinds a game
 _MOMENTS = 120  # to which a game can be rewound, a second apart
+_FRAMES_BEHIND = 120  # by which a film may be behind the game
 _LATEST = 0.25  # seconds; after a longer delay the game does not hurry to catch up
 _LONGEST_STILL = 0.1  # seconds after which a picture is drawn however late the game is
 
@@ -88,6 +90,8 @@ class Play:
         self._notice, self._notice_polls = "", 0
         self._film: Film | None = None
         self._filmed_mind: Mind | None = None
+        self._filmer = ThreadPoolExecutor(1)  # so that the game does not wait for its film
+        self._filmed: deque[Future[None]] = deque()
         self._picture = game.console.picture()
         self._has_sound = display.has_sound and game.console.samples_per_frame > 0
         self._moments: deque[Moment] = deque(maxlen=_MOMENTS)
@@ -205,8 +209,10 @@ class Play:
     def _end_film(self, *, complete: bool = True) -> None:
         if self._film is not None:
             film, self._film = self._film, None
-            film.close(complete=complete)
-            self._notify(f"wrote {film.path}")
+            errors = list(filter(None, (each.exception() for each in self._filmed)))
+            self._filmed.clear()
+            film.close(complete=complete and not errors)
+            self._notify(str(errors[0]) if errors else f"wrote {film.path}")
 
     def _rewind(self) -> None:
         """Go back by some seconds, or to the first moment that is kept."""
@@ -254,8 +260,12 @@ class Play:
         self._players.add(YOU if self._game.person_plays else NETWORK)
         if self._film is not None:
             picture = beside(frame.picture, self._game.console, self._filmed_mind)
+            self._filmed.append(self._filmer.submit(self._film.add, picture, frame.sound))
             with self._failures_noticed():
-                self._film.add(picture, frame.sound)
+                while self._filmed and (
+                    len(self._filmed) > _FRAMES_BEHIND or self._filmed[0].done()
+                ):
+                    self._filmed.popleft().result()
         if frame.step is not None and self._on_step is not None:
             self._on_step(frame.step)
         if frame.game_over:
