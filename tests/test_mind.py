@@ -117,7 +117,8 @@ def test_a_distribution_of_returns_is_shown(distributional: str) -> None:
     if distributional == "c51":
         assert lines[-2] == "return, -10.00 to 10.00"
         assert "█" in lines[-1][12:14]  # an untrained network expects about nothing
-    assert len(lines) == len(make_mind_lines("breakout")) + 2
+    assert len(lines) == 2 + 4 + 2  # with those of the Q-values of four actions
+    assert max(map(len, lines)) <= 30  # beside the picture in a terminal
     panel = beside(picture, game.console, mind)[:, 640:]
     assert (panel[180:230] == (255, 158, 52)).all(axis=2).any()
 
@@ -150,25 +151,3 @@ def test_the_panel_is_drawn_at_any_size(width: int, height: int) -> None:
     named = (mind.panel(360, 420)[385:415] > 100).any(axis=(0, 2))
     assert named[:180].any()
     assert named[180:].any()
-
-
-def make_mind_lines(game: str) -> list[str]:
-    watched, mind = make_mind(game)
-    watched.frame(0)
-    return mind.lines()
-
-
-@pytest.mark.parametrize("game", ["pong", "road_runner"])
-def test_a_mind_in_text_fits_a_terminal(game: str) -> None:
-    lines = make_mind_lines(game)
-    assert len(lines) <= 22
-    assert max(map(len, lines)) <= 30
-
-
-def test_pictures_keep_their_proportions() -> None:
-    screen = np.random.default_rng(0).integers(256, size=(420, 640, 3), dtype=np.uint8)
-    game: Any = SimpleNamespace(enlarge=lambda picture: picture)
-    assert beside(screen, game, None, 161).shape[:2] == (104, 160)
-    mean = screen.reshape(210, 2, 320, 2, 3).mean(axis=(1, 3))
-    assert np.abs(beside(screen, game, None, scale=0.5) - mean).max() <= 0.5
-    np.testing.assert_array_equal(beside(screen, game, None, 1280)[::2, 1::2], screen)

@@ -19,8 +19,7 @@ from simple_dqn.options.kinds import as_text
 from simple_dqn.options.reference import fill
 from simple_dqn.options.settings import KEPT, OPTIONS, Settings
 from simple_dqn.statistics import COLUMNS
-from simple_dqn.watch.play import Play
-from simple_dqn.watch.score_card import ScoreCard
+from simple_dqn.watch.play import Play, ScoreCard
 
 REPOSITORY = Path(__file__).parent.parent
 DEFAULTS = Settings(game="pong")

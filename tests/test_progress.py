@@ -20,6 +20,13 @@ OPTIONS = (
     "--test_steps 60 --random_seed 0 --backend cpu"
 )
 TINY = OPTIONS.split()
+OFTEN = """
+import sys
+from simple_dqn.main import main
+from simple_dqn.reports import progress
+progress._SECONDS_BETWEEN_REFRESHES = 0.05
+main(sys.argv[1:])
+"""
 NO_END = TimeStep(
     np.zeros((1, 1), np.uint8),
     np.zeros(1, np.float32),
@@ -44,8 +51,8 @@ def make_progress(rewards: list[float], cost: float, *, epochs: int | None) -> P
 
 def test_eighty_columns_show_a_bar_with_reward_and_loss(tmp_path: Path) -> None:
     """The bar is no longer than the terminal is wide, and no fact beside it is cut."""
-    command = [sys.executable, "-m", "simple_dqn", "train", "pong", *TINY]
-    command += ["--train_steps", "3000", "--epochs", "1"]
+    command = [sys.executable, "-c", OFTEN, "train", "pong", *TINY]
+    command += ["--train_steps", "600", "--epochs", "1"]
     status, output = run_in_terminal(command, tmp_path, SIMPLE_DQN_ROOT=".")
     assert status == 0, output
     lines = re.split(r"[\r\n]+|\x1b\[A", output)
@@ -56,7 +63,11 @@ def test_eighty_columns_show_a_bar_with_reward_and_loss(tmp_path: Path) -> None:
     bars = [match[1] for line in lines if (match := bar.match(line.rstrip()))]
     assert bars, output
     assert min(map(len, bars)) >= 15
-    assert re.search(r"epoch 1 train: 3,000 steps, \d+ games, .* [\d.]+ s, \d+ steps/s", output)
+    assert re.search(r"epoch 1 train: 600 steps, \d+ games, .* [\d.]+ s, \d+ steps/s", output)
+    end = (
+        r"the run is over; no game ended in a test; commands to try next:\s+\S+ snapshots/pong_1\."
+    )
+    assert re.search(end, output)
 
 
 def test_time_left_is_that_of_the_whole_run(
@@ -96,34 +107,18 @@ def test_time_left_is_that_of_the_whole_run(
     play("train", 3, 2.0)
     shown.on_phase_end()
     assert "20 s left" in play("test", 3, 1.0, steps=80)
+    shown = make_progress([], 0.5, epochs=None)  # a test alone
+    start = "test 7: 50 of 100 steps, reward -, loss 0.5000, 50 s left, "
+    assert play("test", 7, 1.0, steps=50).startswith(start)
+    assert [duration(seconds) for seconds in (59.4, 3540, 3590)] == ["59 s", "59 min", "1 h 00 min"]
 
 
-def test_a_test_alone_shows_its_own_end(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", 0.0)
-    caplog.set_level(logging.INFO)
-    shown = make_progress([], 0.5, epochs=None)
-    shown.on_phase_start("test", 7, 100, "steps")
-    shown.on_step(NO_END, 100, 0.25)
-    start = "test 7: 100 of 100 steps, reward -, loss 0.5000, 0 s left, "
-    assert caplog.messages[-1].startswith(start)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0 s"), (59.4, "59 s"), (60, "1 min"), (3540, "59 min"), (3590, "1 h 00 min")],
-)
-def test_durations_in_words(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
-
-
-@pytest.mark.usefixtures("root")
 def test_the_end_names_the_best_test_and_what_to_do(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """In training and in a run that was resumed, whose best test may lie before."""
     options = [*TINY, "--train_steps", "60", "--epochs", "2", "--test_games", "2"]
+    options += ["--exploration_rate_test", "1"]  # short games
     assert main(["train", "breakout", *options]) == 0
     csv_file = root / "results" / "breakout.csv"
     header, *rows = (line.split(",") for line in csv_file.read_text().splitlines())
@@ -148,13 +143,3 @@ def test_the_end_names_the_best_test_and_what_to_do(
     last = root / "snapshots" / "breakout_2.safetensors"
     assert main(["resume", str(last), "--epochs", "3"]) == 0
     check_end(1, 31.0)
-
-
-@pytest.mark.usefixtures("root")
-def test_the_end_of_a_run_whose_tests_ended_no_game(
-    root: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["train", "pong", *TINY, "--train_steps", "60", "--epochs", "1"]) == 0
-    lines = capsys.readouterr().err.split("the run is over; ")[1].splitlines()
-    assert lines[0] == "no game ended in a test; commands to try next:"
-    assert str(root / "snapshots" / "pong_1.safetensors") in lines[1]

@@ -1,16 +1,15 @@
 """Curves for TensorBoard, read back by TensorBoard's own reader."""
 
 import csv
-import signal
-import subprocess
-import sys
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from simple_dqn.commands.watchers import watched_run
+from simple_dqn.commands.train import watched_run
+from simple_dqn.errors import UserError
 from simple_dqn.main import main
 from simple_dqn.options.settings import Settings
 
@@ -29,21 +28,6 @@ OPTIONS: dict[str, Any] = {
     "learning_rate": 0.002,
     "learning_rate_end": 0.001,
 }
-COMMAND = ["train", "CartPole-v1"] + [
-    word for name, value in OPTIONS.items() for word in (f"--{name}", str(value)) if name != "game"
-]
-KILLED = """
-import os, signal, sys
-from simple_dqn.agent import Agent
-from simple_dqn.main import main
-step = Agent._step
-def killed(self, *args, **kwargs):
-    if self.total_train_steps == 2_300:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return step(self, *args, **kwargs)
-Agent._step = killed
-main(sys.argv[1:])
-"""
 FOLDER = Path("results") / "tensorboard" / "CartPole-v1"
 
 
@@ -145,14 +129,12 @@ def exact(found: Curves) -> Curves:
 
 def test_a_resumed_run_continues_the_same_curves(trained: Path, root: Path) -> None:
     """Points after the snapshot are replaced, also behind what kill -9 left half written."""
-    killed = subprocess.run([sys.executable, "-c", KILLED, *COMMAND, "--tensorboard", "true"])
-    assert killed.returncode == -signal.SIGKILL
-    assert [s for s, _ in curves(root / FOLDER)["train/loss"]] == [1000, 1200, 2200]
-    (events,) = (root / FOLDER).iterdir()
-    with events.open("ab") as file:
-        file.write(b"\x10\0\0\0\0\0\0\0abcd")  # half a record
+    watched_run(Settings(**OPTIONS | {"epochs": 1}, tensorboard=True)).train()
+    (events,), (later,) = (root / FOLDER).iterdir(), (trained / FOLDER).iterdir()
+    # As if the run had been killed after the second epoch's last point, and before its snapshot.
+    events.write_bytes(later.read_bytes() + b"\x10\0\0\0\0\0\0\0abcd")  # half a record
     snapshot = root / "snapshots" / "CartPole-v1_1.safetensors"
-    assert main(["resume", str(snapshot), "--tensorboard", "true"]) == 0
+    assert main(["resume", str(snapshot), "--epochs", "2", "--tensorboard", "true"]) == 0
     assert len(list((root / FOLDER).iterdir())) == 2
     found = curves(root / FOLDER)
     assert exact(found) == exact(curves(trained / FOLDER))
@@ -161,10 +143,10 @@ def test_a_resumed_run_continues_the_same_curves(trained: Path, root: Path) -> N
         assert steps == sorted(set(steps))
 
 
-def test_a_run_that_replaces_another_begins_new_curves(root: Path) -> None:
-    short = OPTIONS | {"epochs": 1, "test_games": 0, "test_steps": 0}
-    watched_run(Settings(**short, tensorboard=True)).train()
-    watched_run(Settings(**short | {"train_steps": 500}, tensorboard=True, overwrite=True)).train()
+def test_a_run_that_replaces_another_begins_new_curves(trained: Path, root: Path) -> None:
+    shutil.copytree(trained, root, dirs_exist_ok=True)
+    short = OPTIONS | {"epochs": 1, "train_steps": 500, "test_games": 0, "test_steps": 0}
+    watched_run(Settings(**short, tensorboard=True, overwrite=True)).train()
     assert [step for step, _ in curves(root / FOLDER)["train/loss"]] == [500]
 
 
@@ -185,12 +167,11 @@ def test_a_folder_can_be_named(root: Path, tmp_path: Path) -> None:
 
 
 def test_an_unusable_folder_is_refused_before_anything_is_written(
-    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    root: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / "file"
     file.touch()
-    assert main([*COMMAND, "--tensorboard", str(file)]) == 1
-    error = capsys.readouterr().err.splitlines()[-1]
-    assert error.startswith(f"simple_dqn: cannot write into {file}/CartPole-v1: ")
-    assert error.endswith("choose another folder with --tensorboard")
+    message = f"cannot write into {file}/CartPole-v1: .* choose another folder with --tensorboard$"
+    with pytest.raises(UserError, match=message):
+        watched_run(Settings(**OPTIONS, tensorboard=file)).train()
     assert [path for path in root.rglob("*") if path.is_file() and path.suffix != ".lock"] == []

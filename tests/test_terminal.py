@@ -112,7 +112,7 @@ def test_text_beside_the_picture_hides_none_below(number: int, columns: int, row
         ([b"\x1b[1;", b"2", b"A"], ["\x1b[1;2A"]),
         ([b"\x1b", b"\x1b[A"], ["escape", "up"]),
         ([b"\xc3", b"\xa4"], ["\u00e4"]),
-        ([b"\x1b", *[b""] * 20], ["escape"]),
+        ([b"mMeE\x7f\b\x1b[24~"], ["m", "m", "e", "E", "backspace", "backspace", "f12"]),
         ([b"\x1b", *[b""] * 20, b"[A"], ["escape", "[", "a"]),
     ],
 )
@@ -121,12 +121,6 @@ def test_keys_may_arrive_in_pieces(pieces: list[bytes], expected: list[str]) -> 
     keys = Keys()
     read = [key for index, piece in enumerate(pieces) for key in keys.feed(piece, 0.04 * index)]
     assert read == expected
-
-
-def test_letters_count_by_their_key_whatever_the_layout() -> None:
-    typed = "mMь\u042c\x7f\b\x1b[24~eE\u0423"
-    keys = ["m"] * 4 + ["backspace"] * 2 + ["f12", "e", "E", "E"]
-    assert Keys().feed(typed.encode(), 0.0) == keys
 
 
 def test_a_held_key_steers_until_it_is_released() -> None:
@@ -157,30 +151,6 @@ def test_firing_ends_no_arrow_and_another_arrow_does() -> None:
     assert held.now(9.0) == {"FIRE"}  # what was released long ago stays so
 
 
-def play(folder: Path, *arguments: str, keys: list[tuple[str, bytes]]) -> str:
-    """Play until the keys have been pressed; all that was written, which gives the screen back."""
-    command = [sys.executable, "-m", "simple_dqn", "play", *arguments]
-    environment = {"COLORTERM": "truecolor", "SIMPLE_DQN_ROOT": str(folder), "DISPLAY": ""}
-    status, output = run_in_terminal(command, folder, keys=keys, **environment, WAYLAND_DISPLAY="")
-    assert status == 0, output
-    assert re.search(r"\x1b\[\?1049h\x1b\[\?25l(.|\n)*\x1b\[\?25h\x1b\[\?1049l", output)
-    return output
-
-
-def test_a_game_in_a_terminal(tmp_path: Path) -> None:
-    """Drawn, paused, played with arrows, which are held for all of a step, and left."""
-    options = ["--display", "terminal", "--record_experience", "played.safetensors"]
-    keys = [
-        ("You play   score 0", b"p"),
-        ("paused", b"\x1b[An"),
-        ("paused", b"p-"),
-        ("speed 0.5", b"\x1b[15~+"),  # F5 is not Escape
-        (r"speed 0.5(.|\n)*speed 1\x1b", b"q"),
-    ]
-    assert re.search(r"(\x1b\[38;2;[0-9;]*m▀+)+", play(tmp_path, "pong", *options, keys=keys))
-    assert 2 in load_file(tmp_path / "played.safetensors")["actions"]  # up is Pong's right
-
-
 def test_without_a_screen_the_game_is_shown_in_the_terminal(tmp_path: Path) -> None:
     """And without a name the networks at hand are listed, and the chosen one plays."""
     (tmp_path / "snapshots").mkdir()
@@ -193,14 +163,23 @@ def test_without_a_screen_the_game_is_shown_in_the_terminal(tmp_path: Path) -> N
     rows = ["phase,epoch,average_reward", "test,8,nan", "test,9,18", "test,10,19.5", "test,11,17"]
     (tmp_path / "results" / "pong_s1.csv").write_text("\n".join(rows))
     keys = [("Which network", b"3\n"), ("The network plays", b"v"), ("Q-values", b"\x1b")]
-    output = play(tmp_path, "--backend", "cpu", keys=keys)
+    command = [sys.executable, "-m", "simple_dqn", "play", "--backend", "cpu"]
+    environment = {"COLORTERM": "truecolor", "SIMPLE_DQN_ROOT": str(tmp_path), "DISPLAY": ""}
+    environment["WAYLAND_DISPLAY"] = ""
+    status, output = run_in_terminal(command, tmp_path, keys=keys, **environment)
+    assert status == 0, output
+    assert re.search(r"\x1b\[\?1049h\x1b\[\?25l(.|\n)*\x1b\[\?25h\x1b\[\?1049l", output)
     menu = r"1  cartpole_s1_5\s+2  pong_s1_10 +test 19.5, best\s+3  pong_s1_11 +test 17, last\s"
     assert re.search(rf"Which network\?\s+{menu}", output)
     assert output.count("no display for a window") == 1
 
 
-def test_ctrl_z_gives_the_terminal_to_the_shell(tmp_path: Path) -> None:
-    """And `fg` continues the game; Ctrl-C leaves it, and what was played is kept."""
+def test_a_game_in_a_terminal(tmp_path: Path) -> None:
+    """Drawn, paused and played with arrows, which are held for all of a step.
+
+    Ctrl-Z gives the terminal to the shell, and `fg` continues the game; Ctrl-C leaves it, and what
+    was played is kept.
+    """
     controller, terminal = pty.openpty()
     settings, text = termios.tcgetattr(terminal), ""
 
@@ -223,7 +202,14 @@ def test_ctrl_z_gives_the_terminal_to_the_shell(tmp_path: Path) -> None:
         preexec_fn=lead_session,
     ) as process:
         try:
-            wait_for("You play")
+            wait_for(r"(\x1b\[38;[25];[0-9;]*m▀+)+(.|\n)*You play   score 0")
+            for typed, shown in (
+                (b"p", "paused"),
+                (b"\x1b[An-", "speed 0.5"),
+                (b"\x1b[15~+p", r"speed 1\x1b"),  # F5 is not Escape
+            ):
+                os.write(controller, typed)
+                wait_for(shown)
             os.write(controller, b"\x1a")
             wait_for(r"\x1b\[\?25h\x1b\[\?1049l")
             assert os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1])
@@ -236,7 +222,7 @@ def test_ctrl_z_gives_the_terminal_to_the_shell(tmp_path: Path) -> None:
             wait_for(r"\x1b\[\?25h\x1b\[\?1049l")
             assert process.wait(SECONDS) == 0
             assert termios.tcgetattr(terminal) == settings
-            assert (tmp_path / "played.safetensors").exists()
+            assert 2 in load_file(tmp_path / "played.safetensors")["actions"]  # up is Pong's right
         finally:
             process.kill()
     os.close(controller)

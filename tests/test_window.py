@@ -10,6 +10,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -62,6 +64,24 @@ def test_any_size_will_do(window: Window, size: tuple[int, int]) -> None:
     assert (np.ptp(columns) + 1) / (np.ptp(rows) + 1) == pytest.approx(640 / 420, rel=0.05)
 
 
+@pytest.mark.parametrize("display", [(800, 600), (3840, 2160)])
+def test_the_window_fits_the_display(
+    window: Window, monkeypatch: pytest.MonkeyPatch, display: tuple[int, int]
+) -> None:
+    """As high as the panels leave room for; the mind makes it wider, as far as there is room."""
+    monkeypatch.setattr(pygame.display, "get_desktop_sizes", lambda: [display])
+    window.__init__("test", 640, 420, instead="")  # type: ignore[misc]
+    mind: Any = SimpleNamespace(panel=lambda width, height: np.zeros((height, width, 3), np.uint8))
+    widths = []
+    for shows in (None, mind):
+        window.show(np.zeros((420, 640, 3), np.uint8), ["", ""], mind=shows)
+        width, height = pygame.display.get_surface().get_size()
+        assert height == pytest.approx(0.8 * display[1], abs=2)
+        assert width <= 0.9 * display[0]
+        widths.append(width)
+    assert widths[0] < widths[1]
+
+
 def press(key: int, text: str, scancode: int = 0, kind: int = pygame.KEYDOWN) -> None:
     event = pygame.event.Event(kind, key=key, unicode=text, scancode=scancode)
     pygame.event.post(event)
@@ -111,24 +131,21 @@ def test_a_gamepad_steers(window: Window) -> None:
     assert held(pygame.JOYDEVICEREMOVED) == set()
 
 
-def test_sound_is_played(window: Window) -> None:
+def test_sound_is_played(
+    window: Window, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without a sound device the game is shown all the same."""
     assert window.has_sound
     for _ in range(8):
         window.sound(np.zeros(512, np.uint8), 0.5)
     channel = pygame.mixer.Channel(0)
     assert channel.get_busy()
     assert channel.get_volume() == pytest.approx(0.5, abs=0.01)
-
-
-def test_without_a_sound_device_the_game_is_shown(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    monkeypatch.setenv("SDL_AUDIODRIVER", "none of these")
-    window = Window("test", 640, 420, instead="", sample_rate=30_720)
-    window.show(np.zeros((420, 640, 3), np.uint8), ["", ""])
-    assert not window.has_sound
     window.close()
+    monkeypatch.setenv("SDL_AUDIODRIVER", "none of these")
+    silent = Window("test", 640, 420, instead="", sample_rate=30_720)
+    silent.show(np.zeros((420, 640, 3), np.uint8), ["", ""])
+    assert not silent.has_sound
     assert [record.getMessage()[:9] for record in caplog.records] == ["no sound:"]
 
 
@@ -143,10 +160,10 @@ def wait_until(condition: Callable[[], object]) -> None:
 class Desktop:
     """A virtual X display, its pixels and its keyboard."""
 
-    def __init__(self, folder: Path, width: int = 1280, height: int = 1000) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         read, write = os.pipe()
-        screen = ["-screen", "0", f"{width}x{height}x24", "-fbdir", folder]
+        screen = ["-screen", "0", "800x600x24", "-fbdir", folder]
         self._server = subprocess.Popen(
             ["Xvfb", "-displayfd", str(write), *screen],
             pass_fds=[write],
@@ -206,27 +223,21 @@ def play(desktop: Desktop, *arguments: str) -> subprocess.Popen[str]:
     return process
 
 
-def left(process: subprocess.Popen[str]) -> None:
-    _, errors = process.communicate(timeout=SECONDS)
-    assert process.returncode == 0, errors
-    assert not re.search("error|Traceback", errors), errors
-
-
-@pytest.fixture(params=[(800, 600), (3840, 2160)], ids=str)
-def desktop(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Desktop]:
+@pytest.fixture
+def desktop(tmp_path: Path) -> Iterator[Desktop]:
     if not (shutil.which("Xvfb") and shutil.which("xdotool")):
         pytest.skip("needs Xvfb and xdotool")
-    desktop = Desktop(tmp_path, *request.param)
+    desktop = Desktop(tmp_path)
     yield desktop
     desktop.close()
 
 
-@pytest.mark.parametrize("desktop", [(1280, 1000)], ids=str, indirect=True)
 def test_a_network_is_watched_and_relieved(desktop: Desktop, tmp_path: Path) -> None:
-    """Its moves, ours, its again; Ctrl-C; all with real keys."""
+    """Its moves, ours, its again; then the mind, full screen, a person's size; all by real keys."""
     experience = tmp_path / "played.safetensors"
     record = ["--record_experience", str(experience)]
     process = play(desktop, str(SNAPSHOT), *record, "--backend", "cpu")
+    height, width = desktop.screenshot().shape[:2]
 
     def status() -> bytes:
         """The pixels where it is written who plays."""
@@ -236,55 +247,44 @@ def test_a_network_is_watched_and_relieved(desktop: Desktop, tmp_path: Path) -> 
         return screen[top : top + 25, left : left + 130].tobytes()
 
     def game() -> bytes:
-        return desktop.screenshot()[200:700].tobytes()
+        return desktop.screenshot()[height // 4 : height // 2].tobytes()
+
+    def fits(geometry: tuple[int, int, int, int]) -> bool:
+        left, top, wide, high = geometry
+        return left >= 0 and top >= 0 and left + wide <= width and top + high <= height
 
     watching, first = status(), game()
     wait_until(lambda: game() != first)  # it moves
     desktop.xdotool("key", "m")
     wait_until(lambda: status() != watching)
     desktop.xdotool("keydown", "Up")
-    for _ in range(20):
+    for _ in range(9):
         now = game()
         wait_until(lambda now=now: game() != now)
     desktop.xdotool("keyup", "Up", "key", "m")
     wait_until(lambda: status() == watching)
+    narrow, window = desktop.geometry(), desktop.window()
+    title = desktop.xdotool("getwindowname", window)
+    assert title == "simple_dqn: pong, network nips of epoch 11, pong_s1_11\n"
+    assert fits(narrow)
+    assert narrow[3] > 0.6 * height
+    desktop.xdotool("key", "v")
+    wait_until(lambda: desktop.geometry()[2] > narrow[2] and fits(desktop.geometry()))
+    assert desktop.window() == window  # a new one would lose keys
+    desktop.xdotool("key", "f")
+    wait_until(lambda: desktop.geometry() == (0, 0, width, height))
+    desktop.xdotool("key", "v", "f")
+    wait_until(lambda: desktop.geometry() == narrow)
+    desktop.xdotool("windowsize", "--sync", window, "500", "400")
+    before = desktop.screenshot()
+    desktop.xdotool("key", "v", "m")  # the status line shows when both are done
+    wait_until(lambda: (desktop.screenshot() != before).any())
+    assert desktop.geometry()[2:] == (500, 400)
     process.send_signal(signal.SIGINT)
-    left(process)
+    _, errors = process.communicate(timeout=SECONDS)
+    assert process.returncode == 0, errors
+    assert not re.search("error|Traceback", errors), errors
     played = load_file(experience)
     assert 2 in played["actions"]  # up is Pong's right
     assert played["cuts"][-1]
     assert played["screens"].shape[1:] == (84, 84)
-
-
-def test_the_window_is_on_the_display(desktop: Desktop) -> None:
-    """With and without the mind, full, and where a person chose a size."""
-    process = play(desktop, str(SNAPSHOT), "--backend", "cpu")
-    height, width = desktop.screenshot().shape[:2]
-
-    def fits(geometry: tuple[int, int, int, int]) -> bool:
-        left, top, wide, high = geometry
-        return left >= 0 and top >= 0 and left + wide <= width and top + high <= height
-
-    try:
-        narrow, window = desktop.geometry(), desktop.window()
-        title = desktop.xdotool("getwindowname", window)
-        assert title == "simple_dqn: pong, network nips of epoch 11, pong_s1_11\n"
-        assert fits(narrow)
-        assert narrow[3] > 0.6 * height
-        desktop.xdotool("key", "v")
-        wait_until(lambda: desktop.geometry()[2] > narrow[2] and fits(desktop.geometry()))
-        assert desktop.window() == window  # a new one would lose keys
-        desktop.xdotool("key", "f")
-        wait_until(lambda: desktop.geometry() == (0, 0, width, height))
-        desktop.xdotool("key", "v", "f")
-        wait_until(lambda: desktop.geometry() == narrow)
-        desktop.xdotool("windowsize", "--sync", window, "500", "400")
-        status = desktop.screenshot()
-        desktop.xdotool("key", "v", "m")  # the status line shows when both are done
-        wait_until(lambda: (desktop.screenshot() != status).any())
-        for _ in range(5):
-            assert desktop.geometry()[2:] == (500, 400)
-        desktop.xdotool("key", "q")
-        left(process)
-    finally:
-        process.kill()

@@ -8,12 +8,11 @@ from tqdm import tqdm
 
 from simple_dqn import streams
 from simple_dqn.checkpoints.places import check_output, game_of, root
-from simple_dqn.checkpoints.snapshot import Snapshot, check_game, check_same_actions
+from simple_dqn.checkpoints.snapshot import Snapshot, check_game
 from simple_dqn.errors import UserError
 from simple_dqn.files import write_atomically
 from simple_dqn.options.settings import Settings
 from simple_dqn.run.environments import TEST_FRAMES
-from simple_dqn.run.trained import load_network, look_inside
 from simple_dqn.watch.filter_page import view_filters, write_page
 from simple_dqn.watch.games import make_console, make_watched_game
 
@@ -26,10 +25,7 @@ def nvis(
     visualization_filters: int | None,
     visualization_file: Path | None,
 ) -> None:
-    """Make the page and write its name to standard output.
-
-    `visualization_filters` limits the filters of each layer to the most active ones.
-    """
+    """Make the page and write its name to standard output."""
     game = game_of(settings)
     check_game(snapshot, game)
     name = snapshot.path.stem
@@ -37,15 +33,11 @@ def nvis(
     check_output(path, "--visualization_file", [".html", ".htm"], overwrite=settings.overwrite)
     seed = settings.random_seed or 0
     console = make_console(settings, game, random_seed=seed)
-    shape = console.observation_shape
-    network = load_network(settings, snapshot, shape)
-    guided = look_inside(settings, snapshot, shape)
-    if not guided.num_layers:
-        raise UserError(f"the network {settings.network} of {snapshot.path} has no filters to show")
-    watched = make_watched_game(
-        settings, console, network, random_seed=seed, max_frames=TEST_FRAMES
+    watched, mind = make_watched_game(
+        settings, snapshot, console, random_seed=seed, max_frames=TEST_FRAMES
     )
-    check_same_actions(snapshot, watched.action_meanings)
+    if mind is None or not mind.guided.num_layers:
+        raise UserError(f"the network {settings.network} of {snapshot.path} has no filters to show")
     states, actions = [], []
     with tqdm(desc="playing", unit=" frames", disable=None, leave=False) as bar:
         for frame in watched.frames():
@@ -55,7 +47,9 @@ def nvis(
             bar.update()
     logger.info("played a game of %s steps, score %g", f"{watched.decisions:,}", watched.score)
     blank = min(len(watched.state), len(states)) - 1  # states that begin with blank screens
-    views = view_filters(guided, np.stack(states[blank:]), actions[blank:], visualization_filters)
+    views = view_filters(
+        mind.guided, np.stack(states[blank:]), actions[blank:], visualization_filters
+    )
     page = write_page(
         f"What the filters of {name} see",
         f"{game.name}, network {settings.network}, epoch {snapshot.header['epoch']}; "

@@ -10,19 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simple_dqn.checkpoints.choice import best_and_last, scores_of_tests
-from simple_dqn.checkpoints.places import check_output, game_of, root, snapshots_like
-from simple_dqn.checkpoints.snapshot import Snapshot, check_game, check_same_actions
+from simple_dqn.checkpoints.places import check_output, game_of, root
+from simple_dqn.checkpoints.snapshot import Snapshot, check_game
 from simple_dqn.environments.roms import Game
 from simple_dqn.errors import UserError
 from simple_dqn.files import interrupts_held
 from simple_dqn.memory.experience import Recorder, experience_settings, write_experience
 from simple_dqn.options.commands import KEYS
 from simple_dqn.options.settings import Settings
-from simple_dqn.run.trained import load_network, look_inside
 from simple_dqn.watch.games import make_console, make_watched_game
-from simple_dqn.watch.mind import Mind
-from simple_dqn.watch.play import Play
-from simple_dqn.watch.score_card import ScoreCard
+from simple_dqn.watch.play import Play, ScoreCard
 from simple_dqn.watch.window import Window
 
 if TYPE_CHECKING:
@@ -61,13 +58,7 @@ def play(
         # NB! Whatever happens, the seed is logged, and not while a terminal shows the game.
         stack.callback(logger.info, "%s, random seed %d", game.name, seed)
         stack.enter_context(contextlib.closing(shown))
-        network, mind, shape = None, None, console.observation_shape
-        if snapshot is not None:
-            network = load_network(settings, snapshot, shape)
-        watched = make_watched_game(settings, console, network, random_seed=seed)
-        if network is not None and snapshot is not None:
-            check_same_actions(snapshot, watched.action_meanings)
-            mind = Mind(watched, network, look_inside(settings, snapshot, shape))
+        watched, mind = make_watched_game(settings, snapshot, console, random_seed=seed)
         session = Play(
             watched,
             shown,
@@ -110,13 +101,7 @@ def _new_file(name: str, ending: str) -> Path:
 
 def _named_game(settings: Settings, snapshot: Snapshot | None) -> Game:
     """Find the game of a snapshot, or the one that was named."""
-    try:
-        game = game_of(settings)
-    except UserError as error:
-        hint = " or ".join(map(str, snapshots_like(settings.game)))
-        if snapshot is not None or not hint:
-            raise
-        raise UserError(f"unknown game {settings.game!r}; did you mean {hint}?") from error
+    game = game_of(settings)
     if snapshot is not None:
         check_game(snapshot, game)
         return game

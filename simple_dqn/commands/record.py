@@ -1,6 +1,5 @@
 """`record SNAPSHOT`: film a network's games, with their sound."""
 
-import glob
 import logging
 import math
 import secrets
@@ -17,7 +16,6 @@ from simple_dqn.checkpoints.places import check_output, game_of, root
 from simple_dqn.checkpoints.snapshot import (
     Snapshot,
     check_game,
-    check_same_actions,
     read_snapshot,
     run_prefix,
     snapshot_path,
@@ -26,7 +24,6 @@ from simple_dqn.errors import UserError
 from simple_dqn.files import errors_naming, interrupts_held
 from simple_dqn.options.settings import Settings
 from simple_dqn.run.environments import TEST_FRAMES
-from simple_dqn.run.trained import load_network, look_inside
 from simple_dqn.watch.film import FORMATS, Film, encode_png
 from simple_dqn.watch.games import make_console, make_watched_game
 from simple_dqn.watch.mind import SECONDS, Mind, beside, write_over
@@ -52,43 +49,35 @@ def record(
     record_screen_path: Path | None,
     record_sound_filename: Path | None,
 ) -> None:
-    """Film games and write the film's name to standard output; see `record --help` for the options.
-
-    Seconds are of the game's own time; only Atari's games have sound. With `epochs` the networks of
-    these epochs of the run play one after another, each for its share of the seconds.
-    """
+    """Film games and write the film's name to standard output; `record --help` has the options."""
     if width is not None and scale != 1:
         raise UserError("--width and --scale both set the width of the film; give one of them")
     name = snapshot.path.stem
     path = video_file or root() / "videos" / f"{name}.mp4"
-    _check_outputs(settings, path, record_screen_path, record_sound_filename, name)
+    sound, screens = record_sound_filename, record_screen_path
+    _check_outputs(settings, path, sound, screens and screens / f"{name}_000001.png")
     seed = secrets.randbits(32) if settings.random_seed is None else settings.random_seed
     logger.info("%s, random seed %d", settings.game, seed)
     players = list(_players(settings, snapshot, epochs, seed, show_mind=show_mind))
     console = players[0][0].console
     rate = console.frames_per_second
     sample_rate = rate * console.samples_per_frame
-    if record_sound_filename is not None and not sample_rate:
+    if sound is not None and not sample_rate:
         raise UserError(f"{settings.game} makes no sound; leave out --record_sound_filename")
     skipped = math.ceil(skip_seconds * rate)
     total = None if seconds is None else skipped + math.ceil(seconds * rate / len(players))
     scores: list[float] = []
     with (
         interrupts_held() as check_interrupt,
-        Film(
-            path,
-            frames_per_second=rate,
-            sample_rate=sample_rate,
-            sound_path=record_sound_filename,
-        ) as film,
+        Film(path, frames_per_second=rate, sample_rate=sample_rate, sound_path=sound) as film,
     ):
 
         def keep(mind: Mind | None, caption: str, frame: Frame, number: int) -> None:
             if number > skipped:
                 picture = beside(frame.picture, console, mind, width, scale)
                 film.add(write_over(picture, caption) if caption else picture, frame.sound)
-                if record_screen_path is not None:
-                    screen = record_screen_path / f"{name}_{film.frames:06d}.png"
+                if screens is not None:
+                    screen = screens / f"{name}_{film.frames:06d}.png"
                     with errors_naming(screen):
                         screen.write_bytes(encode_png(frame.picture))
             elif mind is not None and number > skipped - SECONDS * rate:
@@ -103,26 +92,18 @@ def record(
                 f"the games ended before --skip_seconds {skip_seconds:g}; give fewer seconds, or "
                 "more --play_games"
             )
-    for screen in _screens(record_screen_path, name)[film.frames :]:
-        screen.unlink()  # of a longer film that this one replaces
     logger.info("score %s", ", ".join(f"{score:g}" for score in scores))
     streams.write(f"{path}\n")
 
 
-def _screens(folder: Path | None, name: str) -> list[Path]:
-    """The screens of a snapshot's games in a folder, in their order."""
-    return sorted(folder.glob(f"{glob.escape(name)}_{'[0-9]' * 6}.png")) if folder else []
-
-
-def _check_outputs(
-    settings: Settings, film: Path, screens: Path | None, sound: Path | None, name: str
-) -> None:
-    check_output(film, "--video_file", tuple(FORMATS), overwrite=settings.overwrite)
-    if sound is not None:
-        check_output(sound, "--record_sound_filename", [".wav"], overwrite=settings.overwrite)
-    if screens is not None:
-        first = screens / f"{name}_000001.png"
-        check_output(first, "--record_screen_path", [".png"], overwrite=settings.overwrite)
+def _check_outputs(settings: Settings, film: Path, sound: Path | None, screen: Path | None) -> None:
+    for path, option, endings in (
+        (film, "--video_file", tuple(FORMATS)),
+        (sound, "--record_sound_filename", (".wav",)),
+        (screen, "--record_screen_path", (".png",)),
+    ):
+        if path is not None:
+            check_output(path, option, endings, overwrite=settings.overwrite)
 
 
 def _players(
@@ -133,14 +114,10 @@ def _players(
     for each in [read_snapshot(snapshot_path(prefix, epoch)) for epoch in epochs] or [snapshot]:
         check_game(each, game)
         console = make_console(settings, game, random_seed=seed)
-        shape = console.observation_shape
-        network = load_network(settings, each, shape)
-        watched = make_watched_game(
-            settings, console, network, random_seed=seed, max_frames=TEST_FRAMES
+        watched, mind = make_watched_game(
+            settings, each, console, random_seed=seed, max_frames=TEST_FRAMES
         )
-        check_same_actions(each, watched.action_meanings)
-        guided = look_inside(settings, each, shape) if show_mind else None
-        yield watched, None if guided is None else Mind(watched, network, guided)
+        yield watched, mind if show_mind else None
 
 
 def _play(

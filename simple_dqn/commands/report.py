@@ -61,9 +61,9 @@ def report(results_folder: Path, output: Path | None) -> None:
     found = {name: result_of(name, rows) for name, rows in groups.items()}
     results = [result for result in found.values() if result is not None]
     if not results:
-        if any((rows["phase"] == "test").any() for rows in groups.values()):
-            raise UserError(f"no game ended in a last test of {results_folder}; test for longer")
-        raise UserError(f"no run in {results_folder} has been tested; give a folder of CSV files")
+        raise UserError(
+            f"no run in {results_folder} has a score in its last test; test its runs for longer"
+        )
     for name in found.keys() - {result.name for result in results}:
         logger.warning("%s has no score in its last test and is left out", name)
     over_games = _over_games(results)

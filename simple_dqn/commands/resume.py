@@ -1,7 +1,7 @@
 """`resume SNAPSHOT`: continue the run that wrote a snapshot."""
 
 from simple_dqn.checkpoints.snapshot import Snapshot
-from simple_dqn.commands.watchers import watched_run
+from simple_dqn.commands.train import watched_run
 from simple_dqn.options.settings import Settings
 
 

@@ -26,8 +26,7 @@ from simple_dqn.tabular.value_iteration import (
 )
 
 _PIECES = 40  # points of a curve
-# Value iteration is drawn for at most so many iterations, or until its bound is this small.
-_MOST_ITERATIONS, _SMALLEST_ERROR = 400, 1e-6
+_ITERATIONS = 200  # of value iteration that are drawn
 
 
 def tabular(
@@ -73,11 +72,8 @@ def tabular(
     random_policy = np.full((num_states, num_actions), 1 / num_actions)
     random_values = limit(policy_evaluation(*game.process, discount_rate, random_policy))
     optimal = limit(value_iteration(*game.process, discount_rate))
-    errors = []
-    for values in islice(value_iteration(*game.process, discount_rate), _MOST_ITERATIONS):
-        errors.append(float(np.abs(values - optimal).max()))
-        if errors[0] * discount_rate ** (len(errors) - 1) < _SMALLEST_ERROR:
-            break
+    iterations = islice(value_iteration(*game.process, discount_rate), _ITERATIONS)
+    errors = [float(np.abs(values - optimal).max()) for values in iterations]
     table = QTable(num_states, num_actions, decay=0.6 if game.is_random else 0.0)
     threads = parts.choose_threads(settings)
     deep = parts.make_network(settings, num_actions, (num_states,), threads, seed)
@@ -86,10 +82,9 @@ def tabular(
         "DQN": (deep, 32, 50_000),
     }
     learned: dict[str, list[Comparison]] = {}
-    policies = {"random policy": random_policy, "optimal policy": greedy_policy(optimal)}
-    ends = {
-        "random policy": compare(random_values, optimal, game.reachable, 0),
-        "optimal policy": compare(optimal, optimal, game.reachable, 0),
+    ends = {  # what is in the table: a comparison and a policy by title
+        "random policy": (compare(random_values, optimal, game.reachable, 0), random_policy),
+        "optimal policy": (compare(optimal, optimal, game.reachable, 0), greedy_policy(optimal)),
     }
     for title, (learner, batch_size, replay_size) in learners.items():
         learned[title] = []
@@ -100,19 +95,16 @@ def tabular(
             pieces, f"{title} learns", _PIECES + 1, disable=None, leave=False
         ):
             learned[title].append(compare(values, optimal, game.reachable, steps))
-        ends[title], policies[title] = learned[title][-1], greedy_policy(values)
+        ends[title] = learned[title][-1], greedy_policy(values)
     lines = [",".join(["learner", *Comparison._fields])]
     lines += [",".join([title, *map(str, row)]) for title in learned for row in learned[title]]
     write_atomically(csv_file, ("\n".join(lines) + "\n").encode())
-    picture = draw_picture(
-        game, random_values, optimal, errors, discount_rate, learned, output.suffix.lower()
-    )
-    write_atomically(output, picture)
+    draw_picture(game, random_values, optimal, errors, discount_rate, learned, output)
     best = best_actions(optimal[game.reachable])
     lines = [f"{'':16}{'steps':>9}{'largest |Q - Q*|':>18}{'optimal in':>12}{'V(start)':>12}"]
-    for title, end in ends.items():
+    for title, (end, policy) in ends.items():
         share = "" if title == "random policy" else f"{end.optimal_share:.1%}"
-        value = game.value_of(policies[title], discount_rate)
+        value = game.value_of(policy, discount_rate)
         lines.append(
             f"{title:16}{end.steps:>9,}{end.largest_error:>18.4g}{share:>12}{value:>12.4g}"
         )

@@ -280,11 +280,8 @@ def draw_human(axes: Axes, human: float) -> bool:
         axes.axhline(human, **HUMAN_LINE)
         return True
     # Learning curves rise, so they are seldom in these corners.
-    place = axes.transAxes
-    if human > high:
-        axes.text(0.02, 0.96, f"human: {human:,g} ↑", va="top", transform=place, fontsize=9)
-    else:
-        axes.text(0.98, 0.04, f"human: {human:,g} ↓", ha="right", transform=place, fontsize=9)
+    x, y, side, arrow = (0.02, 0.92, "left", "↑") if human > high else (0.98, 0.04, "right", "↓")
+    axes.text(x, y, f"human: {human:,g} {arrow}", ha=side, transform=axes.transAxes, fontsize=9)
     return False
 
 

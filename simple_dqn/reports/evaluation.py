@@ -101,7 +101,8 @@ def aggregates(results: Sequence[GameResult]) -> list[Aggregate]:
     papers = [np.array([r.normalized(r.published.nature)]) for r in known if r.published]
     has_nature = not np.isnan(papers).any()
     found = []
-    for name, figure in AGGREGATES.items():
+    for figure in AGGREGATES:
+        name = figure.__name__.replace("_", " ")
         low, high = interval(figure, scores)
         nature = float(figure(papers)) if has_nature else nan
         found.append(Aggregate(name, float(figure(scores)), float(low), float(high), nature))
@@ -165,9 +166,4 @@ def _means(scores: OfGames) -> Array:
     return np.stack([of_game.mean(axis=-1) for of_game in scores], axis=-1)
 
 
-AGGREGATES: dict[str, Callable[[OfGames], Array]] = {
-    "median": median,
-    "mean": mean,
-    "interquartile mean": interquartile_mean,
-    "optimality gap": optimality_gap,
-}
+AGGREGATES = (median, mean, interquartile_mean, optimality_gap)

@@ -9,16 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter
 
 from simple_dqn.environments.roms import published_scores
-from simple_dqn.reports.curves import (
-    HUMAN_LINE,
-    PHASE_COLOURS,
-    draw_human,
-    draw_legend,
-    draw_panel,
-    label_axes,
-    new_figure,
-    phase_styles,
-)
+from simple_dqn.reports import curves
 from simple_dqn.reports.evaluation import HUMAN, Array, GameResult, OfGames, interval, over_training
 from simple_dqn.reports.run_tables import Groups, game_in, num_seeds
 
@@ -32,18 +23,18 @@ def draw_curves(groups: Groups) -> Figure:
     """Draw a panel for each setting: scores over training steps, random play and a human."""
     num_columns = min(math.ceil(math.sqrt(len(groups))), _MOST_COLUMNS)
     num_rows = math.ceil(len(groups) / num_columns)
-    figure = new_figure(figsize=(max(4.2 * num_columns, 6), 3.0 * num_rows + 0.5))
-    (style,) = phase_styles(1)
+    figure = curves.new_figure(figsize=(max(4.2 * num_columns, 6), 3.0 * num_rows + 0.5))
+    (style,) = curves.phase_styles(1)
     any_human = False
     for position, (name, rows) in enumerate(groups.items(), start=1):
         axes = figure.add_subplot(num_rows, num_columns, position)
-        draw_panel(axes, "average_reward", {name: rows}, [style], "steps")
+        curves.draw_panel(axes, "average_reward", {name: rows}, [style], "steps")
         seeds = num_seeds(rows)
         axes.set_title(f"{name}, {seeds} seed{'s' * (seeds > 1)}", fontsize=11, parse_math=False)
         if published := published_scores().get(game_in(name) or ""):
-            any_human |= draw_human(axes, published.human)
+            any_human |= curves.draw_human(axes, published.human)
     widest = max(groups, key=lambda name: num_seeds(groups[name]))
-    draw_legend(figure, {widest: groups[widest]}, [style], human=any_human)
+    curves.draw_legend(figure, {widest: groups[widest]}, [style], human=any_human)
     return figure
 
 
@@ -55,7 +46,7 @@ def draw_scores(results: Sequence[GameResult]) -> Figure:
     are left out.
     """
     known = sorted((r for r in results if r.published), key=lambda r: r.normalized(r.mean))
-    figure = new_figure(figsize=(9, 0.42 * len(known) + 1.4))
+    figure = curves.new_figure(figsize=(9, 0.42 * len(known) + 1.4))
     axes = figure.add_subplot()
     middles = np.arange(len(known))
     ours = np.array([result.normalized(result.mean) for result in known])
@@ -63,11 +54,11 @@ def draw_scores(results: Sequence[GameResult]) -> Figure:
     spread = np.nan_to_num(highs - ours)  # in percent; 0 of one seed
     papers = np.array([r.normalized(r.published.nature) for r in known if r.published])
     label = "this report, with the standard deviation over its seeds"
-    axes.barh(middles + 0.19, ours, 0.38, color=PHASE_COLOURS["test"], label=label)
+    axes.barh(middles + 0.19, ours, 0.38, color=curves.PHASE_COLOURS["test"], label=label)
     axes.errorbar(ours, middles + 0.19, xerr=spread, fmt="none", ecolor="black", elinewidth=1)
     label = "DQN after 50 million steps (Mnih et al. 2015)"
     axes.barh(middles - 0.19, np.nan_to_num(papers), 0.38, color=_NATURE_COLOUR, label=label)
-    axes.axvline(HUMAN, **HUMAN_LINE, label="human")
+    axes.axvline(HUMAN, **curves.HUMAN_LINE, label="human")
     axes.axvline(0, color="#555555", linewidth=0.8)
     axes.set_xscale("symlog", linthresh=HUMAN, linscale=1.5)
     lowest, highest = axes.get_xlim()
@@ -80,7 +71,7 @@ def draw_scores(results: Sequence[GameResult]) -> Figure:
         axes.annotate(f"{value:,.0f}%", end, xytext=(4, 0), fontsize=8, **place)
     axes.set_yticks(middles, [r.name for r in known], parse_math=False)
     axes.set_ylim(-0.6, len(known) - 0.4)
-    label_axes(axes, "", "human-normalized score: 0% is random play, 100% a human", "")
+    curves.label_axes(axes, "", "human-normalized score: 0% is random play, 100% a human", "")
     axes.grid(visible=False, axis="y")
     figure.legend(loc="outside lower center", frameon=False, fontsize=9)
     return figure
@@ -91,7 +82,7 @@ def draw_over_games(results: Sequence[GameResult]) -> Figure:
 
     Agarwal et al. 2021, section 4; the bands are 95% intervals. All results have a scale.
     """
-    figure = new_figure(figsize=(11, 4.1))
+    figure = curves.new_figure(figsize=(11, 4.1))
     left, right = figure.subplots(1, 2)
     curve = over_training(results)
     scores = [result.normalized(result.scores) for result in results]
@@ -106,14 +97,14 @@ def draw_over_games(results: Sequence[GameResult]) -> Figure:
         (left, curve.index, curve["value"], curve["low"], curve["high"]),
         (right, thresholds, share(scores), *interval(share, scores)),
     ):
-        axes.plot(x, y, color=PHASE_COLOURS["test"])
-        axes.fill_between(x, low, high, color=PHASE_COLOURS["test"], alpha=0.2, linewidth=0)
+        axes.plot(x, y, color=curves.PHASE_COLOURS["test"])
+        axes.fill_between(x, low, high, color=curves.PHASE_COLOURS["test"], alpha=0.2, linewidth=0)
     if curve.empty:
         left.text(0.5, 0.4, "no common number of steps", transform=left.transAxes, ha="center")
-    left.axhline(HUMAN, **HUMAN_LINE, label="human")
-    right.axvline(HUMAN, **HUMAN_LINE)
+    left.axhline(HUMAN, **curves.HUMAN_LINE, label="human")
+    right.axvline(HUMAN, **curves.HUMAN_LINE)
     left.xaxis.set_major_formatter(EngFormatter(sep=""))
-    label_axes(left, "Interquartile mean of the runs", "training steps", _SCORE)
-    label_axes(right, "Runs above a score", _SCORE, "% of the runs")
+    curves.label_axes(left, "Interquartile mean of the runs", "training steps", _SCORE)
+    curves.label_axes(right, "Runs above a score", _SCORE, "% of the runs")
     left.legend(frameon=False, fontsize=9)
     return figure

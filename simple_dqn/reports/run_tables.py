@@ -4,7 +4,6 @@ The files are those of `statistics.py` or of the original tool: a header, then n
 quotes. A file needs the columns `epoch` and `phase` and those that are asked for.
 """
 
-import difflib
 import logging
 import os
 import re
@@ -12,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from simple_dqn.environments.roms import game_names
@@ -27,8 +25,6 @@ Groups = dict[str, pd.DataFrame]  # by name, the rows of the seeds of one settin
 
 # How seeds are numbered in file names: pong_seed1, pong-s2, pong_3.
 _SEED = re.compile(r"(?<=[^/])([_-]?seed[_-]?|[_-]s|[_-])\d+$", re.IGNORECASE)
-# Columns of training that follow from the settings, so that seeds of one setting agree in them.
-_SETTLED = ("steps", "total_train_steps", "last_exploration_rate", "weight_updates")
 # The original writes ±sys.maxint as the extreme scores of a phase in which no game ended.
 _NO_GAME = 2.0**63
 
@@ -36,15 +32,10 @@ _NO_GAME = 2.0**63
 def read_run(path: Path, fields: Sequence[str]) -> pd.DataFrame:
     """Read a CSV file that has these columns, also while it is being written.
 
-    An incomplete line, as the last may be, is left out. Where a phase of an epoch is there twice,
-    because the original tool was started again, the later row counts.
-
-    Returns:
-        A row per phase and epoch: `phase` (text), `epoch` (int) and all other columns (float; nan
-        where there is no finite value).
-
-    Raises:
-        UserError: the file is not the CSV file of a run, has no row yet, or lacks a field.
+    Return a row per phase and epoch: `phase` (text), `epoch` (int) and all other columns (float;
+    nan where there is no finite value). An incomplete line, as the last may be, is left out. Where
+    a phase of an epoch is there twice, because the original tool was started again, the later row
+    counts.
     """
     plain_file(path, "the CSV file of a run")
     try:
@@ -67,9 +58,8 @@ def read_run(path: Path, fields: Sequence[str]) -> pd.DataFrame:
     columns = table.columns.drop("phase")
     for field in fields:
         if field not in columns:
-            near = difflib.get_close_matches(field.lower(), columns, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(columns)}"
-            raise UserError(f"{path} has no column '{field}'; {hint}")
+            known = ", ".join(columns)
+            raise UserError(f"{path} has no column '{field}'; choose from {known}")
     try:
         numbers = table[columns].astype(float).astype({"epoch": int})
     except ValueError as error:
@@ -79,15 +69,11 @@ def read_run(path: Path, fields: Sequence[str]) -> pd.DataFrame:
 
 
 def group_runs(runs: Mapping[Path, pd.DataFrame], options: Mapping[Path, Options]) -> Groups:
-    """Put the tables of the seeds of one setting below one another.
+    """Put the tables of `read_run` of the seeds of one setting below one another.
 
-    Args:
-        runs: what `read_run` returned, by file.
-        options: of the runs but for the seed, by file, where they are known.
-
-    Returns:
-        By the group's name, its rows; the first index level `path` says whose row it is. A column
-        `frame_skip` (int) has the frames of a step, Nature's 4 where the options are unknown.
+    The options are those of the runs but for the seed, where they are known. In the rows of a group
+    the first index level `path` says whose row it is. A column `frame_skip` (int) has the frames of
+    a step, Nature's 4 where the options are unknown.
     """
     groups: dict[str, dict[Path, pd.DataFrame]] = {}
     for path, rows in runs.items():
@@ -97,7 +83,7 @@ def group_runs(runs: Mapping[Path, pd.DataFrame], options: Mapping[Path, Options
         group[path] = rows.assign(frame_skip=frames)
     for name, (first, *others) in list(groups.items()):
         for other in others:
-            if difference := _difference(runs, options, first, other):
+            if difference := _difference(options.get(first, {}), options.get(other, {})):
                 logger.warning(
                     "%s and %s are not seeds of one setting, because they differ in %s; each run "
                     "of %s is shown by itself",
@@ -113,20 +99,10 @@ def group_runs(runs: Mapping[Path, pd.DataFrame], options: Mapping[Path, Options
     }
 
 
-def _difference(
-    runs: Mapping[Path, pd.DataFrame], options: Mapping[Path, Options], *pair: Path
-) -> str | None:
-    """The first option or column that shows that two runs had different settings."""
-    one, other = (options.get(path, {}) for path in pair)
-    for name in sorted(one.keys() & other.keys()):
-        if one[name] != other[name]:
-            return name
-    trained = [runs[path][runs[path]["phase"] == "train"].set_index("epoch") for path in pair]
-    first, second = trained[0].align(trained[1], join="inner")
-    for column in first.columns.intersection(list(_SETTLED)):
-        if not np.allclose(first[column], second[column], equal_nan=True):
-            return str(column)
-    return None
+def _difference(one: Options, other: Options) -> str | None:
+    """The first option that both runs have, with different values."""
+    both = sorted(one.keys() & other.keys())
+    return next((name for name in both if one[name] != other[name]), None)
 
 
 def group_name(path: Path, paths: Sequence[Path]) -> str:

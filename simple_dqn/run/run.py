@@ -53,7 +53,7 @@ logger = logging.getLogger(__name__)
 class Run:
     """A run of training, or a test of what a run has learned.
 
-    The commands hand in what a person sees: progress, window, TensorBoard (`commands/watchers.py`).
+    The commands hand in what a person sees: progress, window, TensorBoard (`commands/train.py`).
 
     Attributes:
         settings: of the run, with the random seed that was drawn if there was none, and the pixel

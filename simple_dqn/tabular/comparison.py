@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from simple_dqn.agent import Network
+from simple_dqn.checkpoints.places import game_of
 from simple_dqn.environments.grid_world import Table
-from simple_dqn.environments.gym import GymEnvironment, action_names, make_gymnasium
+from simple_dqn.environments.gym import action_names, make_gymnasium
 from simple_dqn.errors import UserError
 from simple_dqn.options.settings import Settings
 from simple_dqn.run import parts
-from simple_dqn.run.environments import environment_options
+from simple_dqn.run.environments import environment_options, make_environment
 from simple_dqn.tabular.value_iteration import (
     Array,
     Process,
@@ -110,12 +111,7 @@ def learn(
     optimal policy all the same.
     """
     args = dataclasses.replace(settings, batch_size=batch_size)
-    environment = GymEnvironment(
-        environment_id=args.game,
-        num_games=1,
-        screen_shape=(args.screen_height, args.screen_width),
-        options=environment_options(args),
-    )
+    environment = make_environment(args, game_of(args), 1, training=True)
     memory = parts.make_memory(args, replay_size, environment, parts.choose_threads(args))
     seed = args.random_seed or 0
     agent = parts.make_agent(args, environment, environment, memory, network, seed)

@@ -1,15 +1,14 @@
 """One picture of a tabular environment: the maps of two policies, and two curves of errors."""
 
-import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from simple_dqn.reports.curves import new_figure, write_figure
 from simple_dqn.tabular.comparison import Comparison, TabularEnvironment
 from simple_dqn.tabular.value_iteration import Array, best_actions
 
@@ -25,15 +24,14 @@ def draw_picture(
     iteration_errors: Sequence[float],
     discount_rate: float,
     learned: Mapping[str, Sequence[Comparison]],
-    ending: str,
-) -> bytes:
-    """Draw the maps of both policies (if there is a map) and the errors; return a picture file.
+    output: Path,
+) -> None:
+    """Draw the maps of both policies (if there is a map) and the errors into a file.
 
     Values are Q, float64 (S, A). The errors of value iteration are max |Q_i - Q*| for i = 0, 1, ...
     """
     has_map = game.map is not None and set(game.action_meanings) <= set(_ARROWS)
-    figure = Figure(figsize=(13, 11 if has_map else 5.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(figsize=(13, 11 if has_map else 5.5))
     axes = figure.subplots(2 if has_map else 1, 2, squeeze=False)
     if has_map:
         everywhere, best = np.ones(random_values.shape, np.bool_), best_actions(optimal_values)
@@ -59,9 +57,7 @@ def draw_picture(
         panel.grid(alpha=0.3)
         panel.legend()
     figure.suptitle(f"{game.name}, discount rate {discount_rate:g}")
-    file = io.BytesIO()
-    figure.savefig(file, format=ending[1:], dpi=110)
-    return file.getvalue()
+    write_figure(figure, output, dpi=110)
 
 
 def draw_map(

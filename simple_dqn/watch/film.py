@@ -24,7 +24,6 @@ logger = logging.getLogger(__name__)
 _ANIMATION_RATE = 20  # pictures per second of a GIF or a WebP
 _AAC_RATE = 48_000  # samples per second; AAC allows only certain rates
 
-
 # How FFmpeg writes films: the codec, its pixels, its options and those of the file.
 _X264 = {"crf": "18", "preset": "veryfast"}
 FORMATS: dict[str, tuple[str, str, dict[str, str], dict[str, str]]] = {
@@ -54,9 +53,6 @@ class Film(contextlib.AbstractContextManager["Film"]):
         """Begin a film whose sound has `sample_rate` samples per second; 0: it is silent.
 
         The sound is also written to the WAV file `sound_path`, if there is one.
-
-        Raises:
-            UserError: a file cannot be written.
         """
         self.path, self.frames = path, 0
         ending = path.suffix.lower()

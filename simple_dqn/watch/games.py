@@ -4,22 +4,20 @@ import dataclasses
 
 import numpy as np
 
-from simple_dqn.agent import Network
+from simple_dqn.checkpoints.snapshot import Snapshot, check_same_actions
 from simple_dqn.environments.roms import Game
 from simple_dqn.environments.visible_game import OwnGame, VisibleGame
 from simple_dqn.errors import UserError
 from simple_dqn.options.settings import Settings
 from simple_dqn.run.environments import CONSOLES, make_environment
 from simple_dqn.run.parts import history_length
+from simple_dqn.run.trained import load_network, look_inside
+from simple_dqn.watch.mind import Mind
 from simple_dqn.watch.watched_game import WatchedGame
 
 
 def make_console(args: Settings, game: Game, *, random_seed: int) -> VisibleGame:
-    """Make the game that a person sees, for `make_watched_game`.
-
-    Raises:
-        UserError: the game cannot be shown.
-    """
+    """Make the game that a person sees, for `make_watched_game`."""
     seed = _two_seeds(random_seed)[0]
     if args.environment in CONSOLES:
         return CONSOLES[args.environment](args, game, seed)
@@ -34,23 +32,32 @@ def make_console(args: Settings, game: Game, *, random_seed: int) -> VisibleGame
 
 def make_watched_game(
     args: Settings,
+    snapshot: Snapshot | None,
     console: VisibleGame,
-    network: Network | None,
     *,
     random_seed: int,
     max_frames: int | None = None,
-) -> WatchedGame:
-    """Make a game that a person sees, with test's rules; None: it may last for ever."""
-    return WatchedGame(
+) -> tuple[WatchedGame, Mind | None]:
+    """Let the network of a snapshot, if there is one, begin to play a game, with test's rules.
+
+    Return the mind of the network, too. Without `max_frames` a game may last for ever.
+    """
+    shape = console.observation_shape
+    network = load_network(args, snapshot, shape) if snapshot is not None else None
+    game = WatchedGame(
         console,
         network,
-        history_length=history_length(args, console.observation_shape),
+        history_length=history_length(args, shape),
         frame_skip=args.frame_skip if args.environment == "ale" else 1,
         exploration_rate=args.exploration_rate_test,
         random_starts=args.random_starts,
         max_frames=max_frames,
         random_seed=_two_seeds(random_seed)[1],
     )
+    if snapshot is None or network is None:
+        return game, None
+    check_same_actions(snapshot, game.action_meanings)
+    return game, Mind(game, network, look_inside(args, snapshot, shape))
 
 
 def _two_seeds(random_seed: int) -> list[int]:

@@ -25,11 +25,7 @@ class LiveWindow(Callback):
         self._next_picture = 0.0
 
     def on_run_start(self, run: Any) -> None:
-        """Open the window.
-
-        Raises:
-            UserError: observations are not pictures, or there is no display.
-        """
+        """Open the window, if observations are pictures."""
         shape = run.environment.observation_shape
         if len(shape) != 2 or run.environment.observation_dtype != np.uint8:
             raise UserError("--display_screen shows pictures, which this game lacks; leave it out")

@@ -38,7 +38,7 @@ class Mind:
 
     def __init__(self, game: WatchedGame, network: "DeepQNetwork", guided: "GuidedNetwork") -> None:
         """Prepare to look into a network; `guided` is a copy of it for guided backpropagation."""
-        self._game, self._network, self._guided = game, network, guided
+        self._game, self._network, self.guided = game, network, guided
         self._names = [name.lower() for name in game.action_meanings]
         room = int(SECONDS * game.console.frames_per_second / game.frame_skip)
         self._past: deque[float] = deque(maxlen=room)  # highest Q-values
@@ -76,7 +76,7 @@ class Mind:
         # While a person plays, the panel shows what the network would do.
         self._action = action = int(values.argmax()) if game.person_plays else game.action
         # (history, *observation_shape), 0 to 1: how much each number speaks for the action.
-        self._saliency = np.abs(self._guided.project_action(game.seen, action))
+        self._saliency = np.abs(self.guided.project_action(game.seen, action))
         self._saliency /= max(float(self._saliency.max()), 1e-12)
         self._distribution = None
         if (distribution := self._network.predict_distribution(game.seen[None])) is not None:

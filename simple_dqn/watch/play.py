@@ -8,20 +8,21 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Protocol
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 from simple_dqn.errors import UserError
 from simple_dqn.files import write_atomically
 from simple_dqn.memory.experience import Step
 from simple_dqn.watch.film import Film, encode_png
 from simple_dqn.watch.mind import Mind, beside
-from simple_dqn.watch.score_card import NETWORK, YOU, ScoreCard
 from simple_dqn.watch.steering import STEERING, action_of
 from simple_dqn.watch.watched_game import Frame, Moment, WatchedGame
 
+if TYPE_CHECKING:
+    from simple_dqn.watch.terminal import Terminal
+    from simple_dqn.watch.window import Window
+
+YOU, NETWORK = "you", "the network"
 _POLLS_PER_SECOND = 60
 SPEEDS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 _CARD_POLLS = 4 * _POLLS_PER_SECOND  # for which the card of scores is shown
@@ -33,28 +34,30 @@ _LATEST = 0.25  # seconds; after a longer delay the game does not hurry to catch
 _LONGEST_STILL = 0.1  # seconds after which a picture is drawn however late the game is
 
 
-class Display(Protocol):
-    """Where a game is shown and keys are pressed: `Window` or `Terminal`."""
+class ScoreCard:
+    """Keeps the scores of complete games, by who played them."""
 
-    has_sound: bool  # whether sound can be heard
+    def __init__(self, mean_of_tests: float | None) -> None:
+        """Begin without games; the network's own test had this mean score, if it is known."""
+        self._mean_of_tests = mean_of_tests
+        self._scores: dict[str, list[float]] = {}
 
-    def poll(self) -> tuple[list[str], Collection[str]]:
-        """Return the keys pressed since the last call, and the `DIRECTIONS` held down now.
+    def add(self, score: float, players: Collection[str]) -> None:
+        """Add the score of a game that ended; `YOU`, `NETWORK` or both played it."""
+        self._scores.setdefault(" and ".join(sorted(players, reverse=True)), []).append(score)
 
-        A letter is in lower case, and the Latin one on that key, whatever the layout.
-        """
-
-    def show(
-        self,
-        picture: npt.NDArray[np.uint8],
-        lines: Collection[str],
-        card: Sequence[str] = (),
-        mind: Mind | None = None,
-    ) -> None:
-        """Show a picture, uint8 (height, width, 3), lines below, a card over, a mind beside it."""
-
-    def sound(self, samples: npt.NDArray[np.uint8], volume: float) -> None:
-        """Play the sound of a frame, at a volume from 0 to 1."""
+    def lines(self) -> list[str]:
+        """For each that played: the last score, the best and the mean; nothing without a game."""
+        lines = []
+        for players, scores in self._scores.items():
+            line = f"{players[0].upper()}{players[1:]}: {scores[-1]:g}"
+            if len(scores) > 1:
+                mean = sum(scores) / len(scores)
+                line += f", best {max(scores):g}, mean {mean:.4g} of {len(scores)} games"
+            lines.append(line)
+        if lines and self._mean_of_tests is not None:
+            lines.append(f"The network's tests: mean {self._mean_of_tests:.4g}")
+        return lines
 
 
 class Play:
@@ -63,7 +66,7 @@ class Play:
     def __init__(
         self,
         game: WatchedGame,
-        display: Display,
+        display: "Window | Terminal",
         *,
         mind: Mind | None,
         show_mind: bool,

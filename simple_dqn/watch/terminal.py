@@ -29,11 +29,6 @@ if TYPE_CHECKING:
 _KEY = re.compile(r"\x1b[\[O][0-9;]*[A-Za-z~]|.", re.DOTALL)  # an escape sequence or a character
 _UNFINISHED = re.compile(r"\x1b([\[O][0-9;]*)?\Z")  # a sequence whose rest may still be on its way
 _ESCAPE_SECONDS = 0.3  # within which the rest of a sequence comes, over a slow network too
-# What Cyrillic and Greek layouts type on the letters of a QWERTY keyboard.
-_LATIN = str.maketrans(
-    "йцукенгшщзхъфывапролджэячсмитьбюіςερτυθιοπασδφγηξκλζχψωβνμ",
-    "qwertyuiop[]asdfghjkl;'zxcvbnm,.swertyuiopasdfghjklzxcvbnm",
-)
 _NAMES = {"\x1b": "escape", "\x7f": "backspace", "\b": "backspace", "\x1b[24~": "f12"}
 for _letter, _arrow in (("A", "up"), ("B", "down"), ("C", "right"), ("D", "left")):
     _NAMES |= {f"\x1b[{_letter}": _arrow, f"\x1bO{_letter}": _arrow}
@@ -57,8 +52,7 @@ class Keys:
     def feed(self, typed: bytes, now: float) -> list[str]:
         """Return the keys that are complete by now, in seconds, after more was typed.
 
-        They are names, other escape sequences, and characters in lower case, but for E, by their
-        place on the keyboard where the layout is not Latin.
+        They are names, other escape sequences, and characters in lower case, but for E.
         """
         if typed:
             self._latest = now
@@ -66,12 +60,7 @@ class Keys:
         match = _UNFINISHED.search(text)
         self._unfinished = match[0] if match and now - self._latest < _ESCAPE_SECONDS else ""
         keys = _KEY.findall(text.removesuffix(self._unfinished))
-        return [_NAMES.get(key) or _letter_of(key) for key in keys]
-
-
-def _letter_of(key: str) -> str:
-    letter = key.lower().translate(_LATIN) if len(key) == 1 else key
-    return "E" if letter == "e" and key.isupper() else letter
+        return [_NAMES.get(key, key if len(key) > 1 or key == "E" else key.lower()) for key in keys]
 
 
 class Held:
@@ -101,7 +90,7 @@ class Held:
 
 
 class Terminal:
-    """Shows pictures as half blocks; a `play.Display` without sound."""
+    """Shows pictures as half blocks; like `Window`, but without sound."""
 
     has_sound = False
 

@@ -32,9 +32,7 @@ _STICK_MOVED = 0.5  # of its way
 
 
 class Window:
-    """Shows pictures in a window that can be resized; a `play.Display`."""
-
-    is_fine = True
+    """Shows pictures in a window that can be resized; `Terminal` has the same methods."""
 
     def __init__(
         self, title: str, width: int, height: int, *, instead: str, sample_rate: int = 0
@@ -82,7 +80,10 @@ class Window:
         pygame.event.pump()
 
     def poll(self) -> tuple[list[str], Collection[str]]:
-        """Return the keys pressed since the last call, and the directions held now."""
+        """Return the keys pressed since the last call, and the `DIRECTIONS` held now.
+
+        A letter is in lower case, but for E, and the Latin one on that key.
+        """
         pressed = []
         for event in pygame.event.get():
             if event.type == pygame.QUIT:
@@ -142,7 +143,10 @@ class Window:
         card: Sequence[str] = (),
         mind: Mind | None = None,
     ) -> None:
-        """Show a picture as large as the window allows, two lines of text below, a card over it."""
+        """Show a picture, uint8 (height, width, 3), as large as the window allows.
+
+        Two lines of text are below it, a card over it and a mind beside it.
+        """
         high, wide = picture.shape[:2]
         panel = WIDTH if mind is not None else 0
         # The mind makes the window wider, unless a person chose its size.
@@ -172,7 +176,7 @@ class Window:
         pygame.display.flip()
 
     def sound(self, samples: npt.NDArray[np.uint8], volume: float) -> None:
-        """Play the sound of a frame; sound that comes too late is dropped."""
+        """Play the sound of a frame, at a volume from 0 to 1, unless it comes too late."""
         self._samples.append(samples)
         if len(self._samples) < _FRAMES_PER_SOUND:
             return
