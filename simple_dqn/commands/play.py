@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simple_dqn.checkpoints.choice import best_and_last, scores_of_tests
-from simple_dqn.checkpoints.places import check_output, game_of, root
+from simple_dqn.checkpoints.places import check_output, game_of, root, snapshots_like
 from simple_dqn.checkpoints.snapshot import Snapshot, check_game
 from simple_dqn.environments.roms import Game
 from simple_dqn.errors import UserError
@@ -101,7 +101,13 @@ def _new_file(name: str, ending: str) -> Path:
 
 def _named_game(settings: Settings, snapshot: Snapshot | None) -> Game:
     """Find the game of a snapshot, or the one that was named."""
-    game = game_of(settings)
+    try:
+        game = game_of(settings)
+    except UserError as error:
+        hint = " or ".join(map(str, snapshots_like(settings.game)))
+        if snapshot is not None or not hint:
+            raise
+        raise UserError(f"unknown game {settings.game!r}; did you mean {hint}?") from error
     if snapshot is not None:
         check_game(snapshot, game)
         return game

@@ -44,7 +44,7 @@ class TensorBoardWriter(Writer):
         steps = run.agent.total_train_steps
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._events = EventsWriter(str(folder / "events"), filename_suffix=f".{steps}")
+            self._events = EventsWriter(str(folder / "events"), filename_suffix=f".{steps:015}")
         except OSError as error:
             hint = "choose another folder with --tensorboard"
             raise UserError(f"cannot write into {folder}: {error.strerror}; {hint}") from error
