@@ -2,7 +2,7 @@
 
 A program of its own, because a process is only forked safely while it has no threads:
 
-    python kill_driver.py FOLDER HOW EVERY [HOW EVERY ...]
+    python kill_driver.py FOLDER GAME HOW EVERY [HOW EVERY ...]
 
 A moment is one at which a run opens, syncs, renames or removes a file. HOW is what happens at
 every EVERY-th moment of a run:
@@ -39,13 +39,16 @@ import simple_dqn.commands.train  # noqa: F401 (imported once, before the forks)
 import simple_dqn.run.run_parts as run_parts
 from simple_dqn.main import main
 
-# No emulator, whose start takes longer than this run; the memory wraps around in epoch 2.
+# The memory wraps around in epoch 2. An emulator's start takes longer than a run of CartPole.
+GAMES = {
+    "CartPole-v1": "--environment gym --network 8",
+    "pong": "--screen_width 36 --screen_height 36",
+}
 _OPTIONS = (
-    "train CartPole-v1 --environment gym --network 8 --replay_size 180 --random_steps 60 "
-    "--train_steps 80 --test_steps 40 --test_games 0 --epochs 2 --random_seed 4 --batch_size 8 "
-    "--target_steps 50 --prioritized true --optimizer adam --n_step 2 --keep_snapshots 1"
+    "--replay_size 180 --random_steps 60 --train_steps 80 --test_steps 40 --test_games 0 "
+    "--epochs 2 --random_seed 4 --batch_size 8 --target_steps 50 --prioritized true "
+    "--optimizer adam --n_step 2 --keep_snapshots 1"
 )
-TRAIN = _OPTIONS.split()
 TIMES = {"total_time", "epoch_time", "steps_per_second"}
 TRACEBACK = 99
 SIGNALS = {
@@ -138,11 +141,11 @@ def rows_of(root: Path) -> list[dict[str, str]]:
     return [row for csv_file in (root / "results").glob("*.csv") for row in rows(csv_file)]
 
 
-def go_on(root: Path) -> list[str]:
+def go_on(root: Path, train: list[str]) -> list[str]:
     """The command with which a person goes on."""
     last = newest(root)
     if last is None:  # killed in the random phase: nothing but its row can be lost
-        return [*TRAIN, "--overwrite", "true"]
+        return [*train, "--overwrite", "true"]
     load_file(last)  # every snapshot that is there is whole
     return ["resume", str(last)]
 
@@ -164,11 +167,12 @@ def assert_same_end(ours: Path, theirs: Path, *, all_files: bool) -> None:
 class Driver:
     """Disturbs runs; the folder holds what they write."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, game: str) -> None:
+        self._train = ["train", game, *GAMES[game].split(), *_OPTIONS.split()]
         self._whole, self._root = folder / "whole", folder / "disturbed"
         self._count_file = folder / "count"
         began = time.perf_counter()
-        assert in_child(self._whole, TRAIN, self._count_file) == 0
+        assert in_child(self._whole, self._train, self._count_file) == 0
         self._milliseconds = int(1000 * (time.perf_counter() - began))
         self._moments = int(self._count_file.read_text())
 
@@ -193,7 +197,7 @@ class Driver:
     def _disturb(self, how: str, first: int, second: int) -> int:
         """Disturb a run; disturb it once more as it goes on; let it go on to its end."""
         shutil.rmtree(self._root, ignore_errors=True)
-        command, number = TRAIN, 0
+        command, number = self._train, 0
         for at in (first, second, 0):
             self._count_file.write_text("0")
             status = in_child(self._root, command, self._count_file, how if at else "", at)
@@ -201,7 +205,7 @@ class Driver:
             if self._is_finished():
                 break
             assert status == STOPPED.get(how), status
-            command = go_on(self._root)
+            command = go_on(self._root, self._train)
             if how in ("fail", "full"):  # an epoch's rows may be there without its snapshot
                 command += ["--overwrite", "true"]
         assert self._is_finished()
@@ -215,6 +219,6 @@ class Driver:
 
 
 if __name__ == "__main__":
-    driver = Driver(Path(sys.argv[1]))
-    for how, every in zip(sys.argv[2::2], sys.argv[3::2], strict=True):
+    driver = Driver(Path(sys.argv[1]), sys.argv[2])
+    for how, every in zip(sys.argv[3::2], sys.argv[4::2], strict=True):
         print(driver.drive(how, int(every)))  # noqa: T201
