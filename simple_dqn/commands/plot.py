@@ -28,11 +28,12 @@ def plot(
     options = options_of_runs(paths)
     groups = group_runs(runs, options)
     if fields == FIELDS:  # without what has no common scale
-        if len({game_in(name) for name in groups}) > 1:
+        units = all("dead_units" in run for run in runs.values())  # older files lack it
+        if units or len({game_in(name) for name in groups}) > 1:
             columns.remove("nr_games")
         if len({run.get("distributional") for run in options.values()}) > 1:
             columns.remove("meancost")
-        if all("dead_units" in run for run in runs.values()):  # older files lack it
+        if units:
             columns.append("dead_units")
     figure = make_figure(groups, fields=columns, x_axis=x_axis, **others)
     write_figure(figure, output, dpi=dpi)
