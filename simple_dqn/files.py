@@ -102,12 +102,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def remove_temporary_files(folder: Path, is_ours: Callable[[str], object]) -> None:
-    """Remove what an interrupted `atomic_file` left in a folder.
-
-    Args:
-        folder: may be missing.
-        is_ours: whether nobody else writes the file of a name.
-    """
+    """Remove what an interrupted `atomic_file` left of files that only we write, by their names."""
     for path in folder.glob(".*.tmp"):
         match = _TEMPORARY.fullmatch(path.name)
         if match and is_ours(match[1]):

@@ -65,18 +65,10 @@ def save_memory(
 def restore_memory(
     folder: Path, total: int, pieces: Iterable[Piece], memory: ReplayMemory, num_actions: int = 256
 ) -> list[Piece]:
-    """Put a replay memory together from its pieces.
+    """Put a replay memory together from pieces in a folder; return those needed, oldest first.
 
-    Args:
-        folder: folder of the pieces.
-        total: steps that were ever added to each lane.
-        pieces: the pieces that the training state names, oldest first.
-        memory: empty; may hold fewer or more steps than the one that was saved. Where this fails,
-            the memory is to be emptied with `forget`.
-        num_actions: number of actions in the game.
-
-    Returns:
-        The pieces that the memory needs, oldest first.
+    `total` steps were ever added to each lane. The memory is empty; it may hold fewer or more steps
+    than the one that was saved. Where this fails, it is to be emptied with `forget`.
 
     Raises:
         UserError: a piece is missing or damaged, or holds something else.

@@ -114,15 +114,10 @@ class GymConsole(VisibleGame):
         seed: int = 0,
         visible: bool = True,
     ) -> None:
-        """Make the environment.
+        """Make the environment of an id, `CartPole-v1` or `module:Id`, with keyword `options`.
 
-        Args:
-            environment_id: such as `CartPole-v1`, or `module:Id` to import a module before.
-            screen_shape: (height, width), where observations are pictures.
-            rendered: an observation is what the environment renders, not what it observes.
-            options: keyword arguments of the environment.
-            seed: seed of its randomness, 31 bits.
-            visible: whether pictures are asked for; not every environment can render.
+        Observations that are pictures become screens of `screen_shape`; if `rendered`, they are
+        what the environment renders. Not every environment can: then `visible` is False.
         """
         keywords = {"render_mode": "rgb_array"} if visible else {}
         self._game = make_gymnasium(environment_id, options, **keywords)

@@ -12,15 +12,10 @@ _SHOWN_HEIGHT = 420  # pixels
 
 
 def to_screen(picture: npt.NDArray[Any], screen_shape: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """Turn one picture into a screen.
+    """Turn a picture into a screen, uint8 `screen_shape`, by pixel area as ALE's vector engine.
 
-    Args:
-        picture: (h, w, 3) RGB, (h, w, 4) RGB and opacity, (h, w) or (h, w, 1) luminance; see
-            `to_bytes` for its numbers.
-        screen_shape: (height, width) of the result.
-
-    Returns:
-        uint8 (height, width), resized by pixel area as ALE's vector engine does.
+    The picture is (h, w, 3) RGB, (h, w, 4) RGB and opacity, (h, w) or (h, w, 1) luminance; see
+    `to_bytes` for its numbers.
     """
     picture = to_bytes(picture)
     if picture.ndim == 3:

@@ -10,10 +10,7 @@ def available_bytes(system: Path = Path("/")) -> int:
     """Return the bytes that this process can still allocate and fill.
 
     The control groups (version 2) of a container or a batch system may leave less than the machine
-    has. Cached files count as free, since they make room for arrays.
-
-    Args:
-        system: root of the file system with proc/ and sys/.
+    has; proc/ and sys/ are under `system`. Cached files count as free.
     """
     free = [int(psutil.virtual_memory().available)]
     group = Path()  # a container sees its own group as the root

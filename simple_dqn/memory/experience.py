@@ -104,14 +104,9 @@ def read_experience(
     observation_dtype: np.dtype[Any],
     most: int,
 ) -> Experience:
-    """Read steps that a run will learn from, and check every value.
+    """Read steps that `write_experience` wrote and a run will learn from; check every value.
 
-    Args:
-        path: written by `write_experience`.
-        settings: of the run, see `experience_settings`.
-        observation_shape: shape of what the run's games show.
-        observation_dtype: dtype of what the run's games show.
-        most: steps that the run's replay memory holds.
+    Shape and dtype are those of what the run's games show; its memory holds `most` steps.
 
     Raises:
         UserError: the file is missing, damaged or something else, was played with other settings,

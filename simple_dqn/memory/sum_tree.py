@@ -46,13 +46,9 @@ class SumTree:
             above.reshape(-1)[leaves] = level[leaves].sum(axis=1)
 
     def find(self, sums: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-        """Return the leaves at which the running sum over all leaves first exceeds the given sums.
+        """Return the leaves, int64 (n,), at which the running sum over all first exceeds `sums`.
 
-        Args:
-            sums: (n,), from 0 to below `total`, which is above 0.
-
-        Returns:
-            int64 (n,), indexes of leaves whose numbers are above 0.
+        The sums, (n,), go from 0 to below `total`, which is above 0, as the found leaves are.
         """
         nodes = np.zeros(len(sums), np.int64)
         for level in reversed(self._levels):

@@ -55,16 +55,10 @@ class GuidedNetwork:
     def strongest(
         self, states: npt.NDArray[np.uint8], *, number: int, apart: int
     ) -> list[list[Strongest]]:
-        """Find the strongest activations of every filter.
+        """Find the strongest activations of every filter, `number` of each, the strongest first.
 
-        Args:
-            states: uint8 (n, history, height, width), in their order in time.
-            number: how many activations of each filter to find.
-            apart: least distance in time between two of them, in states.
-
-        Returns:
-            For each layer `number` results, the strongest first; where a filter has no further
-            activation above 0 that is far enough apart, its activation is 0.
+        The states, uint8 (n, history, height, width), are in their order in time; two activations
+        are at least `apart` states apart. Where there is no further one above 0, it is 0.
         """
         with torch.no_grad():
             batches = [

@@ -88,11 +88,8 @@ class Kernels:
     def features(self, states: Tensor, parameters: Sequence[Tensor]) -> Tensor:
         """Return the last layer's outputs, float32 (n, num_features): (filter, row, column).
 
-        Gradients flow back to the parameters.
-
-        Args:
-            states: uint8 (n, history, height, width).
-            parameters: weight and bias of each convolution in turn, weights in `place`'s order.
+        States are uint8 (n, history, height, width). Gradients flow back to the parameters: weight
+        and bias of each convolution in turn, weights in `place`'s order.
         """
         if not torch.is_grad_enabled():
             return self.forward(states, parameters, keep=False)[0]
