@@ -130,7 +130,7 @@ def _play(
     scores: list[float] = []
     number = count(1)
     how: dict[str, Any] = {"unit": " frames", "disable": None, "leave": False}
-    with tqdm(desc=f"filming {title}", total=total, **how) as bar:
+    with tqdm(desc=f"filming {title}".strip(), total=total, **how) as bar:
         for game in range(1, games + 1):
             try:
                 for frame in watched.frames():
