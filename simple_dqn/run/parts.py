@@ -131,7 +131,8 @@ def _make_prioritized(args: Settings, **settings: Any) -> ReplayMemory:
 
 def _make_online(args: Settings, **settings: Any) -> ReplayMemory:
     plain = {"n_step": 1, "distributional": "none", "target": "max", "double_q": False}
-    plain |= {"target_exploration_rate": 0.0, "exploration_repeat": 1, "load_experience": ()}
+    plain |= {"target_exploration_rate": 0.0, "exploration_repeat": 1, "prioritized": False}
+    plain |= {"load_experience": ()}
     others = [f"--{name}" for name, value in plain.items() if getattr(args, name) != value]
     if others:
         raise UserError(f"--memory online does not go with {', '.join(others)}; leave them out")
