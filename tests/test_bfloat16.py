@@ -21,14 +21,14 @@ from simple_dqn.errors import UserError
 from simple_dqn.main import main
 from simple_dqn.networks import bfloat16
 from simple_dqn.networks.bfloat16 import BFloat16Kernels
-from simple_dqn.networks.layers import Convolution, FullyConnected
-from simple_dqn.networks.native import processor
+from simple_dqn.networks.layers import Convolution
+from simple_dqn.networks.native import HiddenLayer, Kernels, processor
 
 needs_amx = pytest.mark.skipif(
     "amx_bf16" not in processor() or not shutil.which("cc"), reason="needs AMX and a C compiler"
 )
 TINY = [
-    *("--arithmetic", "bfloat16", "--threads", "1", "--network", "nips", "--dueling", "true"),
+    *("--arithmetic", "bfloat16", "--network", "nips", "--dueling", "true"),
     *("--screen_width", "36", "--screen_height", "36", "--replay_size", "300"),
     *("--random_steps", "100", "--train_steps", "40", "--test_steps", "20", "--batch_size", "5"),
 ]
@@ -62,7 +62,10 @@ def assert_near(ours: Tensor | None, exact: Tensor | None, tolerance: float = 1e
     ],
 )
 def test_convolutions_are_torchs(
-    convolutions: Sequence[Convolution], shape: tuple[int, int], number: int
+    convolutions: Sequence[Convolution],
+    shape: tuple[int, int],
+    number: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """And however many threads there are, to the bit the same."""
     exact = [p.float().double().requires_grad_() for p in make_parameters(convolutions, 4)]
@@ -77,7 +80,8 @@ def test_convolutions_are_torchs(
     expected.backward(slopes.double())  # type: ignore[no-untyped-call]
     results: list[list[Tensor]] = []
     for threads in (1, 3):
-        kernels = BFloat16Kernels(convolutions, 4, shape, threads)
+        monkeypatch.setattr(Kernels, "num_threads", threads)
+        kernels = BFloat16Kernels(convolutions, 4, shape)
         ours = place(kernels, exact)
         features = kernels.features(states, ours)
         assert_near(features, expected)
@@ -106,15 +110,17 @@ def test_hidden_layers_are_torchs(inputs: int, outputs: int, number: int) -> Non
     ours, exact = rows.clone().requires_grad_(), rows.double().requires_grad_()
     found = layer(ours)
     weight, bias = (p.detach().double().requires_grad_() for p in layer.parameters())
-    expected = with_rounded_gradient(rounded(exact) @ rounded(weight).t()) + bias
+    product = rounded(with_rounded_gradient(rounded(exact) @ rounded(weight).t()))
+    expected = product + bias
     found.backward(slopes)
     expected.backward(slopes.double())  # type: ignore[no-untyped-call]
     gradients = ours.grad, layer.weight.grad, layer.bias.grad
-    theirs = expected, exact.grad, weight.grad, bias.grad
+    assert exact.grad is not None
+    theirs = expected, rounded(exact.grad), weight.grad, bias.grad
     for our, their in zip((found, *gradients), theirs, strict=True):
         assert_near(our, their)
     with torch.inference_mode():
-        assert torch.equal(layer(rows), FullyConnected.forward(layer, rows))
+        assert torch.equal(layer(rows), HiddenLayer.forward(layer, rows))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from simple_dqn.networks.layers import ARCHITECTURES, Convolution
 from simple_dqn.networks.native import Kernels, NativeRMSProp, compile_kernels
-from simple_dqn.networks.optimizers import GravesRMSProp
+from simple_dqn.networks.optimizers import GravesRMSProp, make_optimizer
 
 NATURE = ARCHITECTURES["nature"].convolutions
 NIPS = ARCHITECTURES["nips"].convolutions
@@ -35,9 +35,9 @@ def make_parameters(convolutions: Sequence[Convolution], channels: int) -> list[
 
 
 def make_kernels(
-    convolutions: Sequence[Convolution], history: int, shape: tuple[int, int], threads: int
+    convolutions: Sequence[Convolution], history: int, shape: tuple[int, int]
 ) -> Kernels:
-    kernels = compile_kernels(convolutions, history, shape, threads)
+    kernels = compile_kernels(convolutions, history, shape)
     assert kernels is not None
     return kernels
 
@@ -68,7 +68,11 @@ def make_states(number: int, history: int, shape: tuple[int, int]) -> Tensor:
     ],
 )
 def test_features_and_gradients_are_torchs(
-    convolutions: Sequence[Convolution], history: int, shape: tuple[int, int], number: int
+    convolutions: Sequence[Convolution],
+    history: int,
+    shape: tuple[int, int],
+    number: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """In float64, by autograd; and however many threads there are, to the bit the same."""
     exact = [p.requires_grad_() for p in make_parameters(convolutions, history)]
@@ -82,7 +86,8 @@ def test_features_and_gradients_are_torchs(
 
     results: list[list[Tensor]] = []
     for threads in (1, 3):
-        kernels = make_kernels(convolutions, history, shape, threads)
+        monkeypatch.setattr(Kernels, "num_threads", threads)
+        kernels = make_kernels(convolutions, history, shape)
         ours = place(kernels, exact)
         features = kernels.features(states, ours)
         assert features.shape == (number, kernels.num_features)
@@ -104,30 +109,48 @@ def test_features_and_gradients_are_torchs(
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_rmsprop_is_the_papers(threads: int) -> None:
-    kernels = make_kernels(NIPS, 4, (84, 84), threads)
+@pytest.mark.parametrize("adam", [False, True])
+def test_optimizers_are_the_papers(
+    threads: int, adam: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Adam: Kingma and Ba 2015, algorithm 1."""
+    monkeypatch.setattr(Kernels, "num_threads", threads)
+    kernels = make_kernels(NIPS, 4, (84, 84))
     rng = np.random.default_rng(5)
-    shapes = [(700, 600), (7,), (16, 4, 8, 8)]
-    arrays = [[rng.normal(size=shape) for shape in shapes] for _ in range(2)]
-    arrays += [[np.zeros(shape) for shape in shapes] for _ in range(2)]
-    w, dw, g, n = ([torch.from_numpy(a).float() for a in group] for group in arrays)
-    for _ in range(3):
-        kernels.rmsprop((w, dw, g, n), (0.95, 0.00025, 0.01))
-    for index, (weight, slope) in enumerate(zip(arrays[0], arrays[1], strict=True)):
-        mean = square = 0.0
-        for _ in range(3):
-            mean = 0.95 * mean + 0.05 * slope
-            square = 0.95 * square + 0.05 * slope**2
-            weight = weight - 0.00025 * slope / np.sqrt(square - mean**2 + 0.01)
-        np.testing.assert_allclose(w[index], weight, rtol=0, atol=1e-6)
-        np.testing.assert_allclose(g[index], mean, rtol=1e-5, atol=1e-7)
-        np.testing.assert_allclose(n[index], square, rtol=1e-5, atol=1e-7)
+    arrays = [rng.normal(size=shape) for shape in [(700, 600), (7,), (16, 4, 8, 8)]]
+    slopes = [[rng.normal(size=array.shape) for array in arrays] for _ in range(3)]
+    parameters = [torch.nn.Parameter(torch.from_numpy(array).float()) for array in arrays]
+    optimizer = make_optimizer(
+        *("adam" if adam else "rmsprop", parameters),
+        **{"learning_rate": 0.00025, "decay_rate": 0.95, "epsilon": 1e-6, "batch_size": 2},
+        own=kernels.optimizers(),
+    )
+    for step in slopes:
+        for parameter, slope in zip(parameters, step, strict=True):
+            parameter.grad = torch.from_numpy(slope).float()
+        optimizer.step()
+    for index, w in enumerate(arrays):
+        m = v = 0.0
+        for t, step in enumerate(slopes, 1):
+            if adam:
+                m = 0.9 * m + 0.1 * step[index]
+                v = 0.999 * v + 0.001 * step[index] ** 2
+                unbiased = m / (1 - 0.9**t), v / (1 - 0.999**t)
+                w = w - 0.00025 * unbiased[0] / (np.sqrt(unbiased[1]) + 2e-6)
+            else:
+                m = 0.95 * m + 0.05 * step[index]
+                v = 0.95 * v + 0.05 * step[index] ** 2
+                w = w - 0.00025 * step[index] / np.sqrt(v - m**2 + 0.01)
+        np.testing.assert_allclose(parameters[index].detach(), w, rtol=0, atol=1e-6)
+        averages = list(optimizer.state[parameters[index]].values())[-2:]
+        for ours, average in zip(averages, (m, v), strict=True):
+            np.testing.assert_allclose(ours, average, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("size", [1.0, 3000.0, 1e6])
 def test_rmsprop_of_large_gradients_that_hardly_change_is_torchs(size: float) -> None:
     """n - g^2 is rounded to below 0 here and there; torch's is checked against float64."""
-    kernels = make_kernels(NIPS, 4, (84, 84), 1)
+    kernels = make_kernels(NIPS, 4, (84, 84))
     settings = {"learning_rate": 0.00025, "decay_rate": 0.95, "min_squared_gradient": 0.01}
     weights = [torch.nn.Parameter(torch.zeros(50)) for _ in range(2)]
     optimizers = [
@@ -157,18 +180,18 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_what_was_compiled_is_used_again_until_others_can_write_it(
     cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    make_kernels(NIPS, 2, (40, 40), 1)
+    make_kernels(NIPS, 2, (40, 40))
     (library,) = cache.iterdir()
     assert cache.stat().st_mode & 0o777 == 0o700
     written = library.stat().st_mtime_ns
-    assert make_kernels(NIPS, 2, (40, 40), 2)._library._name == str(library)
-    make_kernels(NIPS, 2, (40, 44), 1)
+    assert make_kernels(NIPS, 2, (40, 40))._library._name == str(library)
+    make_kernels(NIPS, 2, (40, 44))
     assert len(list(cache.iterdir())) == 2
     assert library.stat().st_mtime_ns == written
     assert not caplog.records
     for mode in (0o777, 0o775):
         cache.chmod(mode)
-        assert make_kernels(NIPS, 2, (40, 40), 1)._library._name != str(library)
+        assert make_kernels(NIPS, 2, (40, 40))._library._name != str(library)
         assert library.stat().st_mtime_ns == written
         assert f"chmod 700 {cache}" in caplog.text
         caplog.clear()
@@ -186,7 +209,7 @@ def test_without_a_folder_kernels_are_compiled_at_each_start(
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file") if why == "a file" else "")
     monkeypatch.setattr(Path, "home", no_home)
-    make_kernels(NIPS, 2, (40, 40), 1)
+    make_kernels(NIPS, 2, (40, 40))
     assert "set XDG_CACHE_HOME" in caplog.text
 
 
@@ -210,7 +233,7 @@ def test_without_a_compiler_torch_does_the_work(
         (tmp_path / "cc").write_text(script)
         (tmp_path / "cc").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert compile_kernels(NIPS, 2, (40, 40), 1) is None
+    assert compile_kernels(NIPS, 2, (40, 40)) is None
     (record,) = caplog.records
     assert reason in record.getMessage()
     assert record.getMessage().endswith("install gcc")
@@ -219,7 +242,7 @@ def test_without_a_compiler_torch_does_the_work(
 
 def test_c_gets_no_tensor_that_it_was_not_compiled_for() -> None:
     """Each of these would be read or written beyond its end."""
-    kernels = make_kernels(NIPS, 2, (40, 40), 1)
+    kernels = make_kernels(NIPS, 2, (40, 40))
     states = make_states(3, 2, (40, 40))
     ours = place(kernels, make_parameters(NIPS, 2))
     features, kept = kernels.forward(states, ours, keep=True)
@@ -247,4 +270,4 @@ def test_c_gets_no_tensor_that_it_was_not_compiled_for() -> None:
             groups = [group, group, group, group]
             groups[index] = wrong_group
             with pytest.raises(ValueError, match="parameter"):
-                kernels.rmsprop(groups, (0.95, 0.00025, 0.01))
+                kernels.optimize(groups, (0.95, 0.00025, 0.01), adam=False)

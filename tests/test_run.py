@@ -62,7 +62,7 @@ def test_what_it_is_given_stays_as_it_is(root: Path) -> None:
     assert dataclasses.asdict(settings) == before
     loaded = read_snapshot(root / "snapshots" / "pong_python_1.safetensors")
     seed = loaded.header["options"]["random_seed"]
-    assert run.settings == dataclasses.replace(settings, random_seed=seed, threads=1)
+    assert run.settings == dataclasses.replace(settings, random_seed=seed)
     header = dict(loaded.header)
     Run(dataclasses.replace(settings, epochs=2), loaded).resume()
     assert loaded.header == header

@@ -191,8 +191,9 @@ def _our_works(args: Settings, environment: Environment, threads: parts.Threads)
 def _beside_busy_loops(run: Callable[[int], float], number: int) -> float:
     """Run while a program keeps each core busy that can."""
     loop = [sys.executable, "-c", "while True: pass"]
-    loops = [subprocess.Popen(loop) for _ in range(cores_at_hand())]
+    loops = [subprocess.Popen(loop) for _ in cores_at_hand()]
     try:
+        run(number)  # until the threads are as many as now
         return run(number)
     finally:
         for process in loops:

@@ -6,19 +6,18 @@ losses and the optimizer are float32, and so are predictions (`torch.inference_m
 `native.py`'s.
 """
 
-import contextlib
 import ctypes
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 from typing_extensions import override
 
 from simple_dqn.errors import UserError
-from simple_dqn.networks.layers import Convolution, FullyConnected, QNetwork
+from simple_dqn.networks import native
+from simple_dqn.networks.layers import Convolution, QNetwork
 from simple_dqn.networks.native import (
     Kernels,
     check_tensor,
@@ -32,39 +31,34 @@ _SOURCE = Path(__file__).with_name("bfloat16.c")
 _STATES_AT_ONCE, _MOST_SHARES = 4, 16  # states whose gradients one thread sums up; such sums
 
 
-class HiddenLayer(FullyConnected):
-    """A hidden layer whose gradient steps are done in bfloat16."""
+class HiddenLayer(native.HiddenLayer):
+    """A hidden layer whose gradient steps are done in bfloat16, from a rounded copy of its weights.
+
+    Its outputs and the gradients of its inputs are rounded, too; those of its weights are not.
+    """
+
+    _version, _low = -1, torch.zeros(0)
 
     @override
-    def forward(self, rows: Tensor) -> Tensor:
+    def product(self, rows: Tensor) -> Tensor:
         if torch.is_inference_mode_enabled():
-            return super().forward(rows)
-        outputs: Tensor = _Hidden.apply(rows, self.weight, self.bias)  # type: ignore[no-untyped-call]
-        return outputs
+            return super().product(rows)
+        if self._version != self.weight._version:
+            if not len(self._low):
+                self._low = torch.empty_like(self.weight, dtype=torch.bfloat16)
+            with native.kernels_threads():
+                self._low.copy_(self.weight.detach())
+            self._version = self.weight._version
+        return (self._low @ rows.bfloat16().t()).t() + self.bias  # two threads would share sums
 
-
-class _Hidden(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        ctx.save_for_backward(rows, weight)
-        with _rounded():
-            return torch.addmm(bias, rows, weight.t())
-
-    @staticmethod
-    def backward(ctx: Any, slopes: Tensor) -> tuple[Tensor, ...]:
-        rows, weight = ctx.saved_tensors
-        with _rounded():
-            return slopes @ weight, slopes.t() @ rows, slopes.sum(0)
-
-
-@contextlib.contextmanager
-def _rounded() -> Iterator[None]:
-    """Let torch round what float32 matrix products multiply to bfloat16."""
-    torch.set_float32_matmul_precision("medium")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision("highest")
+    @override
+    def gradients(self, slopes: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        torch.set_float32_matmul_precision("medium")  # rounds what is multiplied
+        try:
+            with native.kernels_threads():
+                return (slopes.bfloat16() @ self._low).float(), slopes.t() @ rows
+        finally:
+            torch.set_float32_matmul_precision("highest")
 
 
 class BFloat16Kernels(Kernels):
@@ -77,7 +71,6 @@ class BFloat16Kernels(Kernels):
         convolutions: Sequence[Convolution],
         history_length: int,
         screen_shape: tuple[int, int],
-        num_threads: int,
     ) -> None:
         """Compile `bfloat16.c`, or load what was compiled before.
 
@@ -89,7 +82,7 @@ class BFloat16Kernels(Kernels):
         try:
             if "amx_bf16" not in processor():
                 raise OSError("this CPU has no AMX")
-            super().__init__(convolutions, history_length, screen_shape, num_threads)
+            super().__init__(convolutions, history_length, screen_shape)
             self._low = load_library(_SOURCE, self.defines)
             if self._low.prepare():
                 raise OSError("Linux does not grant the use of AMX")
@@ -105,9 +98,8 @@ class BFloat16Kernels(Kernels):
         sizes = self._low.kept_size, self._low.weights_size, self._low.scratch_size
         for size in sizes:
             size.restype = n
-        self._kept_size, weights, scratch = (size() for size in sizes)
+        self._kept_size, weights, self._scratch_size = (size() for size in sizes)
         self._packed = torch.empty(weights, dtype=torch.bfloat16)
-        self._scratch = torch.empty(num_threads, scratch, dtype=torch.bfloat16)
 
     @override
     def forward(
@@ -116,12 +108,12 @@ class BFloat16Kernels(Kernels):
         if torch.is_inference_mode_enabled():
             return super().forward(states, parameters, keep=keep)
         self.check(states, parameters)
-        number = len(states)
+        number, threads = len(states), self.num_threads
         features = torch.empty(number, self.num_features)
-        rows = number if keep else self.num_threads
+        rows = number if keep else threads
         kept = torch.empty(rows, self._kept_size, dtype=torch.bfloat16)
         self._low.forward(
-            *(self.num_threads, number, states.data_ptr(), states.stride(0)),
+            *(threads, number, states.data_ptr(), states.stride(0)),
             *(pointers(parameters), features.data_ptr(), kept.data_ptr(), keep),
             self._packed.data_ptr(),
         )
@@ -131,14 +123,15 @@ class BFloat16Kernels(Kernels):
     def backward(
         self, dfeatures: Tensor, parameters: Sequence[Tensor], kept: Tensor
     ) -> tuple[Tensor, ...]:
-        number, dfeatures = len(kept), dfeatures.contiguous()
+        number, threads, dfeatures = len(kept), self.num_threads, dfeatures.contiguous()
         check_tensor("gradients of features", dfeatures, (number, self.num_features))
         at_once = max(_STATES_AT_ONCE, -(-number // _MOST_SHARES))
         gradients = torch.empty(sum(parameter.numel() for parameter in parameters))
         sums = torch.empty(-(-number // at_once), len(gradients))
+        scratch = torch.empty(threads, self._scratch_size, dtype=torch.bfloat16)
         self._low.backward(
-            *(self.num_threads, number, at_once, dfeatures.data_ptr(), pointers(parameters)),
-            *(each.data_ptr() for each in (gradients, kept, sums, self._packed, self._scratch)),
+            *(threads, number, at_once, dfeatures.data_ptr(), pointers(parameters)),
+            *(each.data_ptr() for each in (gradients, kept, sums, self._packed, scratch)),
         )
         return like(parameters, gradients)
 

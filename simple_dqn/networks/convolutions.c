@@ -252,24 +252,33 @@ void backward(int threads, long number, const float *dfeatures, const float *con
     }
 }
 
-/* RMSProp as in optimizers.py, in one pass over the memory; arrays of so many `parameters`. */
-void rmsprop(int threads, int parameters, const long *sizes, float *const *ws, const float *const *dws,
-             float *const *gs, float *const *ns, float decay_rate, float learning_rate,
-             float min_squared_gradient) {
+/* RMSProp as in optimizers.py or else Adam, in one pass over the memory; arrays of so many
+ * `parameters`. RMSProp's constants c: decay rate, learning rate, min_squared_gradient. Adam's: decay
+ * rates of m and v, learning rate / (1 - rate_m^t), 1 / sqrt(1 - rate_v^t), epsilon. */
+void optimize(int threads, int parameters, const long *sizes, float *const *ws, const float *const *dws,
+              float *const *ms, float *const *vs, int adam, const float *c) {
     long shares = 0;
     for (int p = 0; p < parameters; p++) shares += SHARES(sizes[p], FLOATS_AT_ONCE);
     EACH_SHARE(share) {
         long part = share; /* of parameter p */
         int p = 0;
         for (; part >= SHARES(sizes[p], FLOATS_AT_ONCE); p++) part -= SHARES(sizes[p], FLOATS_AT_ONCE);
-        float *w = ws[p], *g = gs[p], *n = ns[p];
-        const float *dw = dws[p];
-        for (long i = part * FLOATS_AT_ONCE; i < MIN((part + 1) * FLOATS_AT_ONCE, sizes[p]); i++) {
-            g[i] = decay_rate * g[i] + (1 - decay_rate) * dw[i];
-            n[i] = decay_rate * n[i] + (1 - decay_rate) * dw[i] * dw[i];
-            const float variance = n[i] - g[i] * g[i]; /* NB! by rounding it can be below 0 */
-            w[i] -= learning_rate * dw[i] /
-                    __builtin_sqrtf((variance < 0 ? 0 : variance) + min_squared_gradient);
+        const long begin = part * FLOATS_AT_ONCE, end = MIN(begin + FLOATS_AT_ONCE, sizes[p]);
+        float *w = ws[p], *m = ms[p], *v = vs[p];
+        const float *dw = dws[p], c0 = c[0], c1 = c[1], c2 = c[2], c3 = c[3], c4 = c[4];
+        if (adam) {
+            for (long i = begin; i < end; i++) {
+                m[i] = c0 * m[i] + (1 - c0) * dw[i];
+                v[i] = c1 * v[i] + (1 - c1) * dw[i] * dw[i];
+                w[i] -= c2 * m[i] / (c3 * __builtin_sqrtf(v[i]) + c4);
+            }
+        } else {
+            for (long i = begin; i < end; i++) {
+                m[i] = c0 * m[i] + (1 - c0) * dw[i];
+                v[i] = c0 * v[i] + (1 - c0) * dw[i] * dw[i];
+                const float variance = v[i] - m[i] * m[i]; /* NB! by rounding it can be below 0 */
+                w[i] -= c1 * dw[i] / __builtin_sqrtf((variance < 0 ? 0 : variance) + c2);
+            }
         }
     }
 }

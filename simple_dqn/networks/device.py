@@ -1,11 +1,13 @@
 """Where the network computes: finding the device and setting torch up for it."""
 
+import ctypes
 import os
 
-import psutil
 import torch
 
 from simple_dqn.errors import UserError
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 
 
 def find_device(backend: str | None, device_id: int) -> str:
@@ -27,17 +29,11 @@ def find_device(backend: str | None, device_id: int) -> str:
     return f"cuda:{device_id}"
 
 
-def cores_at_hand() -> int:
-    """Return the number of cores that this process may use."""
+def cores_at_hand() -> set[int]:
+    """Return the numbers of the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def idle_cores() -> int:
-    """Return how many of them other programs leave idle, at least 1; looking takes 0.2 seconds."""
-    busy = float(psutil.cpu_percent(interval=0.2)) / 100 * (os.cpu_count() or 1)
-    return max(1, cores_at_hand() - round(busy))
+        return os.sched_getaffinity(0)
+    return set(range(os.cpu_count() or 1))
 
 
 def prepare(device: str, num_threads: int) -> torch.device:
@@ -46,6 +42,12 @@ def prepare(device: str, num_threads: int) -> torch.device:
     # The running averages of a dead filter's gradients shrink to denormal numbers and stay there.
     # Arithmetic with those is many times slower, so they count as zero.
     torch.set_flush_denormal(True)
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        # By default glibc gives an update's arrays back to Linux, which clears each page of them
+        # again for the next update: up to a third of its time. These keep blocks below 32 MB.
+        libc.mallopt(_M_MMAP_THRESHOLD, 1 << 25)
+        libc.mallopt(_M_TRIM_THRESHOLD, 1 << 29)
     if device != "cpu":  # by default torch rounds to TF32 and sums in any order
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.deterministic = True

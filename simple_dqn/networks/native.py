@@ -7,6 +7,7 @@ the same work. With the kernels an update takes about 0.6 of the time (results/R
 C knows only where a tensor begins, so `Kernels` checks all tensors that C will read or write.
 """
 
+import contextlib
 import ctypes
 import hashlib
 import logging
@@ -16,22 +17,25 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import increment_version
 from typing_extensions import override
 
 from simple_dqn.errors import UserError
 from simple_dqn.files import write_atomically
 from simple_dqn.networks.layers import Convolution, FullyConnected, QNetwork
-from simple_dqn.networks.optimizers import GravesRMSProp
+from simple_dqn.networks.optimizers import Adam, GravesRMSProp
 
 logger = logging.getLogger(__name__)
 
 _STATES_AT_ONCE = 4  # states whose gradients one thread sums up
+_PARTS = 4  # of a hidden layer, which threads share
 _SOURCE = Path(__file__).with_name("convolutions.c")
 _ORDERS = (1, 2, 3, 0), (2, 3, 1, 0)  # of the axes of weights: first layer, others
 # No -ffast-math: square roots and quotients are exact, sums run in the order written. With OpenMP
@@ -42,22 +46,73 @@ _FLAGS = [
 ]
 
 
+class HiddenLayer(FullyConnected):
+    """A hidden layer whose products are shared by the kernels' threads.
+
+    Threads share outputs and not sums, so that the bits do not depend on their number: MKL does so
+    by itself, but for the forward product, which is made of four parts.
+    """
+
+    @override
+    def forward(self, rows: Tensor) -> Tensor:
+        outputs: Tensor = _Hidden.apply(self, rows, self.weight, self.bias)  # type: ignore[no-untyped-call]
+        return outputs
+
+    def product(self, rows: Tensor) -> Tensor:
+        """Return the outputs (n, out_features)."""
+        parts = _PARTS if len(rows) > 1 and self.out_features % _PARTS == 0 else 1
+        weight, bias = self.weight.view(parts, -1, self.in_features), self.bias.view(parts, -1, 1)
+        with kernels_threads():
+            return torch.baddbmm(bias, weight, rows.t().expand(parts, -1, -1)).flatten(0, 1).t()
+
+    def gradients(self, slopes: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the gradients of inputs and weights."""
+        with kernels_threads():
+            return slopes @ self.weight, slopes.t() @ rows
+
+
+class _Hidden(torch.autograd.Function):
+    """`HiddenLayer` for autograd."""
+
+    @staticmethod
+    def forward(ctx: Any, layer: HiddenLayer, rows: Tensor, *_: Tensor) -> Tensor:
+        ctx.layer = layer
+        ctx.save_for_backward(rows)
+        return layer.product(rows)
+
+    @staticmethod
+    def backward(ctx: Any, slopes: Tensor) -> tuple[Tensor | None, ...]:
+        return None, *ctx.layer.gradients(slopes, *ctx.saved_tensors), slopes.sum(0)
+
+
+@contextlib.contextmanager
+def kernels_threads() -> Iterator[None]:
+    """Let torch use the kernels' threads: 1, 2 or 4, by which MKL does not share a sum."""
+    torch.set_num_threads(min(1 << Kernels.num_threads.bit_length() - 1, _PARTS))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(1)
+
+
 class Kernels:
-    """The convolutions of one network, compiled for their shapes, and RMSProp.
+    """The convolutions of one network, compiled for their shapes, and optimizers.
 
     Attributes:
+        num_threads: of all kernels and hidden layers of this process; anything else that torch
+            does beside them is done by one thread. Results do not depend on it.
         num_features: outputs of the last convolution.
         hidden_layer: class of the hidden layers that go with them.
     """
 
-    hidden_layer: type[FullyConnected] = FullyConnected
+    num_threads = 1
+    hidden_layer: type[FullyConnected] = HiddenLayer
 
     def __init__(
         self,
         convolutions: Sequence[Convolution],
         history_length: int,
         screen_shape: tuple[int, int],
-        num_threads: int,
     ) -> None:
         """Compile `convolutions.c`, or load what was compiled before; see `compile_kernels`."""
         images = [(history_length, *screen_shape)]  # a state, then the output of each layer
@@ -71,14 +126,14 @@ class Kernels:
             self._weights.append(tuple(shape[axis] for axis in _ORDERS[min(layer, 1)]))
             images.append((filters, (height - size) // stride + 1, (width - size) // stride + 1))
         floats = [math.prod(image) for image in images]
-        self._state, self.num_features, self.num_threads = images[0], floats[-1], num_threads
+        self._state, self.num_features = images[0], floats[-1]
         self._floats_kept, self._floats_of_scratch = sum(floats), sum(floats[1:])
         self.defines = defines
         self._library = load_library(_SOURCE, defines)
-        p, i, n, f = ctypes.c_void_p, ctypes.c_int, ctypes.c_long, ctypes.c_float
+        p, i, n = ctypes.c_void_p, ctypes.c_int, ctypes.c_long
         self._library.forward.argtypes = i, n, p, n, p, p, p, n, i
         self._library.backward.argtypes = i, n, p, p, p, p, n, p, n
-        self._library.rmsprop.argtypes = i, i, p, p, p, p, p, f, f, f
+        self._library.optimize.argtypes = i, i, p, p, p, p, p, i, p
 
     def place(self, layer: int, weight: Tensor) -> Tensor:
         """Return a convolution's weight in the order that the kernels read: filter last."""
@@ -100,12 +155,12 @@ class Kernels:
         self, states: Tensor, parameters: Sequence[Tensor], *, keep: bool
     ) -> tuple[Tensor, Tensor]:
         """Return the features, and the layers' inputs and outputs if `backward` will need them."""
-        number = len(states)
+        number, threads = len(states), self.num_threads
         self.check(states, parameters)
         features = torch.empty(number, self.num_features)
-        kept = torch.empty(number if keep else self.num_threads, self._floats_kept)
+        kept = torch.empty(number if keep else threads, self._floats_kept)
         self._library.forward(
-            *(self.num_threads, number, states.data_ptr(), states.stride(0)),
+            *(threads, number, states.data_ptr(), states.stride(0)),
             *(pointers(parameters), features.data_ptr()),
             *(kept.data_ptr(), self._floats_kept, keep),
         )
@@ -116,25 +171,27 @@ class Kernels:
     ) -> tuple[Tensor, ...]:
         """Return the gradients of the parameters, given the gradient of the features."""
         dfeatures = dfeatures.contiguous()
-        number = len(dfeatures)
+        number, threads = len(dfeatures), self.num_threads
         check_tensor("gradients of features", dfeatures, (number, self.num_features))
         check_tensor("inputs and outputs", kept, (number, self._floats_kept))
         turned = [weight.permute(2, 3, 0, 1).contiguous() for weight in parameters[2::2]]
         sizes = [parameter.numel() for parameter in parameters]
         sums = torch.empty(-(-number // _STATES_AT_ONCE), sum(sizes))
-        scratch = torch.empty(self.num_threads, self._floats_of_scratch)
+        scratch = torch.empty(threads, self._floats_of_scratch)
         self._library.backward(
-            *(self.num_threads, number, dfeatures.data_ptr(), pointers(turned)),
+            *(threads, number, dfeatures.data_ptr(), pointers(turned)),
             *(sums.data_ptr(), kept.data_ptr(), self._floats_kept),
             *(scratch.data_ptr(), self._floats_of_scratch),
         )
         return like(parameters, sums.sum(0))
 
-    def rmsprop(self, groups: Sequence[Sequence[Tensor]], constants: Sequence[float]) -> None:
-        """Take one step of `GravesRMSProp` on lists of w, dw, g and n, all float32.
+    def optimize(
+        self, groups: Sequence[Sequence[Tensor]], constants: Sequence[float], *, adam: bool
+    ) -> None:
+        """Take one step of `GravesRMSProp` or Adam on lists of w, dw and two averages, all float32.
 
-        NB! A parameter's four tensors must be stored in the same order. The constants are decay
-        rate, learning rate and min_squared_gradient.
+        NB! A parameter's four tensors must be stored in the same order. The constants stand in
+        `convolutions.c`.
         """
         for same in zip(*groups, strict=True):
             kinds = {(t.shape, t.stride(), t.dtype, t.is_cpu) for t in same}
@@ -142,8 +199,14 @@ class Kernels:
                 raise ValueError("kernels: a parameter and its gradients differ in shape or type")
         sizes = [parameter.numel() for parameter in groups[0]]
         threads = self.num_threads if sum(sizes) > 200_000 else 1
-        lengths = (ctypes.c_long * len(sizes))(*sizes)
-        self._library.rmsprop(threads, len(sizes), lengths, *map(pointers, groups), *constants)
+        lengths, numbers = (ctypes.c_long * len(sizes))(*sizes), (ctypes.c_float * 5)(*constants)
+        self._library.optimize(threads, len(sizes), lengths, *map(pointers, groups), adam, numbers)
+        increment_version(groups[0])
+
+    def optimizers(self) -> dict[str, Callable[..., torch.optim.Optimizer]]:
+        """Return the optimizers whose arithmetic kernels can do, by name."""
+        kinds = {"rmsprop": NativeRMSProp, "adam": NativeAdam}
+        return {name: partial(kind, kernels=self) for name, kind in kinds.items()}
 
     def check(self, states: Tensor, parameters: Sequence[Tensor]) -> None:
         """Check that states, weights and biases are as large as the library was compiled for."""
@@ -191,7 +254,32 @@ class NativeRMSProp(GravesRMSProp):
     @override
     def update(self, groups: tuple[list[Tensor], ...], learning_rate: float) -> None:
         constants = (self._decay_rate, learning_rate, self._min_squared_gradient)
-        self._kernels.rmsprop(groups, constants)
+        self._kernels.optimize(groups, constants, adam=False)
+
+
+class NativeAdam(Adam):
+    """`Adam` with its arithmetic done by kernels."""
+
+    def __init__(self, *args: Any, kernels: Kernels, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self._kernels = kernels
+        for parameter in self.param_groups[0]["params"]:
+            averages = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
+            self.state[parameter] = {"step": torch.zeros(()), **averages}
+
+    @override
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        group = self.param_groups[0]
+        parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
+        steps, m, v = (
+            [self.state[parameter][name] for parameter in parameters]
+            for name in ("step", "exp_avg", "exp_avg_sq")
+        )
+        torch._foreach_add_(steps, 1)
+        step, decay, rate = steps[0].item(), group["betas"], group["lr"]
+        unbiased = rate / (1 - decay[0] ** step), (1 - decay[1] ** step) ** -0.5
+        groups = parameters, [parameter.grad for parameter in parameters], m, v
+        self._kernels.optimize(groups, (*decay, *unbiased, group["eps"]), adam=True)
 
 
 class _Features(torch.autograd.Function):
@@ -213,7 +301,6 @@ def compile_kernels(
     convolutions: Sequence[Convolution],
     history_length: int,
     screen_shape: tuple[int, int],
-    num_threads: int,
 ) -> Kernels | None:
     """Make the kernels of a network whose states have screens of a shape (height, width).
 
@@ -221,7 +308,7 @@ def compile_kernels(
     None: there is no C compiler with OpenMP.
     """
     try:
-        return Kernels(convolutions, history_length, screen_shape, num_threads)
+        return Kernels(convolutions, history_length, screen_shape)
     except (OSError, UserError, subprocess.CalledProcessError) as error:
         reason = getattr(error, "stderr", "").strip() or str(error)
         logger.warning(

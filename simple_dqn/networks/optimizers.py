@@ -1,6 +1,6 @@
 """The optimizers by name; the default one is the paper's RMSProp, which no library has."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -17,14 +17,18 @@ class _Eager(torch.optim.Optimizer):
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         super().step.__wrapped__(self, closure)  # type: ignore[attr-defined]
 
-    add_param_group, zero_grad, state_dict, load_state_dict = (
+    def zero_grad(self, set_to_none: bool = True) -> None:  # noqa: ARG002
+        for parameter in self.param_groups[0]["params"]:
+            parameter.grad = None
+
+    add_param_group, state_dict, load_state_dict = (
         getattr(torch.optim.Optimizer, name).__wrapped__
-        for name in ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+        for name in ("add_param_group", "state_dict", "load_state_dict")
     )
 
 
-class _Adam(_Eager, torch.optim.Adam):
-    pass
+class Adam(_Eager, torch.optim.Adam):
+    """torch's Adam."""
 
 
 class _Adadelta(_Eager, torch.optim.Adadelta):
@@ -103,7 +107,7 @@ def make_optimizer(
     epsilon: float,
     batch_size: int,
     gradient_norm: float | None = None,
-    rmsprop: Callable[..., GravesRMSProp] = GravesRMSProp,
+    own: Mapping[str, Callable[..., torch.optim.Optimizer]],
 ) -> torch.optim.Optimizer:
     """Make an optimizer by its name.
 
@@ -116,7 +120,7 @@ def make_optimizer(
             the mean over the minibatch.
         batch_size: number of transitions whose gradients are summed.
         gradient_norm: larger gradients, means over the minibatch, are scaled down to this norm.
-        rmsprop: makes the optimizer `rmsprop`, with the arguments of `GravesRMSProp`.
+        own: by name, what takes the place of `GravesRMSProp` and `Adam`.
     """
     params = list(params)
     optimizer: torch.optim.Optimizer
@@ -125,9 +129,9 @@ def make_optimizer(
     # Our gradients are sums over the minibatch, so epsilon is scaled likewise.
     if name == "rmsprop":
         settings = {"decay_rate": decay_rate, "min_squared_gradient": 0.01}
-        optimizer = rmsprop(params, learning_rate=learning_rate, **settings)
+        optimizer = own.get(name, GravesRMSProp)(params, learning_rate=learning_rate, **settings)
     elif name == "adam":
-        optimizer = _Adam(params, eps=epsilon * batch_size, fused=True, **kwargs)
+        optimizer = own.get(name, Adam)(params, eps=epsilon * batch_size, fused=True, **kwargs)
     elif name == "radam":
         optimizer = _RAdam(params, eps=epsilon * batch_size, **kwargs)
     else:

@@ -2,6 +2,7 @@
 
 import math
 import os
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -20,11 +21,11 @@ from simple_dqn.memory.online import OnlineMemory
 from simple_dqn.memory.prioritized import PrioritizedReplayMemory
 from simple_dqn.networks.bfloat16 import AutocastQNetwork, BFloat16Kernels
 from simple_dqn.networks.cuda_graph import CudaGraph
-from simple_dqn.networks.device import cores_at_hand, find_device, idle_cores, prepare
+from simple_dqn.networks.device import cores_at_hand, find_device, prepare
 from simple_dqn.networks.guided_backpropagation import GuidedNetwork
 from simple_dqn.networks.heads import C51, Head, QuantileRegression, Values
 from simple_dqn.networks.layers import QNetwork, architecture_of
-from simple_dqn.networks.native import Kernels, NativeQNetwork, NativeRMSProp, compile_kernels
+from simple_dqn.networks.native import Kernels, NativeQNetwork, compile_kernels
 from simple_dqn.networks.next_values import (
     DoubleValue,
     ExpectedValue,
@@ -33,15 +34,17 @@ from simple_dqn.networks.next_values import (
     NextValue,
     NoValue,
 )
-from simple_dqn.networks.optimizers import GravesRMSProp, make_optimizer
+from simple_dqn.networks.optimizers import make_optimizer
 from simple_dqn.networks.weights import Arrays, to_tensors
 from simple_dqn.options.settings import Settings
 from simple_dqn.replay_memory import ObservationStore, ReplayMemory
 from simple_dqn.returns import NStepReturn
 from simple_dqn.run.classes import find_class
+from simple_dqn.run.idle_cores import IdleCores
 from simple_dqn.run.schedules import LinearSchedule
 
 NUM_ATOMS, _LARGEST_RETURN = 51, 10.0  # of C51; Bellemare et al. 2017, section 5
+_SMALL_LAYER = 256  # units; a second thread does not make it faster
 NUM_QUANTILES = 51  # a quarter of Dabney et al. 2018: as many outputs as C51 has
 
 
@@ -56,18 +59,27 @@ class Threads(NamedTuple):
 def choose_threads(args: Settings) -> Threads:
     """Share the cores between network and emulators.
 
-    On the CPU the network gets a thread per idle core (or `threads`, or OMP_NUM_THREADS), since it
-    does nearly all the work, but no more than a minibatch keeps busy: threads that share a core
-    with another program would wait for one another. The emulators get half as many: they run while
-    the network learns, and more of them slow it down.
+    On the CPU the network gets a thread per idle core at first, see `IdleCores`; or as many as
+    wanted; or one if its layers are small. The emulators get half as many as there are cores: they
+    run while the network learns, and more of them slow it down.
     """
     device = find_device(args.backend, args.device_id)
-    cores = cores_at_hand()
+    cores = len(cores_at_hand())
     emulators = cores // 2 if device == "cpu" else cores - 1
-    wanted = os.environ.get("OMP_NUM_THREADS", "")
-    network = min(args.threads or 0, cores) or (int(wanted) if wanted.isdecimal() else 0)
-    network = network or min(idle_cores(), 8)
+    network, layers = _wanted_threads(args), architecture_of(args.network)
+    if not network and not layers.convolutions and max(layers.hidden) <= _SMALL_LAYER:
+        network = 1
+    if not network:
+        idle = IdleCores()
+        time.sleep(0.2)
+        network = idle.threads()
     return Threads(device, network, min(args.num_games, max(1, emulators)))
+
+
+def _wanted_threads(args: Settings) -> int:
+    """Return how many threads of the network a person wants; 0: that was not said."""
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    return min(args.threads or 0, len(cores_at_hand())) or (int(said) if said.isdecimal() else 0)
 
 
 def history_length(args: Settings, observation_shape: tuple[int, ...]) -> int:
@@ -163,10 +175,11 @@ def make_network(
         raise UserError("--batch_norm needs minibatches; give --batch_size 2 or more")
     if args.batch_norm and args.layer_norm != "false":
         raise UserError("--batch_norm and --layer_norm exclude one another; give one of them")
-    device = prepare(threads.device, threads.network)
+    kernels = _compile_kernels(args, observation_shape, threads)
+    Kernels.num_threads = threads.network
+    device = prepare(threads.device, 1 if kernels else threads.network)
     dtype: torch.dtype = getattr(torch, args.datatype)
     head = make_head(args, device, dtype)
-    kernels = _compile_kernels(args, observation_shape, threads)
 
     def make() -> QNetwork:
         layers = make_layers(args, num_actions, observation_shape, kernels, head)
@@ -187,7 +200,7 @@ def make_network(
             epsilon=args.adam_epsilon,
             batch_size=args.batch_size,
             gradient_norm=args.gradient_norm,
-            rmsprop=partial(NativeRMSProp, kernels=kernels) if kernels else GravesRMSProp,
+            own=kernels.optimizers() if kernels else {},
         ),
         as_graph=CudaGraph if device.type == "cuda" else lambda step: step,
     )
@@ -325,7 +338,7 @@ def _compile_kernels(
     height, width = observation_shape
     history = history_length(args, observation_shape)
     make = BFloat16Kernels if low else compile_kernels
-    return make(convolutions, history, (height, width), threads.network)
+    return make(convolutions, history, (height, width))
 
 
 def make_agent(
@@ -343,7 +356,7 @@ def make_agent(
         choose = memory.choose_actions
     end = args.exploration_rate_end
     rate_end: Rate = np.linspace(*end, args.num_games) if isinstance(end, tuple) else end
-    return Agent(
+    agent = Agent(
         environment=environment,
         test_environment=test_environment,
         memory=memory,
@@ -359,3 +372,6 @@ def make_agent(
         target_steps=args.target_steps,
         random_seed=random_seed,
     )
+    if not _wanted_threads(args):
+        agent.callbacks.append(IdleCores())
+    return agent

@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from simple_dqn.agent import Callback
 from simple_dqn.checkpoints.csv_file import keep_rows, read_csv
 from simple_dqn.checkpoints.places import game_of, root
@@ -39,7 +41,6 @@ from simple_dqn.networks.heads import Head
 from simple_dqn.networks.next_values import NextValue
 from simple_dqn.options.settings import Settings
 from simple_dqn.replay_memory import ReplayMemory
-from simple_dqn.run import parts
 from simple_dqn.run.classes import name_of
 from simple_dqn.run.ending import ending, reason_to_end
 from simple_dqn.run.pixel_mean import PixelMean
@@ -251,8 +252,6 @@ class Run:
         settings = self.settings
         if settings.until_score is not None and not (settings.test_steps or settings.test_games):
             raise UserError("--until_score needs tests; give --test_steps or --test_games")
-        threads = parts.choose_threads(self.settings).network  # kept: sums depend on their number
-        self.settings = dataclasses.replace(self.settings, threads=threads)
         return make_parts(
             self.settings,
             self.game,
@@ -328,8 +327,16 @@ class Run:
         """What the last bits of a run depend on, by name."""
         names = ("simple_dqn", "torch", "numpy", "ale-py", "gymnasium")
         versions = {name: importlib.metadata.version(name) for name in names}
-        threads = str(self.settings.threads)
-        return {**versions, "kernels": made.network.kernels, "threads": threads}
+        return {
+            **versions,
+            "kernels": made.network.kernels,
+            "threads": str(torch.get_num_threads()),
+        }
+
+    def _kept_threads(self, made: RunParts) -> dict[str, int]:
+        """Torch's sums depend on the number of its threads, the kernels' do not."""
+        by_torch = made.network.kernels == "torch-cpu"
+        return {"threads": torch.get_num_threads()} if by_torch else {}
 
     def _test(self, made: RunParts, epoch: int) -> None:
         if self.settings.test_games:
@@ -354,7 +361,7 @@ class Run:
             "weight_updates": made.network.weight_updates,
             "replay_memory_count": len(made.memory),
             "total_time": made.statistics.row.get("total_time", 0.0),
-            "options": self.settings.kept(),
+            "options": {**self.settings.kept(), **self._kept_threads(made)},
             "versions": self._versions(made),
         }
         saving.save(epoch, header, made.network, made.memory)
