@@ -27,9 +27,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from typing_extensions import override
 
 from simple_dqn import streams
-from simple_dqn.agent import Callback
+from simple_dqn.agent import Callback, Network
 from simple_dqn.checkpoints.places import game_of
-from simple_dqn.environment import Environment
+from simple_dqn.environment import Environment, TimeStep
 from simple_dqn.environments.roms import Game
 from simple_dqn.errors import UserError
 from simple_dqn.networks.device import cores_at_hand
@@ -55,11 +55,40 @@ class Work(NamedTuple):
 
 
 class Stopwatch(Callback):
-    """Remembers when a phase starts, after the restart of its games."""
+    """Times a phase from the restart of its games on; if `busy`, its second half.
+
+    From its start to its end such a phase has a program beside it that keeps each core busy.
+    """
+
+    busy = False
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
 
     @override
-    def on_phase_start(self, *_: object) -> None:
+    def on_phase_start(self, phase: str, epoch: int, total: int, unit: str) -> None:
         self.start = time.perf_counter()
+        self._left = total / 2 if self.busy else math.inf
+        loop = [
+            sys.executable,
+            "-c",
+            "from os import getppid as us\nwho = us()\nwhile us() == who: 0",
+        ]
+        self._loops = [subprocess.Popen(loop) for _ in cores_at_hand() if self.busy]
+
+    @override
+    def on_step(self, time_step: TimeStep, steps: int, exploration_rate: float) -> None:
+        self._left -= steps
+        if self._left <= 0:
+            self.start, self._left = time.perf_counter(), math.inf
+
+    @override
+    def on_phase_end(self) -> None:
+        self._network.mean_cost()  # waits for a GPU
+        self.seconds = time.perf_counter() - self.start
+        for process in self._loops:
+            process.kill()
+            process.wait()
 
 
 def benchmark(settings: Settings, seconds: float, *, peers: bool) -> None:
@@ -93,7 +122,7 @@ def measure(works: Mapping[str, Work], seconds: float) -> dict[str, float]:
         run(1)  # warm up
         number = 1
         while (elapsed := run(number)) < seconds / TURNS / 2:
-            number *= 2
+            number = max(2 * number, int(number * seconds / TURNS / elapsed))
         numbers[name] = max(1, round(number * seconds / TURNS / elapsed))
     rates: dict[str, list[float]] = {name: [] for name in works}
     for _, (name, work) in itertools.product(range(TURNS), works.items()):
@@ -161,7 +190,7 @@ def _our_works(args: Settings, environment: Environment, threads: parts.Threads)
     memory = parts.make_memory(args, args.replay_size, environment, threads)
     network = parts.make_network(args, num_actions, shape, threads, seed)
     agent = parts.make_agent(args, environment, environment, memory, network, seed)
-    agent.callbacks.append(stopwatch := Stopwatch())
+    agent.callbacks.append(stopwatch := Stopwatch(network))
     agent.play_random(max(FILL_STEPS, 10 * games))
     minibatch = memory.get_minibatch(rng, 0)
     states = np.zeros((games, *minibatch.prestates.shape[1:]), environment.observation_dtype)
@@ -171,10 +200,10 @@ def _our_works(args: Settings, environment: Environment, threads: parts.Threads)
     epochs = itertools.count(1)
     steps = math.lcm(args.train_frequency, games)  # so that updates come evenly
 
-    def train(number: int) -> float:
-        agent.train(next(epochs), number * steps)
-        network.mean_cost()  # waits for a GPU
-        return time.perf_counter() - stopwatch.start
+    def train(number: int, *, busy: bool) -> float:
+        stopwatch.busy = busy
+        agent.train(next(epochs), number * steps * (1 + busy))
+        return stopwatch.seconds
 
     return {
         "matrix product": _repeated(lambda: (matrix @ matrix)[0, 0].item(), units=2 * size**3),
@@ -183,22 +212,9 @@ def _our_works(args: Settings, environment: Environment, threads: parts.Threads)
         "emulation": _repeated(
             lambda: (environment.act(next(actions)), environment.observe()), units=games
         ),
-        "training": Work(train, steps),
-        "training, busy": Work(partial(_beside_busy_loops, train), steps),
+        "training": Work(partial(train, busy=False), steps),
+        "training, busy": Work(partial(train, busy=True), steps),
     }
-
-
-def _beside_busy_loops(run: Callable[[int], float], number: int) -> float:
-    """Run while a program keeps each core busy that can."""
-    loop = [sys.executable, "-c", "while True: pass"]
-    loops = [subprocess.Popen(loop) for _ in cores_at_hand()]
-    try:
-        run(number)  # until the threads are as many as now
-        return run(number)
-    finally:
-        for process in loops:
-            process.kill()
-            process.wait()
 
 
 def _peer_training(settings: Settings, game: Game, threads: parts.Threads) -> Work:

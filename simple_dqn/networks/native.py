@@ -55,6 +55,8 @@ class HiddenLayer(FullyConnected):
 
     @override
     def forward(self, rows: Tensor) -> Tensor:
+        if not torch.is_grad_enabled():
+            return self.product(rows)
         outputs: Tensor = _Hidden.apply(self, rows, self.weight, self.bias)  # type: ignore[no-untyped-call]
         return outputs
 
