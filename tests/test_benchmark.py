@@ -42,7 +42,7 @@ def options(text: str = "") -> Settings:
     ],
 )
 def test_update_flops(text: str, num_actions: int, shape: tuple[int, int], flops: int) -> None:
-    assert benchmark.update_flops(options(text), num_actions, shape) == flops
+    assert benchmark.count_flops(options(text), num_actions, shape)[0] == flops
 
 
 def test_works_take_turns_and_the_median_counts() -> None:
@@ -79,7 +79,9 @@ RATES = {
 
 
 def test_report_computes_ratios_and_names_the_bound() -> None:
-    table = benchmark.lay_out(options(), {**RATES, benchmark.PEER: 50.0}, flops=2_000_000_000)
+    table = benchmark.lay_out(
+        options(), {**RATES, benchmark.PEER: 50.0}, flops=(2_000_000_000, 16_000_000)
+    )
     assert "matrix product           200 GFLOP/s" in table
     assert "update, floor             10 ms, 2 GFLOP / matrix product\n" in table
     assert "update                    40 ms, 25/s, ratio to floor 4\n" in table
@@ -87,6 +89,7 @@ def test_report_computes_ratios_and_names_the_bound() -> None:
     assert re.search(r"training +80 steps/s, .* predictions 0\.88\n", table)
     assert re.search(r"stable-baselines3 +50 steps/s, ratio ours to theirs 1\.6\n", table)
     assert re.search(r"training, busy +40 steps/s beside busy loops, ratio to alone 0\.5\n", table)
+    assert re.search(r"passes +2,572 forward .*, 32\.1 a step\n", table)  # 125 / 4 + 0.9
     assert "bound by updates;" in table
     assert "updates 80%, predictions 8%, emulation 8%" in table
 
@@ -100,7 +103,7 @@ def test_report_computes_ratios_and_names_the_bound() -> None:
     ],
 )
 def test_the_slowest_part_bounds(text: str, changed: dict[str, float], bound: str) -> None:
-    table = benchmark.lay_out(options(text), {**RATES, **changed}, flops=1)
+    table = benchmark.lay_out(options(text), {**RATES, **changed}, flops=(1, 1))
     assert f"bound by {bound.split()[0]};" in table
     assert f"by itself: {bound}," in table
 
@@ -118,11 +121,12 @@ def test_table_of_real_games(
     assert f"{text.split()[0]}: " in machine
     names = []
     for row in rows.splitlines():
-        match = re.fullmatch(r"(.{20}) *([\d.,e+-]+) (GFLOP/s|ms|steps/s)[, ].*", row)
+        match = re.fullmatch(r"(.{20}) *([\d.,e+-]+) (GFLOP/s|ms|steps/s|forward)[, ].*", row)
         assert match, row
         names.append(match[1].strip())
         assert float(match[2].replace(",", "")) > 0
-    assert names == [*("matrix product", "update, floor", "update"), *list(RATES)[2:]]
+    measured = list(RATES)
+    assert names == [measured[0], "update, floor", *measured[1:5], "passes", measured[5]]
     assert re.fullmatch(r"This machine is bound by \w+; .*\d%.*\n", bound)
     assert not list(root.rglob("*.csv"))
 

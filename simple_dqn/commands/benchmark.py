@@ -107,7 +107,7 @@ def benchmark(settings: Settings, seconds: float, *, peers: bool) -> None:
     environment = make_environment(settings, game, threads.environment, training=True)
     works = _our_works(settings, environment, threads) | peer
     logger.info("measuring, about %.0f seconds", len(works) * seconds)
-    flops = update_flops(settings, environment.num_actions, environment.observation_shape)
+    flops = count_flops(settings, environment.num_actions, environment.observation_shape)
     streams.write(
         f"{_machine(threads)}\n{game.name}: {settings.num_games} game(s) on {threads.environment} "
         f"thread(s), network on {threads.device} with {threads.network} thread(s)\n\n"
@@ -130,24 +130,28 @@ def measure(works: Mapping[str, Work], seconds: float) -> dict[str, float]:
     return {name: float(np.median(values)) for name, values in rates.items()}
 
 
-def lay_out(settings: Settings, rates: Mapping[str, float], flops: int) -> str:
-    """Lay out the rates and what follows from them; `flops` is the arithmetic of an update."""
-    floor = flops / rates["matrix product"]  # seconds
+def lay_out(settings: Settings, rates: Mapping[str, float], flops: tuple[int, int]) -> str:
+    """Lay out the rates and what follows from them; `flops` are those of `count_flops`."""
+    flops_of_update, flops_of_pass = flops
+    floor = flops_of_update / rates["matrix product"]  # seconds
     training, busy, update = rates["training"], rates["training, busy"], rates["update"]
     some_greedy = 1 - EXPLORATION_RATE**settings.num_games  # probability that the network is asked
+    updates = settings.train_repeat / settings.train_frequency  # of a step
+    passes = updates * flops_of_update / flops_of_pass + some_greedy
     costs = {  # seconds of a training step of one game
-        "updates": settings.train_repeat / settings.train_frequency / update,
+        "updates": updates / update,
         "predictions": some_greedy / settings.num_games / rates["predict"],
         "emulation": 1 / rates["emulation"],
     }
     alone = 1 / (costs["updates"] + costs["predictions"])  # steps/s
     rows = [
         ("matrix product", rates["matrix product"] / 1e9, "GFLOP/s, large, float32"),
-        ("update, floor", 1e3 * floor, f"ms, {flops / 1e9:.3g} GFLOP / matrix product"),
+        ("update, floor", 1e3 * floor, f"ms, {flops_of_update / 1e9:.3g} GFLOP / matrix product"),
         ("update", 1e3 / update, f"ms, {update:.4g}/s, ratio to floor {1 / update / floor:.3g}"),
         ("predict", 1e3 / rates["predict"], f"ms, {settings.num_games} state(s)"),
         ("emulation", rates["emulation"], "steps/s, random actions"),
         ("training", training, f"steps/s, ratio to updates and predictions {training / alone:.3g}"),
+        ("passes", training * passes, f"forward passes of a state/s, {passes:.3g} a step"),
         (
             "training, busy",
             busy,
@@ -168,8 +172,10 @@ def lay_out(settings: Settings, rates: Mapping[str, float], flops: int) -> str:
     )
 
 
-def update_flops(settings: Settings, num_actions: int, observation_shape: tuple[int, ...]) -> int:
-    """Count the floating-point operations of an update by torch's own layers."""
+def count_flops(
+    settings: Settings, num_actions: int, observation_shape: tuple[int, ...]
+) -> tuple[int, int]:
+    """Count the floating-point operations of an update and of a state's forward pass, by torch."""
     # The kernels' work torch cannot see.
     args = dataclasses.replace(settings, native_kernels=False, arithmetic="float32")
     threads = parts.choose_threads(args)._replace(device="cpu")
@@ -179,7 +185,9 @@ def update_flops(settings: Settings, num_actions: int, observation_shape: tuple[
     numbers, weights = zeros.astype(np.int64), zeros.astype(np.float32)
     with FlopCounterMode(display=False) as counter:
         network.train(Minibatch(states, numbers, zeros, zeros, states, weights, numbers))
-    return int(counter.get_total_flops())
+    with FlopCounterMode(display=False) as of_pass:
+        network.predict(states[:1])
+    return int(counter.get_total_flops()), int(of_pass.get_total_flops())
 
 
 def _our_works(args: Settings, environment: Environment, threads: parts.Threads) -> dict[str, Work]:
