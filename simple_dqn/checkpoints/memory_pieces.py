@@ -45,10 +45,8 @@ def save_memory(
 ) -> list[Piece]:
     """Write what was added to a memory since its last piece, as `<prefix>_<epoch>.memory`.
 
-    Where this fails the run continues, and the next epoch's piece begins where this one would.
-
-    Returns:
-        The pieces of which the memory consists now, oldest first.
+    Where this fails the run continues, and the next epoch's piece begins where this one would. The
+    pieces of which the memory consists now are returned, oldest first.
     """
     pieces = list(pieces)
     start = pieces[-1].stop if pieces else 0
@@ -68,10 +66,8 @@ def restore_memory(
     """Put a replay memory together from pieces in a folder; return those needed, oldest first.
 
     `total` steps were ever added to each lane. The memory is empty; it may hold fewer or more steps
-    than the one that was saved. Where this fails, it is to be emptied with `forget`.
-
-    Raises:
-        UserError: a piece is missing or damaged, or holds something else.
+    than the one that was saved. Where a piece is missing, damaged or something else, a `UserError`
+    says so, and the memory is to be emptied with `forget`.
     """
     oldest = total - min(total, memory.lane_size)
     pieces = [piece for piece in pieces if piece.stop > oldest]
@@ -93,11 +89,7 @@ def forget(memory: ReplayMemory) -> None:
 
 
 def write_piece(path: Path, memory: ReplayMemory, start: int) -> Piece:
-    """Write what was added to a memory from a step on; the file appears complete or not at all.
-
-    Raises:
-        UserError: the file cannot be written.
-    """
+    """Write what was added to a memory from a step on; the file appears complete or not at all."""
     stop = memory.total
     start = max(start, stop - memory.lane_size)
     with atomic_file(path) as file:

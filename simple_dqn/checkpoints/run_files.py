@@ -107,11 +107,7 @@ class RunFiles(NamedTuple):
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Hold locks on the files, so that no other run writes them.
-
-        Raises:
-            UserError: another run holds one.
-        """
+        """Hold locks on the files, or raise a `UserError` if another run holds one."""
         with contextlib.ExitStack() as stack:
             for path in self:
                 stack.enter_context(locked(path.with_name(f".{path.name}.lock"), path))
