@@ -15,7 +15,7 @@ from typing import Any
 
 from simple_dqn.checkpoints.choice import choose_snapshot
 from simple_dqn.checkpoints.snapshot import Snapshot, read_snapshot, snapshot_of_run
-from simple_dqn.errors import OptionError, UserError
+from simple_dqn.errors import UserError
 from simple_dqn.files import plain_file
 from simple_dqn.options.commands import ALLOW_IMPORT, PRESET, Command
 from simple_dqn.options.schema import check_options
@@ -128,7 +128,5 @@ def read_preset(name: str) -> dict[str, Any]:
         raise UserError(f"cannot read preset {name}: {error}; give {what}") from error
     try:
         return check_options(values)
-    except OptionError as error:
-        raise OptionError(f"preset {name}: {error}") from error
     except UserError as error:
-        raise UserError(f"preset {name}: {error}; see --help for their names") from error
+        raise type(error)(f"preset {name}: {error}; --help shows the options") from error
