@@ -26,6 +26,17 @@ def plain_file(path: Path, what: str) -> None:
         raise UserError(f"{path} is a {kind}; give {what}")
 
 
+def read_text(path: Path, what: str) -> str:
+    """Read a text file that is `what`; a `UserError` says why this fails."""
+    plain_file(path, what)
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; give {what}") from error
+    except UnicodeError as error:
+        raise UserError(f"{path} is not a text file; give {what}") from error
+
+
 def _other_than_a_file(path: Path) -> str:
     """What is there in place of a plain file; "": a file, or nothing that could be read."""
     with contextlib.suppress(OSError):
@@ -88,11 +99,11 @@ def sync(file: BinaryIO) -> None:
     os.fsync(file.fileno())
 
 
-def remove_temporary_files(folder: Path, is_ours: Callable[[str], object]) -> None:
-    """Remove what an interrupted `atomic_file` left of files that only we write, by their names."""
+def remove_temporary_files(folder: Path, is_ours: Callable[[Path], object]) -> None:
+    """Remove what an interrupted `atomic_file` left of files that only we write, by their paths."""
     for path in folder.glob(".*.tmp"):
         match = _TEMPORARY.fullmatch(path.name)
-        if match and is_ours(match[1]):
+        if match and is_ours(folder / match[1]):
             path.unlink(missing_ok=True)
 
 

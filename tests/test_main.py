@@ -424,12 +424,14 @@ def test_bad_snapshots_are_refused(
     content[len(content) // 2] ^= 1
     (root / "flipped_1.safetensors").write_bytes(content)
     (root / "pong_1.pkl").write_bytes(b"\x80\x04.")
-    for command in ("test", "resume"):
+    before = files(root)
+    for command in ("test", "resume", "play", "record", "nvis"):
         assert "damaged" in refused(capsys, 1, command, f"{root}/flipped_1.safetensors")
         assert "pickle" in refused(capsys, 1, command, f"{root}/pong_1.pkl")
         assert "there is no such file" in refused(
             capsys, 1, command, "snapshots/missing_1.safetensors"
         )
+    assert files(root) == before
     other_game = refused(capsys, 1, "train", "breakout", *TINY, "--load_weights", trained)
     assert "pong" in other_game
     assert "breakout" in other_game

@@ -73,8 +73,9 @@ class RunFiles(NamedTuple):
             logger.info("removing %s to %s, %d files", later[0], later[-1].name, len(later))
             remove(later)
         # NB! Not those of `pong_s10`, which may be writing, where this run is `pong_s1`.
-        remove_temporary_files(self.csv_file.parent, self.csv_file.name.__eq__)
-        remove_temporary_files(self.prefix.parent, epoch_pattern(self.prefix).fullmatch)
+        remove_temporary_files(self.csv_file.parent, self.csv_file.__eq__)
+        pattern = epoch_pattern(self.prefix)
+        remove_temporary_files(self.prefix.parent, lambda path: pattern.fullmatch(path.name))
 
     def keep_only(self, epoch: int, pieces: Iterable[Piece], snapshots: int | None) -> None:
         """Remove what resuming from the last epoch, with these pieces of the memory, does not need.
