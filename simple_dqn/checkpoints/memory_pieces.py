@@ -12,7 +12,7 @@ import json
 import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ import zstandard
 
 from simple_dqn.errors import UserError, refusing
 from simple_dqn.files import atomic_file
+from simple_dqn.options.schema import Piece
 from simple_dqn.replay_memory import CUT, ReplayMemory
 
 logger = logging.getLogger(__name__)
@@ -29,15 +30,6 @@ _LEVEL = 1  # of compression; higher levels gain little on screens and take seve
 _BLOCK_BYTES = 2**20  # observations that are held at a time, besides the memory itself
 _LONGEST_LINE = 10_000  # bytes of JSON
 _MOST_WINDOW_BYTES = 2**23  # that the decompressor may allocate; level 1 takes a sixteenth of it
-
-
-class Piece(NamedTuple):
-    """A piece of a replay memory: the steps `start` to `stop` - 1 of the run, of every lane."""
-
-    name: str  # of the file, in the folder of the snapshots
-    sha256: str  # of the complete file
-    start: int
-    stop: int
 
 
 def save_memory(

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from simple_dqn.checkpoints.csv_file import CsvRow, best_test, read_csv
-from simple_dqn.checkpoints.memory_pieces import Piece
 from simple_dqn.checkpoints.snapshot import Snapshot, epoch_pattern, files_of_epochs, run_snapshots
 from simple_dqn.errors import UserError
 from simple_dqn.files import check_writable, locked, remove, remove_temporary_files
+from simple_dqn.options.schema import Piece
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,9 @@ import shutil
 from collections.abc import Iterable
 from typing import Any
 
-from simple_dqn.checkpoints.memory_pieces import Piece, forget, restore_memory, save_memory
+from msgspec import structs
+
+from simple_dqn.checkpoints.memory_pieces import forget, restore_memory, save_memory
 from simple_dqn.checkpoints.run_files import RunFiles
 from simple_dqn.checkpoints.snapshot import (
     Snapshot,
@@ -19,6 +21,7 @@ from simple_dqn.deep_q_network import DeepQNetwork
 from simple_dqn.errors import UserError
 from simple_dqn.files import interrupts_held
 from simple_dqn.networks.weights import with_prefix
+from simple_dqn.options.schema import Piece
 from simple_dqn.options.settings import Settings
 from simple_dqn.replay_memory import ReplayMemory
 
@@ -67,7 +70,7 @@ class Saving:
                     if self._settings.save_memory
                     else []
                 )
-                pieces = [piece._asdict() for piece in self._pieces]
+                pieces = [structs.asdict(piece) for piece in self._pieces]
                 in_full = header | {"memory": {"total": memory.total, "pieces": pieces}}
                 state = network.get_training_state()
                 state |= {f"memory.{name}": array for name, array in memory.priorities().items()}
