@@ -14,7 +14,8 @@ import pytest
 from catch import Catch, VectorCatch
 from gymnasium import spaces
 from helpers import make_memory
-from test_main import read_rows, refused
+from kill_driver import rows as read_rows
+from test_main import refused
 
 from simple_dqn.environment import TimeStep
 from simple_dqn.environments.gym import GymConsole, GymEnvironment, action_names

@@ -1,6 +1,5 @@
 """The commands from end to end, on the real emulator, with tiny networks and short phases."""
 
-import csv
 import os
 import re
 import shutil
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 from catch import VectorCatch
 from helpers import HEADER
+from kill_driver import rows as read_rows
 
 from simple_dqn.checkpoints import snapshot
 from simple_dqn.commands.arguments import merge
@@ -33,16 +33,8 @@ OPTIONS = (
     "--test_steps 120 --epochs 2 --target_steps 50 --random_seed 0 --backend cpu"
 )
 TINY = OPTIONS.split()
-TIME_COLUMNS = {"total_time", "epoch_time", "steps_per_second"}
-Row = dict[str, str]
 
 pytestmark = pytest.mark.usefixtures("root")
-
-
-def read_rows(csv_file: Path) -> list[Row]:
-    """A CSV without its time columns."""
-    rows = csv.DictReader(csv_file.read_text().splitlines())
-    return [{k: v for k, v in row.items() if k not in TIME_COLUMNS} for row in rows]
 
 
 def phases(csv_file: Path) -> list[tuple[str, str]]:

@@ -1,6 +1,5 @@
 """Suites of real runs on real Ray, on one machine and on two nodes, killed and repeated."""
 
-import csv
 import os
 import shlex
 import shutil
@@ -16,6 +15,7 @@ import numpy as np
 import psutil
 import pytest
 import ray
+from kill_driver import rows as read_rows
 from ray.cluster_utils import Cluster
 from safetensors.numpy import load_file
 from test_main import refused
@@ -37,7 +37,6 @@ TINY = [
 ]
 GAMES = ["pong,breakout", "mine", "--seeds", "2", "--tensorboard", "true", *TINY]
 NAMES = ["pong_s1", "breakout_s1", "pong_s2", "breakout_s2"]
-TIMES = {"total_time", "epoch_time", "steps_per_second"}
 SECONDS = 300.0  # after which a test gives up
 TESTS = Path(__file__).parent
 
@@ -112,11 +111,7 @@ def processes_of(root: Path) -> list[psutil.Process]:
 
 def result(root: Path, name: str) -> tuple[list[dict[str, str]], dict[str, Any]]:
     """Rows without times, and all arrays of the last epoch's files."""
-    with (root / "results" / "mine" / f"{name}.csv").open(newline="") as file:
-        rows = [
-            {column: value for column, value in row.items() if column not in TIMES}
-            for row in csv.DictReader(file)
-        ]
+    rows = read_rows(root / "results" / "mine" / f"{name}.csv")
     prefix = str(root / "snapshots" / "mine" / name)
     arrays = load_file(f"{prefix}_3.safetensors")
     return rows, arrays | {
