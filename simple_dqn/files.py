@@ -20,14 +20,21 @@ _KINDS = {".csv": "CSV file", ".mp4": "film", **dict.fromkeys(_PICTURES, "pictur
 
 
 def plain_file(path: Path, what: str) -> None:
-    """Refuse what is there but not meant before it is opened: a pipe waits, a device never ends.
-
-    Raises:
-        UserError: the path is a folder, a pipe or a device, or its ending is not one of `what`.
-    """
+    """Raise a `UserError` before a folder, a pipe, a device or what cannot be `what` is opened."""
     kind = _other_than_a_file(path) or _KINDS.get(path.suffix.lower(), "")
     if kind not in what:
         raise UserError(f"{path} is a {kind}; give {what}")
+
+
+def read_text(path: Path, what: str) -> str:
+    """Read a text file that is `what`; a `UserError` says why this fails."""
+    plain_file(path, what)
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; give {what}") from error
+    except UnicodeError as error:
+        raise UserError(f"{path} is not a text file; give {what}") from error
 
 
 def _other_than_a_file(path: Path) -> str:
@@ -42,10 +49,7 @@ def _other_than_a_file(path: Path) -> str:
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """Open a file beside its place; at the end, sync it to disk and rename it into place.
 
-    Where this fails, the earlier file stays as it was.
-
-    Raises:
-        UserError: the file cannot be written.
+    Where this fails, the earlier file stays as it was, and a `UserError` says why.
     """
     if kind := _other_than_a_file(path):  # whose place would be taken, also that of a device
         raise UserError(f"cannot write {path}: it is a {kind}; name a file")
@@ -71,11 +75,16 @@ def errors_naming(path: Path) -> Iterator[None]:
 
 
 def put_in_place(temporary: Path, path: Path) -> None:
-    """Sync a finished file to disk and rename it into place."""
+    """Sync a finished file to disk and rename it into place, so that it outlives a power cut."""
     with temporary.open("rb+") as file:
         sync(file)
     temporary.replace(path)
-    sync_folder(path.parent)
+    if os.name != "nt":  # Windows cannot open folders
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -90,31 +99,19 @@ def sync(file: BinaryIO) -> None:
     os.fsync(file.fileno())
 
 
-def sync_folder(folder: Path) -> None:
-    """Sync a folder to disk, so that a file's new name outlives a power cut."""
-    if os.name == "nt":  # Windows cannot open folders
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def remove_temporary_files(folder: Path, is_ours: Callable[[str], object]) -> None:
-    """Remove what an interrupted `atomic_file` left of files that only we write, by their names."""
+def remove_temporary_files(folder: Path, is_ours: Callable[[Path], object]) -> None:
+    """Remove what an interrupted `atomic_file` left of files that only we write, by their paths."""
     for path in folder.glob(".*.tmp"):
         match = _TEMPORARY.fullmatch(path.name)
-        if match and is_ours(match[1]):
+        if match and is_ours(folder / match[1]):
             path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def locked(path: Path, whose: Path) -> Iterator[None]:
-    """Hold the lock file `path` of the file `whose`; a process that dies releases its locks.
+    """Hold the lock file `path` of the file `whose`, or raise a `UserError` if another run does.
 
-    Raises:
-        UserError: another process holds the lock, or the lock file cannot be made.
+    A process that dies releases its locks.
     """
     with errors_naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -130,11 +127,7 @@ def locked(path: Path, whose: Path) -> Iterator[None]:
 
 
 def remove(paths: Sequence[Path]) -> None:
-    """Remove files, all of them or none.
-
-    Raises:
-        UserError: one of them cannot be removed.
-    """
+    """Remove files, all of them or none; a `UserError` names one that cannot be removed."""
     with contextlib.ExitStack() as undo:
         for path in paths:
             with errors_naming(path):
@@ -147,11 +140,7 @@ def remove(paths: Sequence[Path]) -> None:
 
 
 def check_writable(path: Path, options: str = "--csv_file and --save_weights_prefix") -> None:
-    """Check that a file can be written, and leave it as it is.
-
-    Raises:
-        UserError: it cannot; `options` choose another place.
-    """
+    """Raise a `UserError` that names `options` if a file cannot be written; leave it as it is."""
     try:
         if kind := _other_than_a_file(path):
             raise UserError(f"cannot write {path}: it is a {kind}; name a file with {options}")

@@ -13,9 +13,7 @@ _READER_GONE = 141  # 128 + SIGPIPE, a shell's status of a program whose reader 
 def write(text: str) -> None:
     """Write a result to standard output, at once.
 
-    Raises:
-        UserError: it cannot be written, because the disk is full for example.
-        SystemExit: its reader has left, as `head` does; the command ends without a message.
+    A full disk raises a `UserError`; a reader that has left, as `head` does, ends the command.
     """
     try:
         sys.stdout.write(printable(text))

@@ -6,6 +6,8 @@ import math
 import os
 import pty
 import re
+import select
+import signal
 import struct
 import subprocess
 import termios
@@ -147,35 +149,78 @@ def write_play(path: Path, game: str = "breakout", **changes: object) -> Path:
     return path
 
 
+class InTerminal:
+    """A command in a terminal of its own, of 24 lines, on which all three streams are."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        folder: Path,
+        *,
+        columns: int = 80,
+        ignored: signal.Signals | None = None,
+        **environment: str,
+    ) -> None:
+        """Start the command with variables beside the test's own; `nohup` ignores a signal."""
+        self.controller, terminal = pty.openpty()
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        self.output, self._seen = "", 0  # letters up to the end of what was waited for
+
+        def lead() -> None:  # so that Ctrl-C in the terminal is a signal
+            os.setsid()
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+            if ignored is not None:
+                signal.signal(ignored, signal.SIG_IGN)
+
+        self.process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env={**os.environ, "TERM": "xterm"} | environment,
+            preexec_fn=lead,
+            **dict.fromkeys(("stdin", "stdout", "stderr"), terminal),
+        )
+        os.close(terminal)
+
+    def wait_for(self, pattern: str, keys: str = "") -> None:
+        """Wait until a pattern is written after what was waited for before; then press keys."""
+        while not (match := re.compile(pattern).search(self.output, self._seen)):
+            assert select.select([self.controller], [], [], 60.0)[0], self.output
+            self.output += os.read(self.controller, 1 << 16).decode(errors="replace")
+        self._seen = match.end()
+        os.write(self.controller, keys.encode())
+
+    def end(self) -> int:
+        """Read on until the command ends; return its status."""
+        with contextlib.suppress(OSError):  # on Linux, the end is an error
+            while piece := os.read(self.controller, 1 << 16):
+                self.output += piece.decode(errors="replace")
+        return self.go_away()
+
+    def go_away(self) -> int:
+        """Close the terminal; return the status of the command."""
+        os.close(self.controller)
+        try:
+            return self.process.wait(60.0)
+        finally:
+            self.process.kill()
+
+
 def run_in_terminal(
     command: Sequence[str],
     folder: Path,
     *,
-    keys: Sequence[tuple[str, bytes]] = (),
+    keys: Sequence[tuple[str, str]] = (),
     columns: int = 80,
     **environment: str,
 ) -> tuple[int, str]:
-    """Run a command in a terminal of 24 lines; its exit status and all that it wrote.
+    """Run a command in a terminal; its status, and what it wrote.
 
-    Keys are pressed once their pattern is on the screen, in turn; the command gets the variables
-    beside the test's own.
+    Keys are pressed once their pattern is on the screen, in turn.
     """
-    controller, terminal = pty.openpty()
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    process = subprocess.Popen(
-        command,
-        cwd=folder,
-        env={**os.environ, "TERM": "xterm"} | environment,
-        **dict.fromkeys(("stdin", "stdout", "stderr"), terminal),
-    )
-    os.close(terminal)
-    output, to_come = "", list(keys)
-    with os.fdopen(controller, "rb", buffering=0) as screen, contextlib.suppress(OSError):
-        while piece := screen.read(65536):  # on Linux, the end is an error
-            output += piece.decode(errors="replace")
-            if to_come and re.search(to_come[0][0], output):
-                os.write(controller, to_come.pop(0)[1])
-    return process.wait(), output
+    started = InTerminal(command, folder, columns=columns, **environment)
+    for pattern, pressed in keys:
+        started.wait_for(pattern, pressed)
+    return started.end(), started.output
 
 
 def write_run(path: Path, tests: list[float], *, epoch_steps: int = 50) -> Path:

@@ -124,20 +124,13 @@ def make_gym(name: str, num_games: int, screen_shape: tuple[int, int] = (20, 40)
 
 
 class Case(NamedTuple):
-    """An environment to test.
-
-    Attributes:
-        make: makes it.
-        num_games: copies in it.
-        ends: what random play must meet in `steps` steps, and nothing else: `end` of a game, `cut`
-            by a time limit, lost `life`; None: whatever it meets.
-        steps: see `ends`.
-    """
+    """An environment to test."""
 
     make: Callable[[], Environment]
     num_games: int
+    # What random play must meet, and nothing else: `end` of a game, `cut`, lost `life`; None: any.
     ends: set[str] | None
-    steps: int
+    steps: int  # of random play
 
 
 CASES = {

@@ -13,15 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simple_dqn.environments.roms import published_scores
-from simple_dqn.reports.evaluation import (
-    GameResult,
-    aggregates,
-    interquartile_mean,
-    mean,
-    median,
-    optimality_gap,
-    result_of,
-)
+from simple_dqn.reports.evaluation import AGGREGATES, GameResult, aggregates, result_of
 from simple_dqn.reports.run_tables import group_runs, read_run
 
 Array = npt.NDArray[np.float64]
@@ -50,14 +42,10 @@ def reference(name: str, games: list[list[float]]) -> float:
 @given(OF_GAMES)
 def test_aggregates_are_those_of_the_slow_reference(games: list[list[float]]) -> None:
     scores = [np.array(of_game) for of_game in games]
-    for name, aggregate in (
-        ("mean", mean),
-        ("median", median),
-        ("interquartile mean", interquartile_mean),
-        ("optimality gap", optimality_gap),
-    ):
+    for figure in AGGREGATES:
+        name = figure.__name__.replace("_", " ")
         expected = reference(name, games)
-        assert float(aggregate(scores)) == pytest.approx(expected, rel=1e-10, abs=1e-8), name
+        assert float(figure(scores)) == pytest.approx(expected, rel=1e-10, abs=1e-8), name
 
 
 def make_result(game: str, scores: list[float]) -> GameResult:

@@ -90,7 +90,7 @@ def test_a_map_in_a_file_is_drawn(tmp_path: Path) -> None:
         ({"map": "..*"}, "no start"),
         ({"map": "S.x*"}, "unknown letter 'x'"),
         ({"map": "S*\n..."}, "differ in length"),
-        ({"map": "missing/maze.txt"}, "cannot read map"),
+        ({"map": "missing/maze.txt"}, "cannot read missing/maze.txt: No such file"),
         ({"slip": 1.5}, "not a probability"),
     ],
 )

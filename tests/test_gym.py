@@ -14,7 +14,8 @@ import pytest
 from catch import Catch, VectorCatch
 from gymnasium import spaces
 from helpers import make_memory
-from test_main import read_rows, refused
+from kill_driver import rows as read_rows
+from test_main import refused
 
 from simple_dqn.environment import TimeStep
 from simple_dqn.environments.gym import GymConsole, GymEnvironment, action_names
@@ -64,18 +65,6 @@ class Dictionary(gymnasium.Env[Any, Any]):
         return {"place": self.place, "pair": (np.array([self.place, 7], np.float32),)}
 
 
-class Text(Dictionary):
-    """Observations of no fixed size."""
-
-    observation_space = spaces.Sequence(spaces.Discrete(3))
-
-
-class Steered(Dictionary):
-    """A steering wheel: actions are not discrete."""
-
-    action_space = spaces.Box(-1, 1, (1,), np.float32)
-
-
 class Keyed(Dictionary):
     """Keys have names: letters, or numbers of letters and of arrows."""
 
@@ -106,18 +95,6 @@ class LastStepPays(gymnasium.Env[Any, Any]):
         return np.array([self.time], np.float32), reward, False, self.time == 10, {}
 
 
-class Matrix(Dictionary):
-    """Observations are neither pictures nor small."""
-
-    observation_space = spaces.Box(0, 1, (33, 40))
-
-
-class Many(Dictionary):
-    """More actions than a byte holds."""
-
-    action_space = spaces.Discrete(257)
-
-
 class OwnCatch(VectorCatch):
     """A person's own environment, which `--environment test_gym:OwnCatch` loads."""
 
@@ -135,8 +112,16 @@ class OwnCatch(VectorCatch):
         return screens[0]
 
 
-for kind in (Dictionary, Text, Steered, Keyed, LastStepPays, Many, Matrix):
+CHANGED: dict[str, dict[str, spaces.Space[Any]]] = {  # what a Dictionary has in its place
+    "Text": {"observation_space": spaces.Sequence(spaces.Discrete(3))},  # of no fixed size
+    "Matrix": {"observation_space": spaces.Box(0, 1, (33, 40))},  # neither a picture nor small
+    "Steered": {"action_space": spaces.Box(-1, 1, (1,), np.float32)},  # not discrete
+    "Many": {"action_space": spaces.Discrete(257)},  # more than a byte holds
+}
+for kind in (Dictionary, Keyed, LastStepPays):
     gymnasium.register(f"{kind.__name__}-v0", entry_point=kind)
+for name, changes in CHANGED.items():
+    gymnasium.register(f"{name}-v0", entry_point=type(name, (Dictionary,), changes))
 
 
 CODES = np.array([[[[9, 1, 0]], [[2, 0, 0]]]], np.float32)  # no colours

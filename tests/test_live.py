@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pygame
 import pytest
-from test_main import TINY, read_rows
+from kill_driver import rows as read_rows
+from test_main import TINY
 from test_window import shown as window_shows
 
 from simple_dqn.environment import TimeStep

@@ -1,6 +1,5 @@
 """The commands from end to end, on the real emulator, with tiny networks and short phases."""
 
-import csv
 import os
 import re
 import shutil
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 from catch import VectorCatch
 from helpers import HEADER
+from kill_driver import rows as read_rows
 
 from simple_dqn.checkpoints import snapshot
 from simple_dqn.commands.arguments import merge
@@ -33,16 +33,8 @@ OPTIONS = (
     "--test_steps 120 --epochs 2 --target_steps 50 --random_seed 0 --backend cpu"
 )
 TINY = OPTIONS.split()
-TIME_COLUMNS = {"total_time", "epoch_time", "steps_per_second"}
-Row = dict[str, str]
 
 pytestmark = pytest.mark.usefixtures("root")
-
-
-def read_rows(csv_file: Path) -> list[Row]:
-    """A CSV without its time columns."""
-    rows = csv.DictReader(csv_file.read_text().splitlines())
-    return [{k: v for k, v in row.items() if k not in TIME_COLUMNS} for row in rows]
 
 
 def phases(csv_file: Path) -> list[tuple[str, str]]:
@@ -424,12 +416,14 @@ def test_bad_snapshots_are_refused(
     content[len(content) // 2] ^= 1
     (root / "flipped_1.safetensors").write_bytes(content)
     (root / "pong_1.pkl").write_bytes(b"\x80\x04.")
-    for command in ("test", "resume"):
+    before = files(root)
+    for command in ("test", "resume", "play", "record", "nvis"):
         assert "damaged" in refused(capsys, 1, command, f"{root}/flipped_1.safetensors")
         assert "pickle" in refused(capsys, 1, command, f"{root}/pong_1.pkl")
         assert "there is no such file" in refused(
             capsys, 1, command, "snapshots/missing_1.safetensors"
         )
+    assert files(root) == before
     other_game = refused(capsys, 1, "train", "breakout", *TINY, "--load_weights", trained)
     assert "pong" in other_game
     assert "breakout" in other_game

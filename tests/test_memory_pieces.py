@@ -14,14 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simple_dqn.checkpoints import memory_pieces
-from simple_dqn.checkpoints.memory_pieces import (
-    Piece,
-    forget,
-    restore_memory,
-    save_memory,
-    write_piece,
-)
+from simple_dqn.checkpoints.memory_pieces import forget, restore_memory, save_memory, write_piece
 from simple_dqn.errors import UserError
+from simple_dqn.options.schema import Piece
 from simple_dqn.replay_memory import ReplayMemory
 
 
@@ -106,7 +101,7 @@ def test_damage_and_other_games_are_found(tmp_path: Path) -> None:
     fill(memory, np.random.default_rng(0), 15)
     path = tmp_path / "pong_1.memory"
     piece = write_piece(path, memory, 0)
-    assert piece[2:] == (0, 15)
+    assert (piece.start, piece.stop) == (0, 15)
     content = path.read_bytes()
     for damaged in (content[:-1], content[:40] + b"x" + content[41:], b"", content + b"x"):
         path.write_bytes(damaged)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from helpers import HEADER
-from test_play import Keyboard
+from test_play import Keyboard, make_play
 from test_watched_game import make_console, make_game
 
 from simple_dqn.checkpoints import snapshot
@@ -19,7 +19,6 @@ from simple_dqn.options.kinds import as_text
 from simple_dqn.options.reference import fill
 from simple_dqn.options.settings import KEPT, OPTIONS, Settings
 from simple_dqn.statistics import COLUMNS
-from simple_dqn.watch.play import Play, ScoreCard
 
 REPOSITORY = Path(__file__).parent.parent
 DEFAULTS = Settings(game="pong")
@@ -250,17 +249,7 @@ def test_help_of_play_tells_the_keys() -> None:
     """Those that `Play` has, and the steering."""
     text = make_parser(COMMANDS["play"]).format_help().split("keys:")[1]
     message = {key for line in text.splitlines() for key in line[2:22].replace(",", " ").split()}
-    keyboard = Keyboard([])
-    play = Play(
-        make_game(make_console("pong")),
-        keyboard,
-        mind=None,
-        show_mind=False,
-        on_step=None,
-        score_card=ScoreCard(None),
-        help_lines=[],
-        new_file=Path,
-    )
+    play = make_play(make_game(make_console("pong")), Keyboard([]))
     names = {"escape": "Esc", "f12": "F12"}
     keys = {names.get(key, key) for key in play._keys} - {"close"}
     assert message == keys | {"f", "arrows", "or", "WASD", "space", "gamepad"}

@@ -82,7 +82,7 @@ class Bare(Mind):
         return np.zeros((height, width, 3), np.uint8)
 
 
-def play(
+def make_play(
     game: WatchedGame,
     keyboard: Keyboard,
     *,
@@ -90,8 +90,8 @@ def play(
     on_step: Callable[[Step], None] | None = None,
     score_card: ScoreCard | None = None,
     folder: Path = Path(),
-) -> None:
-    Play(
+) -> Play:
+    return Play(
         game,
         keyboard,
         mind=mind,
@@ -102,7 +102,7 @@ def play(
         new_file=lambda ending: next(
             path for number in range(9) if not (path := folder / f"{number}{ending}").exists()
         ),
-    ).run()
+    )
 
 
 def run(
@@ -119,7 +119,7 @@ def run(
     game = make_game(make_console("pong"), network, max_frames=max_frames)
     keyboard, steps = Keyboard(keys, held), list[Step]()
     mind = Bare() if with_network else None
-    play(game, keyboard, mind=mind, on_step=steps.append if records else None, **given)
+    make_play(game, keyboard, mind=mind, on_step=steps.append if records else None, **given).run()
     del keyboard.pictures[-1], keyboard.lines[-1]
     return keyboard, steps
 
@@ -205,7 +205,7 @@ def test_slow_drawing_costs_pictures_and_no_frames(
             clock.now += cost
 
     game, slow = make_game(make_console("pong")), Slow([])
-    play(game, slow)
+    make_play(game, slow).run()
     assert game.console.frames == pytest.approx(120, abs=4)
     assert len(slow.pictures) == pytest.approx(pictures, abs=3)
 
@@ -311,7 +311,7 @@ def test_held_directions_become_an_action(
 def test_a_person_may_do_nothing_in_a_game_without_such_an_action(game: str) -> None:
     """The two games of ALE that have no NOOP; no network could learn from the idle steps."""
     watched, idle, fired = make_game(make_console(game)), list[Step](), list[Step]()
-    play(watched, Keyboard([""] * 8), on_step=idle.append)
+    make_play(watched, Keyboard([""] * 8), on_step=idle.append).run()
     assert [step.by_person for step in idle] == [False] * 2
-    play(watched, Keyboard([""] * 8, held={"FIRE"}), on_step=fired.append)
+    make_play(watched, Keyboard([""] * 8, held={"FIRE"}), on_step=fired.append).run()
     assert {(step.by_person, step.action) for step in fired} == {(True, 0)}

@@ -160,7 +160,7 @@ def test_every_command_works_in_a_fresh_clone(
             [script, *words, *more],
             tmp_path,
             # A game makes a step and is left.
-            keys=[("plays?   score", b"n"), ("paused", b"q")] if script.endswith("play.sh") else [],
+            keys=[("plays?   score", "n"), ("paused", "q")] if script.endswith("play.sh") else [],
             VIRTUAL_ENV=sys.prefix,
             PYTHONPATH=str(tmp_path),
         )

@@ -1,11 +1,11 @@
 """A run from Python: it does what the command does, and leaves what it is given as it is."""
 
-import csv
 import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
+from kill_driver import rows as read_rows
 
 from simple_dqn.checkpoints.snapshot import read_snapshot
 from simple_dqn.environments.atari import ALEEnvironment
@@ -27,12 +27,6 @@ VALUES: dict[str, Any] = {
 TINY = Settings(game="pong", label="python", random_seed=0, **VALUES)
 
 pytestmark = pytest.mark.usefixtures("root")
-
-
-def read_rows(csv_file: Path) -> list[dict[str, str]]:
-    gone = {"total_time", "epoch_time", "steps_per_second"}
-    rows = csv.DictReader(csv_file.read_text().splitlines())
-    return [{k: v for k, v in row.items() if k not in gone} for row in rows]
 
 
 def test_python_and_command_give_the_same(root: Path) -> None:

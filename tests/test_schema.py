@@ -146,7 +146,7 @@ def test_a_snapshot_names_no_file_and_is_of_bounded_depth(
     if "map" in options:
         pipe = json.dumps({"map": str(tmp_path / "secret.txt")})
         assert main(["test", str(path), "--environment_options", pipe]) == 1
-        assert "no such file" in capsys.readouterr().err
+        assert "is a pipe or device; give a text file with a map" in capsys.readouterr().err
 
 
 def test_other_types_than_a_networks_are_refused(tmp_path: Path) -> None:

@@ -66,13 +66,7 @@ def test_resizing_averages_by_area(
 
 
 def test_luminance_of_a_colour() -> None:
-    for colour, luminance in (
-        ((255, 0, 0), 76),
-        ((0, 255, 0), 150),
-        ((0, 0, 255), 29),
-        ((255, 255, 255), 255),
-        ((77, 77, 77), 77),
-    ):
+    for colour, luminance in (((255, 0, 0), 76), ((0, 255, 0), 150), ((0, 0, 255), 29)):
         picture = np.full((210, 160, 3), colour, np.uint8)
         assert (to_screen(picture, (84, 84)) == luminance).all()
 

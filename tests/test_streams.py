@@ -1,18 +1,15 @@
 """Standard streams that are closed, full or without a reader, and terminals that go away."""
 
-import fcntl
 import os
-import pty
 import re
-import select
 import shlex
 import signal
 import subprocess
 import sys
-import termios
 from pathlib import Path
 
 import pytest
+from helpers import InTerminal
 
 from simple_dqn.main import main
 
@@ -93,49 +90,14 @@ def weights(path: Path) -> bytes:
     return content[8 + int.from_bytes(content[:8], "little") :]
 
 
-class InTerminal:
-    """A command in a terminal of its own, on which all three streams are."""
-
-    def __init__(self, arguments: str, cwd: Path, ignored: signal.Signals | None = None) -> None:
-        self.controller, terminal = pty.openpty()
-
-        def lead() -> None:
-            os.setsid()
-            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-            if ignored is not None:  # as nohup does
-                signal.signal(ignored, signal.SIG_IGN)
-
-        self.process = subprocess.Popen(
-            [*COMMAND, *arguments.split()],
-            cwd=cwd,
-            stdin=terminal,
-            stdout=terminal,
-            stderr=terminal,
-            preexec_fn=lead,
-            env={**os.environ, "SIMPLE_DQN_ROOT": str(cwd)},
-        )
-        os.close(terminal)
-
-    def wait_for(self, text: str, keys: str = "") -> None:
-        """See a text on the screen; then press keys."""
-        seen = ""
-        while text not in seen:
-            assert select.select([self.controller], [], [], SECONDS)[0], seen
-            seen += os.read(self.controller, 1 << 16).decode(errors="replace")
-        os.write(self.controller, keys.encode())
-
-    def go_away(self) -> int:
-        """Close the terminal; return the status of the command."""
-        os.close(self.controller)
-        try:
-            return self.process.wait(SECONDS)
-        finally:
-            self.process.kill()
+def in_terminal(arguments: str, cwd: Path, ignored: signal.Signals | None = None) -> InTerminal:
+    command = [*COMMAND, *arguments.split()]
+    return InTerminal(command, cwd, ignored=ignored, SIMPLE_DQN_ROOT=str(cwd))
 
 
 def test_training_ends_with_its_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As with Ctrl-C: what was finished is there, and resuming continues from it."""
-    command = InTerminal(f"{TRAIN} --epochs 9 --train_steps 3000", tmp_path)
+    command = in_terminal(f"{TRAIN} --epochs 9 --train_steps 3000", tmp_path)
     command.wait_for("_1.safetensors")  # 0 is written before any training
     assert command.go_away() == 130
     lines = (tmp_path / "results" / "CartPole-v1.csv").read_text().splitlines()
@@ -147,7 +109,7 @@ def test_training_ends_with_its_terminal(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_training_that_ignores_hangups_outlives_its_terminal(trained: Path, tmp_path: Path) -> None:
     """`nohup`: there is no place for the progress bar any more, and the run continues."""
-    command = InTerminal(TRAIN, tmp_path, ignored=signal.SIGHUP)
+    command = in_terminal(TRAIN, tmp_path, ignored=signal.SIGHUP)
     command.wait_for("random")
     assert command.go_away() == 0
     name = "snapshots/CartPole-v1_1.safetensors"
@@ -156,7 +118,7 @@ def test_training_that_ignores_hangups_outlives_its_terminal(trained: Path, tmp_
 
 def test_a_game_ends_with_its_terminal(tmp_path: Path) -> None:
     """What the person played is kept."""
-    command = InTerminal(
+    command = in_terminal(
         "play pong --display terminal --record_experience mine.safetensors", tmp_path
     )
     command.wait_for("You play   score 0", keys="p")

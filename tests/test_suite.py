@@ -1,6 +1,5 @@
 """Suites of real runs on real Ray, on one machine and on two nodes, killed and repeated."""
 
-import csv
 import os
 import shlex
 import shutil
@@ -16,6 +15,7 @@ import numpy as np
 import psutil
 import pytest
 import ray
+from kill_driver import rows as read_rows
 from ray.cluster_utils import Cluster
 from safetensors.numpy import load_file
 from test_main import refused
@@ -37,7 +37,6 @@ TINY = [
 ]
 GAMES = ["pong,breakout", "mine", "--seeds", "2", "--tensorboard", "true", *TINY]
 NAMES = ["pong_s1", "breakout_s1", "pong_s2", "breakout_s2"]
-TIMES = {"total_time", "epoch_time", "steps_per_second"}
 SECONDS = 300.0  # after which a test gives up
 TESTS = Path(__file__).parent
 
@@ -112,11 +111,7 @@ def processes_of(root: Path) -> list[psutil.Process]:
 
 def result(root: Path, name: str) -> tuple[list[dict[str, str]], dict[str, Any]]:
     """Rows without times, and all arrays of the last epoch's files."""
-    with (root / "results" / "mine" / f"{name}.csv").open(newline="") as file:
-        rows = [
-            {column: value for column, value in row.items() if column not in TIMES}
-            for row in csv.DictReader(file)
-        ]
+    rows = read_rows(root / "results" / "mine" / f"{name}.csv")
     prefix = str(root / "snapshots" / "mine" / name)
     arrays = load_file(f"{prefix}_3.safetensors")
     return rows, arrays | {
@@ -250,7 +245,7 @@ def test_a_run_that_always_fails_is_named_at_the_end(tmp_path: Path) -> None:
         (["pong,pong"], "pong_s1 is in this suite twice"),
         (["pong,ALE/Pong-v5"], "pong_s1 is in this suite twice"),
         (["pong", ".."], ".. cannot be a folder"),
-        (["missing.txt"], "cannot read games from missing.txt"),
+        (["missing.txt"], "cannot read missing.txt: No such file"),
         ([","], "names no game"),
         pytest.param(
             ["pong", "--cpus_per_run", "1000"], "fits on no machine", marks=pytest.mark.suite
@@ -344,7 +339,8 @@ def test_the_table_shows_how_far_an_epoch_is(
     assert main(["train", "pong", *TINY, "--csv_file", str(csv_file)]) == 0
     log, _, _ = capsys.readouterr().err.partition(" train 3/3: 41 of 80 steps")
     (root / run.log_file).write_text(log)
-    csv_file.write_text("\n".join(csv_file.read_text().splitlines()[:-2]))  # without epoch 3
+    rows = csv_file.read_text().splitlines(keepends=True)
+    csv_file.write_text("".join(rows[:-2]))  # without epoch 3
     state = state_of(run, root)
     assert (state.epoch, state.now) == (2, "train 50%")
     assert f", {state.time_left} left, {state.steps_per_second} steps/s" in log.splitlines()[-2]

@@ -1,13 +1,9 @@
 """Half blocks against pixels, and the command in a terminal of its own."""
 
-import fcntl
 import os
-import pty
 import re
-import select
 import shutil
 import signal
-import subprocess
 import sys
 import termios
 from pathlib import Path
@@ -15,14 +11,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from helpers import run_in_terminal
+from helpers import InTerminal, run_in_terminal
 from safetensors.numpy import load_file
 
 from simple_dqn.watch.terminal import Held, Keys, draw, lay_out, wrap
 
 COLOUR = re.compile(r"\x1b\[38;2;(\d+);(\d+);(\d+);48;2;(\d+);(\d+);(\d+)m(▀+)")
 SNAPSHOTS = Path(__file__).parent.parent / "snapshots"
-SECONDS = 60.0  # after which a test gives up
 
 
 def pixels(text: str) -> npt.NDArray[np.int64]:
@@ -162,7 +157,7 @@ def test_without_a_screen_the_game_is_shown_in_the_terminal(tmp_path: Path) -> N
     (tmp_path / "results").mkdir()
     rows = ["phase,epoch,average_reward", "test,8,nan", "test,9,18", "test,10,19.5", "test,11,17"]
     (tmp_path / "results" / "pong_s1.csv").write_text("\n".join(rows))
-    keys = [("Which network", b"3\n"), ("The network plays", b"v"), ("Q-values", b"\x1b")]
+    keys = [("Which network", "3\n"), ("The network plays", "v"), ("Q-values", "\x1b")]
     command = [sys.executable, "-m", "simple_dqn", "play", "--backend", "cpu"]
     environment = {"COLORTERM": "truecolor", "SIMPLE_DQN_ROOT": str(tmp_path), "DISPLAY": ""}
     environment["WAYLAND_DISPLAY"] = ""
@@ -180,50 +175,20 @@ def test_a_game_in_a_terminal(tmp_path: Path) -> None:
     Ctrl-Z gives the terminal to the shell, and `fg` continues the game; Ctrl-C leaves it, and what
     was played is kept.
     """
-    controller, terminal = pty.openpty()
-    settings, text = termios.tcgetattr(terminal), ""
-
-    def lead_session() -> None:  # so that Ctrl-C and Ctrl-Z in the terminal are signals
-        os.setsid()
-        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-
-    def wait_for(pattern: str) -> None:
-        nonlocal text
-        while not (match := re.search(pattern, text)):
-            assert select.select([controller], [], [], SECONDS)[0], text
-            text += os.read(controller, 1 << 16).decode(errors="replace")
-        text = text[match.end() :]
-
     options = ["--display", "terminal", "--record_experience", str(tmp_path / "played.safetensors")]
-    with subprocess.Popen(
-        [sys.executable, "-m", "simple_dqn", "play", "pong", *options],
-        stdin=terminal,
-        stdout=terminal,
-        preexec_fn=lead_session,
-    ) as process:
-        try:
-            wait_for(r"(\x1b\[38;[25];[0-9;]*m▀+)+(.|\n)*You play   score 0")
-            for typed, shown in (
-                (b"p", "paused"),
-                (b"\x1b[An-", "speed 0.5"),
-                (b"\x1b[15~+p", r"speed 1\x1b"),  # F5 is not Escape
-            ):
-                os.write(controller, typed)
-                wait_for(shown)
-            os.write(controller, b"\x1a")
-            wait_for(r"\x1b\[\?25h\x1b\[\?1049l")
-            assert os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1])
-            assert termios.tcgetattr(terminal) == settings
-            process.send_signal(signal.SIGCONT)
-            wait_for(r"\x1b\[\?1049h\x1b\[\?25l")
-            os.write(controller, b"n")
-            wait_for("paused")
-            os.write(controller, b"\x03")
-            wait_for(r"\x1b\[\?25h\x1b\[\?1049l")
-            assert process.wait(SECONDS) == 0
-            assert termios.tcgetattr(terminal) == settings
-            assert 2 in load_file(tmp_path / "played.safetensors")["actions"]  # up is Pong's right
-        finally:
-            process.kill()
-    os.close(controller)
-    os.close(terminal)
+    game = InTerminal([sys.executable, "-m", "simple_dqn", "play", "pong", *options], tmp_path)
+    settings = termios.tcgetattr(game.controller)
+    game.wait_for(r"(\x1b\[38;[25];[0-9;]*m▀+)+(.|\n)*You play   score 0", "p")
+    game.wait_for("paused", "\x1b[An-")
+    game.wait_for("speed 0.5", "\x1b[15~+p")  # F5 is not Escape
+    game.wait_for(r"speed 1\x1b", "\x1a")
+    game.wait_for(r"\x1b\[\?25h\x1b\[\?1049l")
+    assert os.WIFSTOPPED(os.waitpid(game.process.pid, os.WUNTRACED)[1])
+    assert termios.tcgetattr(game.controller) == settings
+    game.process.send_signal(signal.SIGCONT)
+    game.wait_for(r"\x1b\[\?1049h\x1b\[\?25l", "n")
+    game.wait_for("paused", "\x03")
+    game.wait_for(r"\x1b\[\?25h\x1b\[\?1049l")
+    assert termios.tcgetattr(game.controller) == settings
+    assert game.end() == 0
+    assert 2 in load_file(tmp_path / "played.safetensors")["actions"]  # up is Pong's right

@@ -275,25 +275,6 @@ def test_the_page_of_filters(
     assert path.read_text() == before
 
 
-@pytest.mark.parametrize("command", ["record", "nvis", "play"])
-def test_bad_input_is_refused_in_a_line(
-    root: Path, snapshot: Path, capsys: pytest.CaptureFixture[str], command: str
-) -> None:
-    def line(*arguments: str, status: int = 1) -> str:
-        line = refused(capsys, status, command, *arguments)
-        assert list(root.iterdir()) == []
-        return line
-
-    assert "cannot read snapshot" in line("missing.safetensors")
-    damaged, file = root.parent / "damaged.safetensors", root.parent / "old.pkl"
-    damaged.write_bytes(snapshot.read_bytes()[:-1])
-    file.touch()
-    assert "is damaged" in line(str(damaged))
-    assert "is a pickle file" in line(str(file))
-    if command != "play":
-        assert "arguments are required" in line(status=2)
-
-
 def test_what_cannot_be_watched(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "there is no snapshot" in refused(capsys, 1, "play")
     (root / "snapshots").mkdir()

@@ -35,11 +35,7 @@ class CsvWriter(Writer):
             logger.warning("%s; the row is kept and written with the next one", error)
 
     def close(self) -> None:
-        """Write the rows that are left; a request to stop waits, so that none is written twice.
-
-        Raises:
-            UserError: the file cannot be written.
-        """
+        """Write the rows that are left; a request to stop waits, so that none is written twice."""
         with interrupts_held() as raise_interrupts, errors_naming(self._path):
             if self._lines:
                 earlier = self._path.read_text("utf-8") if self._path.exists() else ""
@@ -61,10 +57,8 @@ class CsvRow(NamedTuple):
 def read_csv(csv_file: Path) -> list[CsvRow]:
     """Read the rows of a file to which rows can be added; a missing or empty file has none.
 
-    A last row of which a power cut left a part is left out. `dead_units` is nan in an older file.
-
-    Raises:
-        UserError: the file is something else.
+    A last row of which a power cut left a part is left out. `dead_units` is nan in an older file. A
+    file of something else raises a `UserError`.
     """
     foreign = f"{csv_file} is not a CSV file of this version; move it away or give --csv_file"
     with refusing(foreign):

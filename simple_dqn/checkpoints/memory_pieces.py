@@ -12,7 +12,7 @@ import json
 import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ import zstandard
 
 from simple_dqn.errors import UserError, refusing
 from simple_dqn.files import atomic_file
+from simple_dqn.options.schema import Piece
 from simple_dqn.replay_memory import CUT, ReplayMemory
 
 logger = logging.getLogger(__name__)
@@ -31,24 +32,13 @@ _LONGEST_LINE = 10_000  # bytes of JSON
 _MOST_WINDOW_BYTES = 2**23  # that the decompressor may allocate; level 1 takes a sixteenth of it
 
 
-class Piece(NamedTuple):
-    """A piece of a replay memory: the steps `start` to `stop` - 1 of the run, of every lane."""
-
-    name: str  # of the file, in the folder of the snapshots
-    sha256: str  # of the complete file
-    start: int
-    stop: int
-
-
 def save_memory(
     prefix: Path, epoch: int, memory: ReplayMemory, pieces: Iterable[Piece]
 ) -> list[Piece]:
     """Write what was added to a memory since its last piece, as `<prefix>_<epoch>.memory`.
 
-    Where this fails the run continues, and the next epoch's piece begins where this one would.
-
-    Returns:
-        The pieces of which the memory consists now, oldest first.
+    Where this fails the run continues, and the next epoch's piece begins where this one would. The
+    pieces of which the memory consists now are returned, oldest first.
     """
     pieces = list(pieces)
     start = pieces[-1].stop if pieces else 0
@@ -68,10 +58,8 @@ def restore_memory(
     """Put a replay memory together from pieces in a folder; return those needed, oldest first.
 
     `total` steps were ever added to each lane. The memory is empty; it may hold fewer or more steps
-    than the one that was saved. Where this fails, it is to be emptied with `forget`.
-
-    Raises:
-        UserError: a piece is missing or damaged, or holds something else.
+    than the one that was saved. Where a piece is missing, damaged or something else, a `UserError`
+    says so, and the memory is to be emptied with `forget`.
     """
     oldest = total - min(total, memory.lane_size)
     pieces = [piece for piece in pieces if piece.stop > oldest]
@@ -93,11 +81,7 @@ def forget(memory: ReplayMemory) -> None:
 
 
 def write_piece(path: Path, memory: ReplayMemory, start: int) -> Piece:
-    """Write what was added to a memory from a step on; the file appears complete or not at all.
-
-    Raises:
-        UserError: the file cannot be written.
-    """
+    """Write what was added to a memory from a step on; the file appears complete or not at all."""
     stop = memory.total
     start = max(start, stop - memory.lane_size)
     with atomic_file(path) as file:

@@ -18,11 +18,7 @@ def root() -> Path:
 
 
 def game_of(settings: Settings) -> Game:
-    """Return what `settings.game` means in the chosen kind of environment.
-
-    Raises:
-        UserError: there is no such Atari game.
-    """
+    """Return what `settings.game` means in the chosen kind of environment."""
     if settings.environment == "ale":
         return roms.find_game(settings.game, root() / "roms")
     return Game(settings.game, Path(), "")
@@ -45,11 +41,9 @@ def snapshots_like(text: str) -> list[Path]:
 
 
 def check_output(path: Path, option: str, endings: Sequence[str], *, overwrite: bool) -> None:
-    """Check that a file, which `option` chooses, can be written in the format its ending names.
+    """Raise a `UserError` if a file is there already, cannot be written or has another ending.
 
-    Raises:
-        UserError: the file exists and is not to be overwritten, cannot be written, or its name has
-            none of the endings.
+    `option` is the one that chooses the file.
     """
     check_writable(path, option)
     if path.exists() and not overwrite:

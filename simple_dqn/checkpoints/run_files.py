@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from simple_dqn.checkpoints.csv_file import CsvRow, best_test, read_csv
-from simple_dqn.checkpoints.memory_pieces import Piece
 from simple_dqn.checkpoints.snapshot import Snapshot, epoch_pattern, files_of_epochs, run_snapshots
 from simple_dqn.errors import UserError
 from simple_dqn.files import check_writable, locked, remove, remove_temporary_files
+from simple_dqn.options.schema import Piece
 
 logger = logging.getLogger(__name__)
 
@@ -73,8 +73,9 @@ class RunFiles(NamedTuple):
             logger.info("removing %s to %s, %d files", later[0], later[-1].name, len(later))
             remove(later)
         # NB! Not those of `pong_s10`, which may be writing, where this run is `pong_s1`.
-        remove_temporary_files(self.csv_file.parent, self.csv_file.name.__eq__)
-        remove_temporary_files(self.prefix.parent, epoch_pattern(self.prefix).fullmatch)
+        remove_temporary_files(self.csv_file.parent, self.csv_file.__eq__)
+        pattern = epoch_pattern(self.prefix)
+        remove_temporary_files(self.prefix.parent, lambda path: pattern.fullmatch(path.name))
 
     def keep_only(self, epoch: int, pieces: Iterable[Piece], snapshots: int | None) -> None:
         """Remove what resuming from the last epoch, with these pieces of the memory, does not need.
@@ -107,11 +108,7 @@ class RunFiles(NamedTuple):
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Hold locks on the files, so that no other run writes them.
-
-        Raises:
-            UserError: another run holds one.
-        """
+        """Hold locks on the files, or raise a `UserError` if another run holds one."""
         with contextlib.ExitStack() as stack:
             for path in self:
                 stack.enter_context(locked(path.with_name(f".{path.name}.lock"), path))

@@ -83,10 +83,9 @@ def snapshot_of_run(csv_file: Path, epoch: int | None = None) -> Path:
 
 
 def options_of_runs(csv_files: Iterable[Path]) -> dict[Path, dict[str, Any]]:
-    """Game and options of runs, without the options in which runs of one setting may differ.
+    """Game and options of the runs that have a snapshot, by CSV file.
 
-    Returns:
-        By CSV file, for the runs of which a snapshot is found.
+    Options in which runs of one setting may differ are left out.
     """
     found = {}
     for csv_file in csv_files:
@@ -101,11 +100,7 @@ def options_of_runs(csv_files: Iterable[Path]) -> dict[Path, dict[str, Any]]:
 
 
 def write_snapshot(path: Path, header: dict[str, Any], arrays: Arrays) -> None:
-    """Write a snapshot; the file appears complete or not at all.
-
-    Raises:
-        UserError: the file cannot be written.
-    """
+    """Write a snapshot; the file appears complete or not at all."""
     with snapshot_at_end(path, header, arrays):
         pass
 
@@ -118,12 +113,7 @@ def snapshot_at_end(
 
 
 def read_snapshot(path: Path) -> Snapshot:
-    """Read a snapshot or a training state, and check its header by the schema.
-
-    Raises:
-        UserError: the file is missing, not a snapshot, damaged, written by a newer version, or
-            has a header that no snapshot has.
-    """
+    """Read a snapshot or a training state; anything else raises a `UserError`, as does damage."""
     if not path.is_file():
         near = " or ".join(map(str, snapshots_like(str(path))))
         hint = f"; did you mean {near}?" if near else ""

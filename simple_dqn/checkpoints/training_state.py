@@ -5,7 +5,9 @@ import shutil
 from collections.abc import Iterable
 from typing import Any
 
-from simple_dqn.checkpoints.memory_pieces import Piece, forget, restore_memory, save_memory
+from msgspec import structs
+
+from simple_dqn.checkpoints.memory_pieces import forget, restore_memory, save_memory
 from simple_dqn.checkpoints.run_files import RunFiles
 from simple_dqn.checkpoints.snapshot import (
     Snapshot,
@@ -19,6 +21,7 @@ from simple_dqn.deep_q_network import DeepQNetwork
 from simple_dqn.errors import UserError
 from simple_dqn.files import interrupts_held
 from simple_dqn.networks.weights import with_prefix
+from simple_dqn.options.schema import Piece
 from simple_dqn.options.settings import Settings
 from simple_dqn.replay_memory import ReplayMemory
 
@@ -54,13 +57,10 @@ class Saving:
     ) -> None:
         """Write an epoch's files, and drop what only resuming from earlier epochs needs.
 
-        The weights are on the disk before anything else can fail. The snapshot takes its place
-        last, so that the run can be resumed from any snapshot that is there. A request to stop
-        waits until all is written.
-
-        Raises:
-            UserError: the snapshot cannot be written. Where only the rest cannot be written, a
-                warning says so.
+        The weights are on the disk before anything else can fail: a `UserError` if they cannot be
+        written, a warning if the rest cannot. The snapshot takes its place last, so that the run
+        can be resumed from any snapshot that is there. A request to stop waits until all is
+        written.
         """
         path = snapshot_path(self._files.prefix, epoch)
         with interrupts_held() as raise_interrupts:
@@ -70,7 +70,7 @@ class Saving:
                     if self._settings.save_memory
                     else []
                 )
-                pieces = [piece._asdict() for piece in self._pieces]
+                pieces = [structs.asdict(piece) for piece in self._pieces]
                 in_full = header | {"memory": {"total": memory.total, "pieces": pieces}}
                 state = network.get_training_state()
                 state |= {f"memory.{name}": array for name, array in memory.priorities().items()}
@@ -92,10 +92,7 @@ def restore(
     """Restore target network, optimizer and replay memory, and log what was restored.
 
     The network has the snapshot's weights already. The memory is empty, and stays so if it cannot
-    be restored.
-
-    Returns:
-        The pieces of which the replay memory consists, none if it is empty.
+    be restored; its pieces are returned.
     """
     options, now = snapshot.header["options"], settings.kept()
     as_json = {name: list(v) if isinstance(v, tuple) else v for name, v in now.items()}
@@ -128,11 +125,7 @@ def restore(
 
 
 def _read_state(snapshot: Snapshot) -> Snapshot:
-    """Read the training state beside a snapshot.
-
-    Raises:
-        UserError: it is missing, damaged, or of another run or epoch.
-    """
+    """Read the training state beside a snapshot; it may be missing, damaged or of another run."""
     path = training_state_path(snapshot.path)
     if not path.exists():
         raise UserError(f"{path} does not exist")
@@ -160,11 +153,7 @@ def _restore_network(
 def _restore_memory(
     settings: Settings, state: Snapshot | None, memory: ReplayMemory, changed: set[str]
 ) -> list[Piece]:
-    """Restore the replay memory and return its pieces.
-
-    Raises:
-        UserError: it cannot be restored; a part of it may have been.
-    """
+    """Restore the replay memory and return its pieces; where this fails, a part may be restored."""
     if state is None:
         raise UserError("it is not known which files hold it")
     header = state.header.get("memory")

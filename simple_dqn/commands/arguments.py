@@ -15,8 +15,8 @@ from typing import Any
 
 from simple_dqn.checkpoints.choice import choose_snapshot
 from simple_dqn.checkpoints.snapshot import Snapshot, read_snapshot, snapshot_of_run
-from simple_dqn.errors import OptionError, UserError
-from simple_dqn.files import plain_file
+from simple_dqn.errors import UserError
+from simple_dqn.files import read_text
 from simple_dqn.options.commands import ALLOW_IMPORT, PRESET, Command
 from simple_dqn.options.schema import check_options
 from simple_dqn.options.settings import KEPT, OF_NETWORK, OPTIONS, Settings
@@ -120,15 +120,12 @@ def read_preset(name: str) -> dict[str, Any]:
     own = presets / f"{name}.toml"
     names = ", ".join(sorted(["nature", *(Path(str(p)).stem for p in presets.iterdir())]))
     what = f"a TOML file or one of: {names}"
+    text = own.read_text() if own.is_file() else read_text(Path(name), what)
     try:
-        if not own.is_file():
-            plain_file(Path(name), what)
-        values = tomllib.loads(own.read_text() if own.is_file() else Path(name).read_text())
-    except (OSError, ValueError, RecursionError) as error:  # TOMLDecodeError is a ValueError
+        values = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError is a ValueError
         raise UserError(f"cannot read preset {name}: {error}; give {what}") from error
     try:
         return check_options(values)
-    except OptionError as error:
-        raise OptionError(f"preset {name}: {error}") from error
     except UserError as error:
-        raise UserError(f"preset {name}: {error}; see --help for their names") from error
+        raise type(error)(f"preset {name}: {error}; --help shows the options") from error

@@ -41,19 +41,13 @@ class ALEEnvironment(Environment):
         lost_life_is_terminal: bool,
         max_frames: int,
     ) -> None:
-        """Load the ROM, which must be one that ALE knows (`roms.find_game`).
+        """Load a ROM that ALE knows (`roms.find_game`) into `num_games` emulators.
 
-        Args:
-            rom_path: a checked ROM file.
-            num_games: number of emulators.
-            num_threads: number of threads that run the emulators.
-            screen_shape: (height, width) of a screen.
-            frame_skip: frames for which an action is repeated; the last two make the screen.
-            repeat_action_probability: probability per frame that the last action is repeated.
-            minimal_action_set: offer only the game's own actions, not all 18.
-            random_starts: largest number of no-op frames at a game's start.
-            lost_life_is_terminal: a lost life is a terminal (in training); the game continues.
-            max_frames: number of frames after which a game is cut off; NO_LIMIT: never.
+        An action is repeated for `frame_skip` frames, the last two of which make the screen, of
+        `screen_shape` (height, width). `repeat_action_probability` is that of a frame to repeat the
+        last action. `minimal_action_set` offers only the game's own actions, not all 18. A game
+        starts with at most `random_starts` no-op frames and is cut off after `max_frames`;
+        NO_LIMIT: never. `lost_life_is_terminal` is for training; the game continues.
         """
         self.num_games = num_games
         self.observation_shape = screen_shape

@@ -147,21 +147,8 @@ class Console(VisibleGame):
 class ConsoleEnvironment(VisibleGames):
     """`ALEEnvironment` in Python, for what the vector engine cannot do: averaging colours."""
 
-    def __init__(
-        self,
-        *,
-        num_games: int,
-        frame_skip: int,
-        random_starts: int,
-        lost_life_is_terminal: bool,
-        max_frames: int,
-        **settings: Any,
-    ) -> None:
-        """See `ALEEnvironment`; the settings are those of `Console`."""
-        super().__init__(
-            [Console(**settings, seed=0) for _ in range(num_games)],
-            max_frames=max_frames,
-            frame_skip=frame_skip,
-            random_starts=random_starts,
-            lost_life_is_terminal=lost_life_is_terminal,
-        )
+    def __init__(self, *, num_games: int, **settings: Any) -> None:
+        """See `ALEEnvironment`; the settings are those of `Console` and of `VisibleGames`."""
+        of_all = ("frame_skip", "random_starts", "lost_life_is_terminal", "max_frames")
+        rules = {name: settings.pop(name) for name in of_all}
+        super().__init__([Console(**settings, seed=0) for _ in range(num_games)], **rules)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simple_dqn.errors import UserError
+from simple_dqn.files import read_text
 
 # A start in the middle and two stars in opposite corners, as in many lectures.
 DEFAULT_MAP = "*...\n....\n..S.\n...*"
@@ -111,12 +112,7 @@ class GridWorld(gymnasium.Env[Any, Any]):
 def _read(text: str) -> npt.NDArray[np.str_]:
     """The letters of a map, or of the file that holds it, (rows, columns)."""
     if text.endswith(".txt"):
-        if not Path(text).is_file():  # it may be a pipe, which waits
-            raise UserError(f"cannot read map {text}: there is no such file")
-        try:
-            text = Path(text).read_text()
-        except (OSError, UnicodeError) as error:
-            raise UserError(f"cannot read map {text}: {error}") from error
+        text = read_text(Path(text), "a text file with a map")
     lines = [line.strip() for line in text.split("\n") if line.strip()]
     if unknown := set("".join(lines)) - set("S.*#"):
         raise UserError(

@@ -79,25 +79,16 @@ class GymEnvironment(VisibleGames):
     is random enough.
     """
 
-    def __init__(
-        self,
-        *,
-        environment_id: str,
-        num_games: int,
-        rendered: bool = False,
-        max_steps: int | None = None,
-        **settings: Any,
-    ) -> None:
+    def __init__(self, *, num_games: int, max_steps: int | None = None, **settings: Any) -> None:
         """Make `num_games` environments; the other settings are those of `GymConsole`.
 
         A game is cut after `max_steps` steps; None: only by the environment's own limit.
         """
-        settings |= {"environment_id": environment_id, "rendered": rendered}
-        games = [GymConsole(**settings, visible=rendered) for _ in range(num_games)]
+        visible = settings.get("rendered", False)
+        games = [GymConsole(**settings, visible=visible) for _ in range(num_games)]
         if max_steps is not None and games[0].max_steps > max_steps:
-            logger.info(
-                "%s: games in tests are cut after %s steps", environment_id, f"{max_steps:,}"
-            )
+            name = settings["environment_id"]
+            logger.info("%s: games in tests are cut after %s steps", name, f"{max_steps:,}")
         super().__init__(games, max_frames=max_steps or sys.maxsize, shows_cut_games=True)
 
 

@@ -87,8 +87,7 @@ def to_numbers(
 ) -> npt.NDArray[Any]:
     """Return what an environment gave as an array of a shape and a dtype.
 
-    Raises:
-        ValueError: it has another shape, or numbers that are not finite or not of the dtype.
+    Another shape, or numbers that are not finite or not of the dtype, raise a `ValueError`.
     """
     numbers = np.asarray(given)
     if numbers.dtype.kind not in ("biu" if dtype == np.uint8 else "biuf") or numbers.shape != shape:

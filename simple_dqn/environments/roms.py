@@ -30,10 +30,8 @@ class Game(NamedTuple):
 def find_game(text: str, roms_dir: Path) -> Game:
     """Find a game by its name, ROM file or environment id, such as `ALE/Pong-v5`.
 
-    ROMs in the user's folder `roms_dir` are used instead of those of ale-py.
-
-    Raises:
-        UserError: there is no such game or file, or ALE does not know the ROM.
+    ROMs in the user's folder `roms_dir` are used instead of those of ale-py. A `UserError` says
+    that there is no such game or file, or that ALE does not know the ROM.
     """
     path = Path(text)
     # NB! A file `pong` in the current folder does not hide the game.

@@ -28,10 +28,7 @@ def to_bytes(picture: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     """Return a picture as bytes, uint8 (h, w) or (h, w, 3), without opacity.
 
     Truth values and floats of at most 1 go from 0 (black) to 1 (white), as in Matplotlib; other
-    numbers go from 0 to 255.
-
-    Raises:
-        UserError: what was rendered is not a picture.
+    numbers go from 0 to 255. What is not a picture raises a `UserError`.
     """
     picture = np.asarray(picture)
     if picture.ndim not in {2, 3} or picture.dtype.kind not in "biuf":

@@ -32,11 +32,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse(name: str, arguments: Sequence[str]) -> dict[str, Any]:
-    """Parse a command line.
-
-    Returns:
-        What was given, by name; what was not given is not there.
-    """
+    """Parse a command line; return what was given, by name."""
     parser = make_parser(COMMANDS[name])
     _check_names(parser, arguments)
     given = vars(parser.parse_intermixed_args(arguments))

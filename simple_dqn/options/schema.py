@@ -25,9 +25,10 @@ _Label = Annotated[str, Meta(pattern=r"^[\w.+=-]+\Z")]
 _Version = Annotated[str, Meta(pattern=r"(?a)^[\w.+!-]{1,100}\Z")]
 
 
-class _Piece(msgspec.Struct, forbid_unknown_fields=True):
-    """A file of the replay memory, beside the snapshot."""
+class Piece(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A piece of a replay memory: the steps `start` to `stop` - 1 of the run, of every lane."""
 
+    # Of the file, in the folder of the snapshots.
     name: Annotated[str, Meta(pattern=r"^[^/\\\0]+_\d+\.memory\Z")]
     sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
     start: _Count
@@ -36,7 +37,7 @@ class _Piece(msgspec.Struct, forbid_unknown_fields=True):
 
 class _Memory(msgspec.Struct, forbid_unknown_fields=True):
     total: _Count
-    pieces: Annotated[list[_Piece], Meta(max_length=1_000_000)]
+    pieces: Annotated[list[Piece], Meta(max_length=1_000_000)]
 
 
 class _Header(msgspec.Struct, forbid_unknown_fields=True):

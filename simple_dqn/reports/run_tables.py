@@ -15,7 +15,7 @@ import pandas as pd
 
 from simple_dqn.environments.roms import game_names
 from simple_dqn.errors import UserError
-from simple_dqn.files import plain_file
+from simple_dqn.files import read_text
 
 logger = logging.getLogger(__name__)
 
@@ -37,13 +37,7 @@ def read_run(path: Path, fields: Sequence[str]) -> pd.DataFrame:
     a phase of an epoch is there twice, because the original tool was started again, the later row
     counts.
     """
-    plain_file(path, "the CSV file of a run")
-    try:
-        *lines, unfinished = path.read_text(encoding="utf-8").split("\n")
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; check its name") from error
-    except UnicodeError as error:
-        raise UserError(f"{path} is not a text file; give the CSV file of a run") from error
+    *lines, unfinished = read_text(path, "the CSV file of a run").split("\n")
     header, *rows = [line.split(",") for line in lines] or [[""]]
     if not {"epoch", "phase"} <= set(header):
         raise UserError(f"{path} has no columns 'epoch' and 'phase'; give the CSV file of a run")

@@ -3,7 +3,6 @@
 import contextlib
 import os
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,7 +45,9 @@ class Archive:
         attempt = self._attempts[run.name] = self._attempts.get(run.name, 0) + 1
         self._places[run.name] = place
         for folder in run.folders:
-            remove_temporary_files(self._folder / folder, partial(_is_of, run, folder))
+            remove_temporary_files(
+                self._folder / folder, lambda path: run.owns(path.relative_to(self._folder))
+            )
         files = [*run.files(self._folder), *([str(run.rom)] if run.rom else [])]
         return Begun(attempt, {path: (self._folder / path).stat().st_size for path in files})
 
@@ -86,13 +87,8 @@ class Archive:
         return self._places
 
     def _may_write(self, run: PlannedRun, attempt: int, path: str) -> bool:
-        return attempt == self._attempts.get(run.name) and run.owns(path)
+        return attempt == self._attempts.get(run.name) and run.owns(Path(path))
 
     def _growing(self, path: str) -> Path:
         place = self._folder / path
         return place.with_name(f".{place.name}.{os.getpid()}.tmp")
-
-
-def _is_of(run: PlannedRun, folder: Path, name: str) -> bool:
-    """Whether a file in a folder is one that a run writes."""
-    return run.owns(str(folder / name))

@@ -7,10 +7,15 @@ from pathlib import Path
 
 from simple_dqn.checkpoints.csv_file import CsvRow, read_csv
 from simple_dqn.checkpoints.places import game_of, root
-from simple_dqn.checkpoints.snapshot import read_snapshot, run_snapshots, training_state_path
+from simple_dqn.checkpoints.snapshot import (
+    epoch_pattern,
+    read_snapshot,
+    run_snapshots,
+    training_state_path,
+)
 from simple_dqn.environments import roms
 from simple_dqn.errors import UserError
-from simple_dqn.files import plain_file
+from simple_dqn.files import read_text
 from simple_dqn.options.kinds import as_text
 from simple_dqn.options.settings import NOT_OF_LEARNING, OPTIONS, Settings
 from simple_dqn.run.ending import reason_to_end
@@ -65,19 +70,17 @@ class PlannedRun:
         """The phase with which an epoch ends."""
         return "test" if self.settings.test_games or self.settings.test_steps else "train"
 
-    def owns(self, path: str) -> bool:
+    def owns(self, path: Path) -> bool:
         """Whether the run writes the file of a path."""
-        of_an_epoch = r"_\d+\.(safetensors|training\.safetensors|memory)"
-        of_curves = r"/events\.out\.tfevents\.[^/]+"  # time and machine
-        return path in {str(self.csv_file), str(self.log_file)} or bool(
-            re.fullmatch(re.escape(str(self.prefix)) + of_an_epoch, path)
-            or re.fullmatch(re.escape(str(self.curves)) + of_curves, path)
-        )
+        if path.parent == self.prefix.parent:
+            return epoch_pattern(self.prefix).fullmatch(path.name) is not None
+        of_curves = path.parent == self.curves and path.name.startswith("events.out.tfevents.")
+        return of_curves or path in (self.csv_file, self.log_file)
 
     def files(self, folder: Path) -> list[str]:
         """The files of the run in a root folder."""
         found = [path for place in self.folders for path in (folder / place).glob("*")]
-        return [str(path) for each in found if self.owns(str(path := each.relative_to(folder)))]
+        return [str(path) for each in found if self.owns(path := each.relative_to(folder))]
 
     def command(self, snapshot: Path | None = None) -> list[str]:
         """The command that trains the run in the root folder, or resumes it from a snapshot."""
@@ -159,11 +162,7 @@ def games_of(text: str, environment: str) -> list[str]:
     if text == "atari57" and environment == "ale":
         return sorted(roms.published_scores())
     if text.endswith(".txt"):
-        plain_file(Path(text), "a text file with a game in each line")
-        try:
-            lines = Path(text).read_text("utf-8").split("\n")
-        except (OSError, UnicodeError) as error:
-            raise UserError(f"cannot read games from {text}: {error}") from error
+        lines = read_text(Path(text), "a text file with a game in each line").split("\n")
         games = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
     else:
         games = [game.strip() for game in text.split(",") if game.strip()]

@@ -1,6 +1,5 @@
 """The progress of a suite's runs: a live table on a terminal, a line for each epoch elsewhere."""
 
-import csv
 import logging
 import math
 import re
@@ -40,15 +39,13 @@ class RunState(NamedTuple):
 
 def state_of(run: PlannedRun, folder: Path) -> RunState:
     """Read from its CSV file and its log, which has a line a minute, how far a run has come."""
-    path, log = folder / run.csv_file, folder / run.log_file
-    rows = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
-    state = RunState()
-    if ends := [row for row in rows if row["phase"] == run.last_phase]:
-        epoch, mean = int(ends[-1]["epoch"]), float(ends[-1]["average_reward"])
+    log, rows, state = folder / run.log_file, run.rows(folder), RunState()
+    if ends := [row for row in rows if row.phase == run.last_phase]:
+        epoch, mean = ends[-1].epoch, float(ends[-1].values["average_reward"])
         score = "" if math.isnan(mean) else f"{mean:.1f}"
-        speeds = [float(row["steps_per_second"]) for row in rows if row["phase"] == "train"]
+        speeds = [float(row.values["steps_per_second"]) for row in rows if row.phase == "train"]
         speed = f"{speeds[-1]:.0f}" if speeds else ""
-        seconds_left = (run.settings.epochs - epoch) * float(ends[-1]["total_time"]) / epoch
+        seconds_left = (run.settings.epochs - epoch) * ends[-1].total_time / epoch
         state = RunState(epoch, score, speed, duration(seconds_left))
     found = _PROGRESS.findall(log.read_text(errors="replace")[-_TAIL:]) if log.exists() else []
     if found and int(found[-1][1] or 1) > state.epoch:

@@ -5,7 +5,7 @@ import logging
 import wave
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import av
 import cv2
@@ -15,9 +15,6 @@ from av.audio.resampler import AudioResampler
 from PIL import Image
 
 from simple_dqn.files import errors_naming, put_in_place
-
-if TYPE_CHECKING:
-    from av.container.core import Chapter
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +60,7 @@ class Film(contextlib.AbstractContextManager["Film"]):
         self._frames_of_a_picture = max(1, round(frames_per_second / pictures_per_second))
         self._rate, self._sample_rate = frames_per_second, sample_rate
         self._samples = 0
-        self._chapters: list[Chapter] = []
+        self._chapters: list[Any] = []
         self._files = [path] if sound_path is None else [path, sound_path]
         for file in self._files:
             with errors_naming(file):
