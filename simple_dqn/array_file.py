@@ -28,9 +28,6 @@ def arrays_at_end(path: Path, kind: str, header: dict[str, Any], arrays: Arrays)
     """Write a file beside its place, synced to disk; it takes its place at the end of the block.
 
     `kind` is the name of the header, which JSON can hold; the name says what the file is.
-
-    Raises:
-        UserError: the file cannot be written.
     """
     # NB! safetensors would write the bytes of a view as they lie in memory.
     arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}

@@ -24,11 +24,7 @@ class ObservationsOnDevice:
         observation_shape: tuple[int, ...],
         observation_dtype: np.dtype[Any],
     ) -> None:
-        """Allocate the tensor.
-
-        Raises:
-            UserError: the device has too little free memory.
-        """
+        """Allocate the tensor; a `UserError` says that the device has too little free memory."""
         self._device = torch.device(device)
         if self._device.type == "cuda":
             size = observation_bytes(observation_shape, observation_dtype)

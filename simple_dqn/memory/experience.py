@@ -87,11 +87,7 @@ def experience_settings(
 
 
 def write_experience(path: Path, experience: Experience, settings: dict[str, Any]) -> None:
-    """Write steps and the settings that they depend on; the file appears complete or not at all.
-
-    Raises:
-        UserError: the file cannot be written.
-    """
+    """Write steps and the settings that they depend on; the file appears complete or not at all."""
     header = {"format_version": FORMAT_VERSION, **settings}
     with arrays_at_end(path, _KIND, header, experience._asdict()):
         pass

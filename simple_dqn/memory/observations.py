@@ -25,11 +25,7 @@ class ObservationsInMemory:
         observation_shape: tuple[int, ...],
         observation_dtype: np.dtype[Any],
     ) -> None:
-        """Allocate the array.
-
-        Raises:
-            UserError: the free memory is too small.
-        """
+        """Allocate the array; a `UserError` says that the free memory is too small."""
         size = observation_bytes(observation_shape, observation_dtype)
         check_size(num_games * lane_size, size, available_bytes())
         self.num_games, self.lane_size = num_games, lane_size
@@ -73,11 +69,7 @@ def observation_bytes(observation_shape: tuple[int, ...], observation_dtype: npt
 
 
 def check_size(size: int, bytes_per_observation: int, free: int) -> None:
-    """Check that a replay memory of `size` steps fits into `free` bytes.
-
-    Raises:
-        UserError: the memory does not fit; the message says which size would.
-    """
+    """Check that a replay memory of `size` steps fits into `free` bytes; or say which would."""
     bytes_per_step = bytes_per_observation + _OTHER_BYTES_PER_STEP
     if size * bytes_per_step > free:
         raise UserError(

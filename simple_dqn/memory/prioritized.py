@@ -93,11 +93,7 @@ class PrioritizedReplayMemory(ReplayMemory):
         }
 
     def set_priorities(self, priorities: dict[str, npt.NDArray[np.generic]]) -> None:
-        """Take over what `priorities` gave for the same steps.
-
-        Raises:
-            UserError: the numbers are not priorities of the memory's steps.
-        """
+        """Take over what `priorities` gave for the same steps; others raise a `UserError`."""
         legal = self._legal()
         shapes = {name: array.shape for name, array in priorities.items()}
         if shapes != {"priorities": legal.shape, "highest_priority": ()}:

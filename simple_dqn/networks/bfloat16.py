@@ -72,11 +72,7 @@ class BFloat16Kernels(Kernels):
         history_length: int,
         screen_shape: tuple[int, int],
     ) -> None:
-        """Compile `bfloat16.c`, or load what was compiled before.
-
-        Raises:
-            UserError: there is no AMX or no compiler for it, or states are not four screens.
-        """
+        """Compile `bfloat16.c`, or load what was compiled before; or say what is missing."""
         if history_length != 4:
             raise UserError("--arithmetic bfloat16 needs --history_length 4; give it")
         try:

@@ -34,11 +34,7 @@ _OF_ATARI = (
 def make_environment(
     args: Settings, game: Game, num_threads: int, *, training: bool
 ) -> Environment:
-    """Make the games of training or of tests, of the kind that `--environment` names.
-
-    Raises:
-        UserError: there is no such kind, or no such class.
-    """
+    """Make the games of training or of tests, of the kind that `--environment` names."""
     for name in _OF_ATARI if args.environment != "ale" and not training else ():
         if getattr(args, name) != getattr(Settings, name):
             logger.warning("--%s does nothing: it is for --environment ale", name)

@@ -166,11 +166,7 @@ def make_network(
     threads: Threads,
     random_seed: int,
 ) -> DeepQNetwork:
-    """Make the Q-network with random weights, drawn from `random_seed`.
-
-    Raises:
-        UserError: some options do not go together.
-    """
+    """Make the Q-network with weights drawn from `random_seed`; or say what does not fit."""
     if args.batch_norm and args.batch_size == 1:
         raise UserError("--batch_norm needs minibatches; give --batch_size 2 or more")
     if args.batch_norm and args.layer_norm != "false":
@@ -215,11 +211,7 @@ def make_layers(
     kernels: Kernels | None = None,
     head: Head | None = None,
 ) -> QNetwork:
-    """Make the network's layers; kernels, if any, do the convolutions.
-
-    Raises:
-        UserError: the observations do not fit the network.
-    """
+    """Make the network's layers; kernels, if any, do the convolutions."""
     head = head or make_head(args, torch.device("cpu"), torch.float32)
     make: Callable[..., QNetwork] = AutocastQNetwork if args.arithmetic == "bfloat16" else QNetwork
     if kernels:
@@ -251,11 +243,7 @@ def make_guided_network(
 
 
 def make_head(args: Settings, device: torch.device, dtype: torch.dtype) -> Head:
-    """Make what the outputs mean; `dtype` is that of the weights.
-
-    Raises:
-        UserError: there is no such head, or rewards may be larger than the largest return of C51.
-    """
+    """Make what the outputs mean; `dtype` is that of the weights."""
     dtype = torch.promote_types(dtype, torch.float32)  # of returns and losses
     head: Head = find_class("distributional", args.distributional, HEADS)(args, device, dtype)
     return head
@@ -282,11 +270,7 @@ HEADS: dict[str, Callable[[Settings, torch.device, torch.dtype], Head]] = {
 def make_next_value(
     args: Settings, network: QNetwork, target_network: QNetwork, head: Head
 ) -> NextValue:
-    """Make the value of the next state in a target.
-
-    Raises:
-        UserError: there is no such value, or it does not go with other options.
-    """
+    """Make the value of the next state in a target; or say what does not go with it."""
     name = "double" if args.double_q and args.target in {"max", "expected"} else args.target
     if args.memory == "online":
         return NoValue()
@@ -318,11 +302,7 @@ TARGETS: dict[str, Callable[[QNetwork, QNetwork, Head], NextValue]] = {
 def _compile_kernels(
     args: Settings, observation_shape: tuple[int, ...], threads: Threads
 ) -> Kernels | None:
-    """Compile kernels for this CPU where they can do the network's work.
-
-    Raises:
-        UserError: they were to compute in bfloat16 and cannot.
-    """
+    """Compile kernels for this CPU where they can do the network's work."""
     convolutions = architecture_of(args.network).convolutions
     pictures = convolutions and len(observation_shape) == 2
     plain = not args.batch_norm and args.layer_norm != "all"  # nothing before the ReLUs

@@ -223,10 +223,7 @@ class Run:
                 logger.info("%s", ending(self.game.name, files))
 
     def test(self) -> Row:
-        """Play as the run's own test phase did.
-
-        Returns:
-            The statistics of the test.
+        """Play as the run's own test phase did, and return the statistics of the test.
 
         Raises:
             UserError: no steps or games were asked for, or the CSV file cannot be written.
@@ -286,11 +283,7 @@ class Run:
             logger.info("%s: %s steps of a person's play remembered", path, f"{number:,}")
 
     def _epochs(self, made: RunParts, saving: Saving, done: int) -> None:
-        """The main loop: an epoch is training, a snapshot and a test.
-
-        Raises:
-            UserError: the network has diverged; or the last epoch's snapshot cannot be written.
-        """
+        """The main loop: an epoch is training, a snapshot and a test."""
         settings = self.settings
         length = settings.train_games or settings.train_steps
         unit = "games" if settings.train_games else "steps"
@@ -333,11 +326,6 @@ class Run:
             "threads": str(torch.get_num_threads()),
         }
 
-    def _kept_threads(self, made: RunParts) -> dict[str, int]:
-        """Torch's sums depend on the number of its threads, the kernels' do not."""
-        by_torch = made.network.kernels == "torch-cpu"
-        return {"threads": torch.get_num_threads()} if by_torch else {}
-
     def _test(self, made: RunParts, epoch: int) -> None:
         if self.settings.test_games:
             made.agent.test_games(epoch, self.settings.test_games)
@@ -345,11 +333,8 @@ class Run:
             made.agent.test(epoch, self.settings.test_steps)
 
     def _save(self, made: RunParts, saving: Saving, epoch: int) -> None:
-        """Write an epoch's snapshot and what resuming needs.
-
-        Raises:
-            UserError: the snapshot cannot be written.
-        """
+        """Write an epoch's snapshot and what resuming needs."""
+        by_torch, threads = made.network.kernels == "torch-cpu", torch.get_num_threads()
         header = {
             "game": self.game.name,
             "rom_md5": self.game.rom_md5,
@@ -361,7 +346,8 @@ class Run:
             "weight_updates": made.network.weight_updates,
             "replay_memory_count": len(made.memory),
             "total_time": made.statistics.row.get("total_time", 0.0),
-            "options": {**self.settings.kept(), **self._kept_threads(made)},
+            # Torch's sums depend on the number of its threads, the kernels' do not.
+            "options": self.settings.kept() | ({"threads": threads} if by_torch else {}),
             "versions": self._versions(made),
         }
         saving.save(epoch, header, made.network, made.memory)
