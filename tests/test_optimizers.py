@@ -63,6 +63,7 @@ def test_adam_takes_the_summed_gradient_as_a_mean() -> None:
             decay_rate=0.95,
             epsilon=1.5e-4,
             batch_size=batch_size,
+            own={},
         )
         weight.grad = torch.tensor([1e-4 * scale], dtype=torch.float64)
         optimizer.step()
@@ -76,7 +77,7 @@ def test_radam_limits_the_norm_of_the_mean_gradient(scale: float, counts: float)
     """Twenty steps on two weights against plain arithmetic (Liu et al. 2020, algorithm 2)."""
     weights = [nn.Parameter(torch.tensor([w], dtype=torch.float64)) for w in (1.0, -2.0)]
     kwargs = {"learning_rate": 0.01, "decay_rate": 0.0, "epsilon": 1e-3, "batch_size": 8}
-    optimizer = make_optimizer("radam", weights, gradient_norm=10.0, **kwargs)
+    optimizer = make_optimizer("radam", weights, gradient_norm=10.0, own={}, **kwargs)
     expected, m, v = [1.0, -2.0], [0.0, 0.0], [0.0, 0.0]
     largest = 2 / (1 - 0.999) - 1
     for t in range(1, 21):

@@ -33,6 +33,7 @@ from simple_dqn.environment import Environment, TimeStep
 from simple_dqn.environments.roms import Game
 from simple_dqn.errors import UserError
 from simple_dqn.networks.device import cores_at_hand
+from simple_dqn.networks.native import Kernels
 from simple_dqn.options.settings import Settings
 from simple_dqn.replay_memory import Minibatch
 from simple_dqn.run import parts
@@ -69,6 +70,7 @@ class Stopwatch(Callback):
     def on_phase_start(self, phase: str, epoch: int, total: int, unit: str) -> None:
         self.start = time.perf_counter()
         self._left = total / 2 if self.busy else math.inf
+        self._threads = Kernels.num_threads
         loop = [
             sys.executable,
             "-c",
@@ -89,6 +91,7 @@ class Stopwatch(Callback):
         for process in self._loops:
             process.kill()
             process.wait()
+        Kernels.num_threads = self._threads  # which busy loops may have made less
 
 
 def benchmark(settings: Settings, seconds: float, *, peers: bool) -> None:
