@@ -70,7 +70,7 @@ class HiddenLayer(FullyConnected):
     def gradients(self, slopes: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return the gradients of inputs and weights."""
         with kernels_threads():
-            return slopes @ self.weight, slopes.t() @ rows
+            return (self.weight.t() @ slopes.t()).t(), slopes.t() @ rows
 
 
 class _Hidden(torch.autograd.Function):
