@@ -109,7 +109,12 @@ def test_the_slowest_part_bounds(text: str, changed: dict[str, float], bound: st
 
 
 @pytest.mark.parametrize(
-    "text", ["pong --num_games 2", "CartPole-v1 --environment gym --network 8"]
+    "text",
+    [
+        "pong --num_games 2",
+        "CartPole-v1 --environment gym --network 8",
+        "CartPole-v1 --environment gym --network 8 --memory online --num_games 2 --target_steps 0",
+    ],
 )
 def test_table_of_real_games(
     root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, text: str

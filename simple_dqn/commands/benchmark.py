@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import ale_py
 import gymnasium
@@ -183,14 +183,25 @@ def count_flops(
     args = dataclasses.replace(settings, native_kernels=False, arithmetic="float32")
     threads = parts.choose_threads(args)._replace(device="cpu")
     network = parts.make_network(args, num_actions, observation_shape, threads, 0)
-    history, zeros = parts.history_length(args, observation_shape), np.zeros(args.batch_size)
-    states = np.zeros((args.batch_size, history, *observation_shape), np.uint8)
-    numbers, weights = zeros.astype(np.int64), zeros.astype(np.float32)
+    minibatch = _minibatch(args, num_actions, observation_shape, np.dtype(np.uint8))
     with FlopCounterMode(display=False) as counter:
-        network.train(Minibatch(states, numbers, zeros, zeros, states, weights, numbers))
+        network.train(minibatch)
     with FlopCounterMode(display=False) as of_pass:
-        network.predict(states[:1])
+        network.predict(minibatch.prestates[:1])
     return int(counter.get_total_flops()), int(of_pass.get_total_flops())
+
+
+def _minibatch(
+    args: Settings, num_actions: int, observation_shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> Minibatch:
+    """Draw transitions; the numbers do not matter."""
+    rng, number = np.random.default_rng(0), args.batch_size
+    shape = number, parts.history_length(args, observation_shape), *observation_shape
+    prestates, poststates = rng.integers(0, 256, (2, *shape)).astype(dtype)
+    actions, returns = rng.integers(num_actions, size=number), rng.normal(size=number)
+    ones = np.ones(number)
+    weights = ones.astype(np.float32)
+    return Minibatch(prestates, actions, returns, ones, poststates, weights, actions)
 
 
 def _our_works(args: Settings, environment: Environment, threads: parts.Threads) -> dict[str, Work]:
@@ -203,7 +214,7 @@ def _our_works(args: Settings, environment: Environment, threads: parts.Threads)
     agent = parts.make_agent(args, environment, environment, memory, network, seed)
     agent.callbacks.append(stopwatch := Stopwatch(network))
     agent.play_random(max(FILL_STEPS, 10 * games))
-    minibatch = memory.get_minibatch(rng, 0)
+    minibatch = _minibatch(args, num_actions, shape, environment.observation_dtype)
     states = np.zeros((games, *minibatch.prestates.shape[1:]), environment.observation_dtype)
     size = 2048 if threads.device == "cpu" else 8192
     matrix = torch.rand(size, size, device=threads.device)
