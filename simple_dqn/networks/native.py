@@ -1,6 +1,6 @@
 """Kernels for the CPU: `convolutions.c`, compiled for one network and called from torch.
 
-The kernels are optional: `run/parts.py` chooses `NativeQNetwork` and `NativeRMSProp` where they can
+The kernels are optional: `run/parts.py` chooses `NativeQNetwork` and its optimizer where they can
 do the work. Elsewhere (on a GPU, in types other than float32, without a C compiler) PyTorch does
 the same work. With the kernels an update takes about 0.6 of the time (results/README.md, Speed).
 
