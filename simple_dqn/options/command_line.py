@@ -27,6 +27,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print what is wrong and exit with status 2."""
+        message = " ".join(message.splitlines())  # also where an argument has several lines
         end = " " if message.endswith("?") else "; "
         self.exit(2, printable(f"{self.prog}: {message}{end}--help shows the options\n"))
 
