@@ -34,6 +34,7 @@ class IdleCores(Callback):
         cores = cores_at_hand()
         busy: list[float] = psutil.cpu_percent(percpu=True)  # since the last call
         now, own = time.perf_counter(), time.process_time()
+        busy += [0.0] * max(cores)  # a container may show fewer cores than it names
         others = sum(busy[core] for core in cores) / 100 - (own - self._own) / (now - self._time)
         self._time, self._own = now, own
         return min(max(1, len(cores) - round(others)), _MOST)

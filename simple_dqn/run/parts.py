@@ -44,8 +44,8 @@ from simple_dqn.run.idle_cores import IdleCores
 from simple_dqn.run.schedules import LinearSchedule
 
 NUM_ATOMS, _LARGEST_RETURN = 51, 10.0  # of C51; Bellemare et al. 2017, section 5
-_SMALL_LAYER = 256  # units; a second thread does not make it faster
 NUM_QUANTILES = 51  # a quarter of Dabney et al. 2018: as many outputs as C51 has
+_SMALL_LAYER = 256  # units; a second thread does not make it faster
 
 
 class Threads(NamedTuple):
