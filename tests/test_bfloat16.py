@@ -20,7 +20,7 @@ from simple_dqn.checkpoints.snapshot import read_snapshot
 from simple_dqn.errors import UserError
 from simple_dqn.main import main
 from simple_dqn.networks import bfloat16
-from simple_dqn.networks.bfloat16 import BFloat16Kernels
+from simple_dqn.networks.bfloat16 import BFloat16Kernels, in_bfloat16
 from simple_dqn.networks.layers import Convolution
 from simple_dqn.networks.native import HiddenLayer, Kernels, processor
 
@@ -126,7 +126,7 @@ def test_hidden_layers_are_torchs(inputs: int, outputs: int, number: int) -> Non
 @pytest.mark.parametrize(
     "device", [pytest.param("cpu", marks=needs_amx), pytest.param("cuda:0", marks=gpu)]
 )
-def test_only_gradient_steps_are_rounded(device: str) -> None:
+def test_gradient_steps_are_rounded_and_acting_in_training(device: str) -> None:
     settings: dict[str, Any] = {"device": device, "native_kernels": True, "double_q": True}
     low, single = (make_network(arithmetic=a, **settings) for a in ("bfloat16", "float32"))
     states = make_batch(0).learned().prestates
@@ -134,6 +134,9 @@ def test_only_gradient_steps_are_rounded(device: str) -> None:
     for step in range(30):
         for network in (low, single):
             network.train(make_batch(step).learned())
+    acted, exact = in_bfloat16(low.predict)(states), low.predict(states)
+    assert not np.array_equal(acted, exact)
+    assert acted == pytest.approx(exact, rel=0.02, abs=0.002)
     assert low.mean_cost() == pytest.approx(single.mean_cost(), rel=0.02)
     assert not all(map(np.array_equal, weights_of(low), weights_of(single)))
 

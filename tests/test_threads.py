@@ -43,12 +43,20 @@ def test_busy_cores_are_left_to_other_programs(monkeypatch: pytest.MonkeyPatch) 
 def test_cores_that_this_process_keeps_busy_are_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("simple_dqn.run.idle_cores.cores_at_hand", lambda: {1, 3, 9})
     monkeypatch.setattr(psutil, "cpu_percent", lambda **_: [100.0, 100.0, 100.0, 60.0])
-    cores, seconds = IdleCores(), itertools.count()
+    seconds = itertools.count(1)
     monkeypatch.setattr(time, "perf_counter", lambda: float(next(seconds)))
-    for own, threads in ((0.0, 1), (0.9, 2), (1.6, 3)):
-        spent = iter((0.0, own))
+    for own, emulators, threads in (
+        (0.0, 0, 1),
+        (0.9, 0, 2),
+        (1.6, 0, 3),
+        (1.6, 1, 2),
+        (0.0, 1, 1),
+    ):
+        spent = iter((0.0, 0.0, own))
         monkeypatch.setattr(time, "process_time", lambda spent=spent: next(spent))
+        cores = IdleCores(emulators)
         cores.threads()
+        cores.on_phase_start("train")
         assert cores.threads() == threads
 
 

@@ -2,14 +2,15 @@
 
 On a CPU inputs, outputs, weights and gradients of convolutions and hidden layers are rounded as
 they enter a product, whose sums are float32. Weights, their gradients, biases, the last layer,
-losses and the optimizer are float32, and so are predictions (`torch.inference_mode`): those are
-`native.py`'s.
+losses and the optimizer are float32, and so are predictions (`torch.inference_mode`) but those by
+which training acts, see `in_bfloat16`.
 """
 
 import ctypes
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -28,7 +29,29 @@ from simple_dqn.networks.native import (
 )
 
 _SOURCE = Path(__file__).with_name("bfloat16.c")
-_STATES_AT_ONCE, _MOST_SHARES = 4, 16  # states whose gradients one thread sums up; such sums
+_GROUP, _MOST_SHARES = 4, 16  # states whose gradients one thread sums up; such sums
+
+
+_acting = False  # in `in_bfloat16`
+_Act = TypeVar("_Act", bound=Callable[..., object])
+
+
+def _rounds() -> bool:
+    return _acting or not torch.is_inference_mode_enabled()
+
+
+def in_bfloat16(act: _Act) -> _Act:
+    """Return a function that does the same, but whose predictions are in bfloat16, too."""
+
+    def acting(*arguments: object) -> object:
+        global _acting
+        _acting = True
+        try:
+            return act(*arguments)
+        finally:
+            _acting = False
+
+    return cast(_Act, acting)
 
 
 class HiddenLayer(native.HiddenLayer):
@@ -37,15 +60,15 @@ class HiddenLayer(native.HiddenLayer):
     Its outputs and the gradients of its inputs are rounded, too; those of its weights are not.
     """
 
-    _version, _low = -1, torch.zeros(0)
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        self._version, self._low = -1, torch.empty_like(self.weight, dtype=torch.bfloat16)
 
     @override
     def product(self, rows: Tensor) -> Tensor:
-        if torch.is_inference_mode_enabled():
+        if not _rounds():
             return super().product(rows)
         if self._version != self.weight._version:
-            if not len(self._low):
-                self._low = torch.empty_like(self.weight, dtype=torch.bfloat16)
             with native.kernels_threads():
                 self._low.copy_(self.weight.detach())
             self._version = self.weight._version
@@ -79,7 +102,7 @@ class BFloat16Kernels(Kernels):
             if "amx_bf16" not in processor():
                 raise OSError("this CPU has no AMX")
             super().__init__(convolutions, history_length, screen_shape)
-            self._low = load_library(_SOURCE, self.defines)
+            self._low = load_library(_SOURCE, [*self.defines, f"-DGROUP={_GROUP}"])
             if self._low.prepare():
                 raise OSError("Linux does not grant the use of AMX")
         except (OSError, subprocess.CalledProcessError) as error:
@@ -90,18 +113,19 @@ class BFloat16Kernels(Kernels):
             ) from error
         p, i, n = ctypes.c_void_p, ctypes.c_int, ctypes.c_long
         self._low.forward.argtypes = i, n, p, n, p, p, p, i, p
-        self._low.backward.argtypes = i, n, n, p, p, p, p, p, p, p
+        self._low.backward.argtypes = i, n, n, p, n, p, p, p, p, p, p, p
         sizes = self._low.kept_size, self._low.weights_size, self._low.scratch_size
         for size in sizes:
             size.restype = n
         self._kept_size, weights, self._scratch_size = (size() for size in sizes)
+        self._scratch = torch.empty(0)
         self._packed = torch.empty(weights, dtype=torch.bfloat16)
 
     @override
     def forward(
         self, states: Tensor, parameters: Sequence[Tensor], *, keep: bool
-    ) -> tuple[Tensor, Tensor]:
-        if torch.is_inference_mode_enabled():
+    ) -> tuple[Tensor, Any]:
+        if not _rounds():
             return super().forward(states, parameters, keep=keep)
         self.check(states, parameters)
         number, threads = len(states), self.num_threads
@@ -113,21 +137,24 @@ class BFloat16Kernels(Kernels):
             *(pointers(parameters), features.data_ptr(), kept.data_ptr(), keep),
             self._packed.data_ptr(),
         )
-        return features, kept
+        return features, (states, kept)
 
     @override
     def backward(
-        self, dfeatures: Tensor, parameters: Sequence[Tensor], kept: Tensor
+        self, dfeatures: Tensor, parameters: Sequence[Tensor], kept: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, ...]:
-        number, threads, dfeatures = len(kept), self.num_threads, dfeatures.contiguous()
+        states, outputs = kept
+        number, threads, dfeatures = len(states), self.num_threads, dfeatures.contiguous()
         check_tensor("gradients of features", dfeatures, (number, self.num_features))
-        at_once = max(_STATES_AT_ONCE, -(-number // _MOST_SHARES))
+        at_once = -(-number // (_GROUP * _MOST_SHARES)) * _GROUP
         gradients = torch.empty(sum(parameter.numel() for parameter in parameters))
         sums = torch.empty(-(-number // at_once), len(gradients))
-        scratch = torch.empty(threads, self._scratch_size, dtype=torch.bfloat16)
+        if len(self._scratch) < threads:
+            self._scratch = torch.zeros(threads, self._scratch_size, dtype=torch.bfloat16)
         self._low.backward(
-            *(threads, number, at_once, dfeatures.data_ptr(), pointers(parameters)),
-            *(each.data_ptr() for each in (gradients, kept, sums, self._packed, scratch)),
+            *(threads, number, at_once, states.data_ptr(), states.stride(0)),
+            *(dfeatures.data_ptr(), pointers(parameters)),
+            *(each.data_ptr() for each in (gradients, outputs, sums, self._packed, self._scratch)),
         )
         return like(parameters, gradients)
 
@@ -137,7 +164,6 @@ class AutocastQNetwork(QNetwork):
 
     @override
     def forward(self, states: Tensor) -> Tensor:
-        on = not torch.is_inference_mode_enabled()
         # A graph would not fill a cache of rounded weights again.
-        with torch.autocast("cuda", torch.bfloat16, enabled=on, cache_enabled=False):
+        with torch.autocast("cuda", torch.bfloat16, enabled=_rounds(), cache_enabled=False):
             return super().forward(states).float()

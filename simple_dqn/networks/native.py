@@ -155,8 +155,8 @@ class Kernels:
 
     def forward(
         self, states: Tensor, parameters: Sequence[Tensor], *, keep: bool
-    ) -> tuple[Tensor, Tensor]:
-        """Return the features, and the layers' inputs and outputs if `backward` will need them."""
+    ) -> tuple[Tensor, Any]:
+        """Return the features, and, to `keep`, what `backward` will need: inputs and outputs."""
         number, threads = len(states), self.num_threads
         self.check(states, parameters)
         features = torch.empty(number, self.num_features)
@@ -169,7 +169,7 @@ class Kernels:
         return features, kept
 
     def backward(
-        self, dfeatures: Tensor, parameters: Sequence[Tensor], kept: Tensor
+        self, dfeatures: Tensor, parameters: Sequence[Tensor], kept: Any
     ) -> tuple[Tensor, ...]:
         """Return the gradients of the parameters, given the gradient of the features."""
         dfeatures = dfeatures.contiguous()

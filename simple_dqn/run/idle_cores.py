@@ -20,9 +20,15 @@ class IdleCores(Callback):
     threads changes speeds and nothing else, since threads share no sum.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, emulators: int = 0) -> None:
+        """Leave so many cores to the emulators in training."""
         self._time = self._own = 0.0
+        self._emulators, self._left = emulators, emulators
         self.threads()
+
+    @override
+    def on_phase_start(self, phase: str, *_: object) -> None:
+        self._left = self._emulators if phase == "train" else 0
 
     @override
     def on_step(self, *_: object) -> None:
@@ -37,4 +43,4 @@ class IdleCores(Callback):
         busy += [0.0] * max(cores)  # a container may show fewer cores than it names
         others = sum(busy[core] for core in cores) / 100 - (own - self._own) / (now - self._time)
         self._time, self._own = now, own
-        return min(max(1, len(cores) - round(others)), _MOST)
+        return min(max(1, len(cores) - self._left - round(others)), _MOST)
