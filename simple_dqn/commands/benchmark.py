@@ -32,6 +32,7 @@ from simple_dqn.checkpoints.places import game_of
 from simple_dqn.environment import Environment, TimeStep
 from simple_dqn.environments.roms import Game
 from simple_dqn.errors import UserError
+from simple_dqn.networks.bfloat16 import in_bfloat16
 from simple_dqn.networks.device import cores_at_hand
 from simple_dqn.networks.native import Kernels
 from simple_dqn.options.settings import Settings
@@ -56,10 +57,7 @@ class Work(NamedTuple):
 
 
 class Stopwatch(Callback):
-    """Times a phase from the restart of its games on; if `busy`, its second half.
-
-    From its start to its end such a phase has a program beside it that keeps each core busy.
-    """
+    """Times the second half of a phase; if `busy`, beside programs that keep all cores busy."""
 
     busy = False
 
@@ -68,8 +66,7 @@ class Stopwatch(Callback):
 
     @override
     def on_phase_start(self, phase: str, epoch: int, total: int, unit: str) -> None:
-        self.start = time.perf_counter()
-        self._left = total / 2 if self.busy else math.inf
+        self._left = total / 2
         self._threads = Kernels.num_threads
         loop = [
             sys.executable,
@@ -122,7 +119,6 @@ def measure(works: Mapping[str, Work], seconds: float) -> dict[str, float]:
     """Return the units per second of each work: the median of its turns, which rotate."""
     numbers = {}
     for name, (run, _) in works.items():
-        run(1)  # warm up
         number = 1
         while (elapsed := run(number)) < seconds / TURNS / 2:
             number = max(2 * number, int(number * seconds / TURNS / elapsed))
@@ -221,16 +217,19 @@ def _our_works(args: Settings, environment: Environment, threads: parts.Threads)
     actions = itertools.cycle(rng.integers(num_actions, size=(1000, games)))
     epochs = itertools.count(1)
     steps = math.lcm(args.train_frequency, games)  # so that updates come evenly
+    if args.memory == "online":
+        steps *= args.stretch  # the first of which has no updates
+    act = in_bfloat16(network.predict) if args.arithmetic == "bfloat16" else network.predict
 
     def train(number: int, *, busy: bool) -> float:
         stopwatch.busy = busy
-        agent.train(next(epochs), number * steps * (1 + busy))
+        agent.train(next(epochs), 2 * number * steps)
         return stopwatch.seconds
 
     return {
         "matrix product": _repeated(lambda: (matrix @ matrix)[0, 0].item(), units=2 * size**3),
         "update": _repeated(partial(network.train, minibatch), wait=network.mean_cost),
-        "predict": _repeated(partial(network.predict, states)),
+        "predict": _repeated(partial(act, states)),
         "emulation": _repeated(
             lambda: (environment.act(next(actions)), environment.observe()), units=games
         ),
