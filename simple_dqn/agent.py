@@ -5,6 +5,7 @@ run (random play, training, testing) repeats it.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -108,7 +109,7 @@ class Agent:
 
         Args:
             environment: games played in training.
-            test_environment: games played in tests, as many as in training.
+            test_environment: games played in tests, where there can be fewer of them.
             memory: replay memory, filled and sampled in training.
             network: Q-network that chooses actions and learns.
             history_length: observations in a state.
@@ -135,8 +136,8 @@ class Agent:
         self._target_steps = target_steps
         self._random_seed = random_seed
         self._rng = np.random.default_rng(random_seed)
-        self._state_buffer = StateBuffer(
-            num_games=environment.num_games,
+        self._make_state_buffer = partial(
+            StateBuffer,
             history_length=history_length,
             observation_shape=environment.observation_shape,
             observation_dtype=environment.observation_dtype,
@@ -280,6 +281,7 @@ class Agent:
         own, games = seeds.spawn(2)
         self._rng = np.random.default_rng(own)
         self._explore = self._exploration()
+        self._state_buffer = self._make_state_buffer(num_games=environment.num_games)
         self._state_buffer.add(environment.restart(int(games.generate_state(1)[0])))
 
     def _notify(self, time_step: TimeStep, steps: int, exploration_rate: Rate) -> None:

@@ -65,7 +65,6 @@ class Statistics(Callback):
         network: Network,
         dead_units: Callable[[States], float],
         memory: Sized,
-        num_games: int,
         held_out_states: States,
         writers: Sequence[Writer],
         total_train_steps: int,
@@ -78,7 +77,6 @@ class Statistics(Callback):
             network: whose costs and Q-values are reported.
             dead_units: returns the share of the network's hidden units that are 0 in all states.
             memory: whose length is reported.
-            num_games: games played in step.
             held_out_states: (n, history, *observation_shape), for `meanq` and `dead_units`.
             writers: get each phase's row.
             total_train_steps: trained before this run began (a resumed run).
@@ -95,7 +93,7 @@ class Statistics(Callback):
         self._held_out_states = held_out_states
         self._writers = writers
         self._time_origin = time.perf_counter() - total_time
-        self._running_rewards = np.zeros(num_games, np.float64)
+        self._running_rewards = np.zeros(1)
         self._game_rewards: list[float] = []
         self._phase, self._epoch, self._steps = "", 0, 0
         self._exploration_rate = 0.0
@@ -104,7 +102,7 @@ class Statistics(Callback):
     def on_phase_start(self, phase: str, epoch: int, total: int, unit: str) -> None:  # noqa: ARG002
         """Begin to count."""
         self._phase, self._epoch, self._steps = phase, epoch, 0
-        self._running_rewards.fill(0)
+        self._running_rewards = np.zeros(1)
         self._game_rewards = []
         self.rewards.clear()
         self._network.reset_cost()
@@ -116,12 +114,11 @@ class Statistics(Callback):
         if self._phase == "train":
             self.total_train_steps += steps
         self._exploration_rate = exploration_rate
-        self._running_rewards += time_step.rewards
-        if time_step.game_overs.any():
-            finished = self._running_rewards[time_step.game_overs].tolist()
-            self._game_rewards += finished
-            self.rewards.extend(finished)
-            self._running_rewards[time_step.game_overs] = 0
+        rewards = self._running_rewards + time_step.rewards  # of each game, float64 (num_games,)
+        finished = rewards[time_step.game_overs].tolist()
+        self._game_rewards += finished
+        self.rewards.extend(finished)
+        self._running_rewards = np.where(time_step.game_overs, 0, rewards)
 
     def on_phase_end(self) -> None:
         """Make the phase's row and hand it to the writers."""

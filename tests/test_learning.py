@@ -56,7 +56,6 @@ def run(
         network=network,
         dead_units=network.dead_units,
         memory=memory,
-        num_games=num_games,
         held_out_states=agent.held_out_states(50),
         writers=[],
         total_train_steps=0,

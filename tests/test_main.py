@@ -18,7 +18,7 @@ from kill_driver import rows as read_rows
 from simple_dqn.checkpoints import snapshot
 from simple_dqn.commands.arguments import merge
 from simple_dqn.deep_q_network import DeepQNetwork
-from simple_dqn.environment import Observations
+from simple_dqn.environment import Environment, Observations
 from simple_dqn.errors import UserError
 from simple_dqn.files import locked
 from simple_dqn.main import main
@@ -195,12 +195,21 @@ def test_nothing_is_overwritten_unasked(
     assert not (root / "snapshots" / "pong_2.safetensors").exists()
 
 
-def test_whole_games_can_be_tested(root: Path) -> None:
-    """Without training, to save time: the fresh network is tested."""
+def test_whole_games_can_be_tested(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On no more emulators than games; without training, to save time."""
+    make, numbers = run_parts.make_environment, dict[bool, int]()
+
+    def make_environment(*args: Any, training: bool) -> Environment:
+        made = make(*args, training=training)
+        numbers[training] = made.num_games
+        return made
+
+    monkeypatch.setattr(run_parts, "make_environment", make_environment)
     options = [*TINY, "--train_steps", "0", "--random_steps", "0", "--epochs", "1"]
-    assert main(["train", "pong", *options, "--test_games", "3", "--num_games", "2"]) == 0
+    assert main(["train", "pong", *options, "--test_games", "2", "--num_games", "3"]) == 0
+    assert numbers == {True: 3, False: 2}
     (row,) = read_rows(root / "results" / "pong.csv")
-    assert (row["phase"], row["nr_games"]) == ("test", "3")
+    assert (row["phase"], row["nr_games"]) == ("test", "2")
     assert -21 <= float(row["min_game_reward"]) <= float(row["max_game_reward"]) < -10
 
 

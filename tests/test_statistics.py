@@ -32,7 +32,7 @@ class StubNetwork:
         self.cost = 0.5
 
 
-def make_statistics(csv_file: Path, num_games: int = 2) -> Statistics:
+def make_statistics(csv_file: Path) -> Statistics:
     held_out = np.zeros((2, 4, 2, 2), np.uint8)
     held_out[0, 0, 0] = (3, 9)
     held_out[1, 0, 0] = (5, 4)
@@ -40,7 +40,6 @@ def make_statistics(csv_file: Path, num_games: int = 2) -> Statistics:
         network=StubNetwork(),
         dead_units=lambda states: states.mean(),
         memory=range(1234),
-        num_games=num_games,
         held_out_states=held_out,
         writers=[CsvWriter(csv_file)],
         total_train_steps=100,

@@ -1,5 +1,6 @@
 """The environments and the games to be shown: a function by name each, or people's own classes."""
 
+import dataclasses
 import json
 import logging
 from collections.abc import Callable
@@ -34,7 +35,12 @@ _OF_ATARI = (
 def make_environment(
     args: Settings, game: Game, num_threads: int, *, training: bool
 ) -> Environment:
-    """Make the games of training or of tests, of the kind that `--environment` names."""
+    """Make the games of training or of tests, of the kind that `--environment` names.
+
+    In tests there are not more of them than are to be played.
+    """
+    if not training and args.test_games:
+        args = dataclasses.replace(args, num_games=min(args.num_games, args.test_games))
     for name in _OF_ATARI if args.environment != "ale" and not training else ():
         if getattr(args, name) != getattr(Settings, name):
             logger.warning("--%s does nothing: it is for --environment ale", name)

@@ -132,7 +132,6 @@ def make_parts(
             network=network,
             dead_units=network.dead_units,
             memory=memory,
-            num_games=settings.num_games,
             held_out_states=agent.held_out_states(HELD_OUT_STATES, apart),
             writers=rows,
             total_train_steps=agent.total_train_steps,
