@@ -13,7 +13,7 @@ from simple_dqn.errors import UserError
 from simple_dqn.files import write_atomically
 from simple_dqn.options.settings import Settings
 from simple_dqn.run.environments import TEST_FRAMES
-from simple_dqn.watch.filter_page import view_filters, write_page
+from simple_dqn.watch.filter_page import write_page
 from simple_dqn.watch.games import make_console, make_watched_game
 
 logger = logging.getLogger(__name__)
@@ -47,14 +47,14 @@ def nvis(
             bar.update()
     logger.info("played a game of %s steps, score %g", f"{watched.decisions:,}", watched.score)
     blank = min(len(watched.state), len(states)) - 1  # states that begin with blank screens
-    views = view_filters(
-        mind.guided, np.stack(states[blank:]), actions[blank:], visualization_filters
-    )
     page = write_page(
         f"What the filters of {name} see",
         f"{game.name}, network {settings.network}, epoch {snapshot.header['epoch']}; "
         f"a game of {watched.decisions:,} steps, score {watched.score:g}",
-        list(views),
+        mind.guided,
+        np.stack(states[blank:]),
+        actions[blank:],
+        visualization_filters,
     )
     write_atomically(path, page.encode())
     streams.write(f"{path}\n")
