@@ -2,6 +2,7 @@
 
 import logging
 import shlex
+from contextlib import nullcontext
 
 from simple_dqn import streams
 from simple_dqn.checkpoints.places import root
@@ -43,7 +44,8 @@ def suite(
         failures: list[Failure] = []
         if left:
             resources = Resources(address, cpus_per_run, gpus_per_run, max_runs)
-            with cluster(resources), Watcher(runs, folder) as watcher:
+            watcher = Watcher(runs, folder)
+            with cluster(resources), watcher.live or nullcontext():
                 failures = launch(left, folder, resources, retries, watcher.show)
         try:
             report(folder / name, None)

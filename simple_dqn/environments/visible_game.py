@@ -4,12 +4,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
 from simple_dqn.environment import Environment, Observations, TimeStep
-from simple_dqn.environments.screens import enlarge, to_rgb
+from simple_dqn.environments.screens import to_rgb
 
 
 class VisibleGame(ABC):
@@ -49,8 +50,11 @@ class VisibleGame(ABC):
         """Return what a person sees, uint8 (height, width, 3), RGB."""
 
     def enlarge(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """Enlarge a picture for people, with pixels as wide as high; both sides are even."""
-        return enlarge(picture)
+        """Enlarge a picture for people, here to a height of 420; both sides are even."""
+        height, width = picture.shape[:2]
+        size = (max(2, 2 * round(width * 420 / height / 2)), 420)
+        how = cv2.INTER_NEAREST if height <= 210 else cv2.INTER_AREA
+        return cv2.resize(picture, size, interpolation=how)  # type: ignore[return-value]
 
     @abstractmethod
     def close(self) -> None:
