@@ -278,17 +278,14 @@ def test_only_the_latest_attempt_writes_and_only_its_own_files(tmp_path: Path) -
     archive = Archive(tmp_path)
     first, second = archive.begin(run, "here").attempt, archive.begin(run, "there").attempt
     path = str(run.csv_file)
-    archive.write(run, second, path, 0, b"half")
+    archive.write(run, second, path, 0, b"half", False)
     assert not (tmp_path / path).exists()
-    archive.write(run, first, path, 0, b"old")
-    archive.finish(run, first, path)
+    archive.write(run, first, path, 0, b"old", True)
     assert not (tmp_path / path).exists()
-    archive.write(run, second, path, 4, b" done")
-    archive.finish(run, second, path)
+    archive.write(run, second, path, 4, b" done", True)
     assert (tmp_path / path).read_bytes() == b"half done"
     for other in ("results/mine/pong_s2.csv", "../x.csv", "snapshots/mine/../pong_s1_1.memory"):
-        archive.write(run, second, other, 0, b"x")
-        archive.finish(run, second, other)
+        archive.write(run, second, other, 0, b"x", True)
     archive.keep(run, second, [])
     assert {path.suffix for path in tmp_path.glob("**/*") if path.is_file()} == {".lock"}
 

@@ -10,6 +10,7 @@ with its SHA-256.
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -143,14 +144,10 @@ def _read_piece(path: Path, memory: ReplayMemory, piece: Piece, num_actions: int
 
 def _read(stream: Any, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """Read an array from a stream."""
-    array = np.empty(shape, dtype)
-    view = memoryview(array.reshape(-1).view(np.uint8).data)
-    while view:
-        number = stream.readinto(view)
-        if not number:
-            raise zstandard.ZstdError("the file ends too early")
-        view = view[number:]
-    return array
+    number = math.prod(shape) * np.dtype(dtype).itemsize
+    if len(data := stream.read(number)) < number:
+        raise zstandard.ZstdError("the file ends too early")
+    return np.frombuffer(data, dtype).reshape(shape)
 
 
 def _facts(memory: ReplayMemory, start: int, stop: int) -> dict[str, Any]:

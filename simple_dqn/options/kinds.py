@@ -153,10 +153,6 @@ def _rates(value: object) -> float | tuple[float, float]:
     return (rates[0], rates[1]) if len(rates) == 2 else float(rates[0])
 
 
-def _mean(value: object) -> float | str:
-    return "auto" if value == "auto" else float(PROBABILITY(value))
-
-
 def _path(value: object) -> Path:
     if not isinstance(value, str | Path):
         raise ArgumentTypeError(f"{value!r} is not a file name")
@@ -199,6 +195,7 @@ def path(metavar: str) -> ValueType:
     return ValueType(_path, metavar)
 
 
+PROBABILITY = number(0, 1)
 LABEL = like(r"[\w.+=-]+", "made of letters, digits and - _ . + = alone", "LABEL")
 JSON = ValueType(_json_object, "JSON")
 NETWORK = like(
@@ -206,9 +203,8 @@ NETWORK = like(
     "one of nature, nips, mlp, nor a list of layers like 64,64",
     "NAME|N,N",
 )
-MEAN = ValueType(_mean, "X|auto")
+MEAN = ValueType(lambda value: "auto" if value == "auto" else PROBABILITY(value), "X|auto")
 RATES = ValueType(_rates, "X|LOW,HIGH")
 FOLDER_OR_TRUTH = ValueType(_folder_or_truth, "BOOL|FOLDER")
 NO_STOCHASTIC_ROUND = ValueType(_no_stochastic_round, "BOOL")
 BOOLEAN = ValueType(_boolean, "BOOL")  # true or false, yes or no, 1 or 0
-PROBABILITY = number(0, 1)

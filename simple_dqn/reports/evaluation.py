@@ -110,10 +110,15 @@ def aggregates(results: Sequence[GameResult]) -> list[Aggregate]:
 
 
 def interval(figure: Callable[[OfGames], Array], scores: OfGames) -> Array:
-    """The ends of a figure's 95% interval, float64 (2, ...); (2,) nan if a game has one seed."""
+    """The ends of a figure's 95% interval, float64 (2, ...); (2,) nan if a game has one seed.
+
+    Agarwal et al. 2021, section 4.1: a percentile bootstrap whose strata are the games. As many
+    seeds of each game as there are are drawn, with replacement, RESAMPLES times.
+    """
     if min(map(len, scores)) < 2:
         return np.full(2, nan)
-    resamples = stratified_resamples(scores, np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    resamples = [of[rng.integers(len(of), size=(RESAMPLES, len(of)))] for of in scores]
     return np.quantile(figure(resamples), _OUTSIDE, axis=0)
 
 
@@ -128,15 +133,6 @@ def over_training(results: Sequence[GameResult]) -> pd.DataFrame:
         scores = [of_game.to_numpy() for _, of_game in row.groupby(level=0)]
         found[steps] = [interquartile_mean(scores), *interval(interquartile_mean, scores)]
     return pd.DataFrame.from_dict(found, "index", np.float64, ["value", "low", "high"])
-
-
-def stratified_resamples(scores: OfGames, rng: np.random.Generator) -> list[Array]:
-    """Draw as many seeds of each game as there are, with replacement, RESAMPLES times.
-
-    Agarwal et al. 2021, section 4.1: a percentile bootstrap whose strata are the games. The scores
-    of a game, float64 (seeds,), become float64 (RESAMPLES, seeds).
-    """
-    return [seeds[rng.integers(len(seeds), size=(RESAMPLES, len(seeds)))] for seeds in scores]
 
 
 def median(scores: OfGames) -> Array:

@@ -57,20 +57,20 @@ class Archive:
             file.seek(offset)
             return file.read(CHUNK)
 
-    def write(self, run: PlannedRun, attempt: int, path: str, offset: int, data: bytes) -> None:
-        """Take a part of a file; parts come in their order."""
+    def write(
+        self, run: PlannedRun, attempt: int, path: str, offset: int, data: bytes, is_last: bool
+    ) -> None:
+        """Take a part of a file; parts come in their order, and the last puts it in its place."""
         if self._may_write(run, attempt, path):
-            growing = self._growing(path)
+            place = self._folder / path
+            growing = place.with_name(f".{place.name}.{os.getpid()}.tmp")
             growing.parent.mkdir(parents=True, exist_ok=True)
             with growing.open("r+b" if offset else "wb") as file:
                 file.seek(offset)
                 file.truncate()
                 file.write(data)
-
-    def finish(self, run: PlannedRun, attempt: int, path: str) -> None:
-        """Put a file into its place when all of its parts have come."""
-        if self._may_write(run, attempt, path):
-            put_in_place(self._growing(path), self._folder / path)
+            if is_last:
+                put_in_place(growing, place)
 
     def keep(self, run: PlannedRun, attempt: int, paths: Sequence[str]) -> None:
         """Remove the files of a run that are not among these."""
@@ -88,7 +88,3 @@ class Archive:
 
     def _may_write(self, run: PlannedRun, attempt: int, path: str) -> bool:
         return attempt == self._attempts.get(run.name) and run.owns(Path(path))
-
-    def _growing(self, path: str) -> Path:
-        place = self._folder / path
-        return place.with_name(f".{place.name}.{os.getpid()}.tmp")

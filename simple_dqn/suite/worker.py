@@ -102,11 +102,11 @@ class _Attempt:
 
     def _send_file(self, path: str) -> None:
         with (self._folder / path).open("rb") as file:
-            offset = 0
-            while data := file.read(CHUNK):
-                self._call("write", self._run, self._attempt, path, offset, data)
-                offset += len(data)
-        self._call("finish", self._run, self._attempt, path)
+            size = os.fstat(file.fileno()).st_size
+            for offset in range(0, max(size, 1), CHUNK):
+                is_last = offset + CHUNK >= size
+                data = file.read(CHUNK)
+                self._call("write", self._run, self._attempt, path, offset, data, is_last)
 
     def _states(self) -> dict[str, tuple[int, int]]:
         """Time and size of each file of the run, by path from the root folder on."""
