@@ -276,7 +276,7 @@ def test_games(tmp_path: Path) -> None:
 def test_only_the_latest_attempt_writes_and_only_its_own_files(tmp_path: Path) -> None:
     run: PlannedRun = plan_runs(Settings(game="pong", label="mine"), (1,))[0]
     archive = Archive(tmp_path)
-    first, second = archive.begin(run, "here").attempt, archive.begin(run, "there").attempt
+    first, second = (archive.begin(run, place)[0] for place in ("here", "there"))
     path = str(run.csv_file)
     archive.write(run, second, path, 0, b"half", False)
     assert not (tmp_path / path).exists()

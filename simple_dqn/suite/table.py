@@ -95,7 +95,7 @@ class Watcher:
         for heading in ("game", "seed", "epoch", "now", "steps/s", "score", "time left", ""):
             table.add_column(heading, justify="left" if heading in {"game", ""} else "right")
         words = dict.fromkeys(status.waiting, "waiting") | status.places
-        words |= {failure.run.name: "failed" for failure in status.failures}
+        words |= {run.name: "failed" for run, _ in status.failures}
         for run in runs:
             epoch, score, speed, left, now = self._states[run.name]
             table.add_row(

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from simple_dqn.suite.archive import CHUNK, Begun
+from simple_dqn.suite.archive import CHUNK
 from simple_dqn.suite.plan import PlannedRun
 
 _SECONDS = 1.0  # from one look at the run's files to the next
@@ -35,8 +35,8 @@ def carry_out(run: PlannedRun, call: Call, place: str, threads: int, mine: Path)
     mine.mkdir(parents=True)
     folder = Path(tempfile.mkdtemp(dir=mine))
     try:
-        begun: Begun = call("begin", run, place)
-        for path, size in begun.files.items():
+        attempt, files = call("begin", run, place)
+        for path, size in files.items():
             copy = folder / path
             copy.parent.mkdir(parents=True, exist_ok=True)
             with copy.open("wb") as file:
@@ -44,7 +44,7 @@ def carry_out(run: PlannedRun, call: Call, place: str, threads: int, mine: Path)
                     file.write(call("read", path, file.tell()))
         if run.is_finished(folder):  # an attempt died when it had sent all
             return None
-        return _Attempt(run, begun, call, folder).carry_out(threads)
+        return _Attempt(run, attempt, call, folder).carry_out(threads)
     finally:
         shutil.rmtree(mine, ignore_errors=True)
 
@@ -52,8 +52,8 @@ def carry_out(run: PlannedRun, call: Call, place: str, threads: int, mine: Path)
 class _Attempt:
     """A process that carries out a run in a folder, and what of its files was sent."""
 
-    def __init__(self, run: PlannedRun, begun: Begun, call: Call, folder: Path) -> None:
-        self._run, self._attempt, self._call, self._folder = run, begun.attempt, call, folder
+    def __init__(self, run: PlannedRun, attempt: int, call: Call, folder: Path) -> None:
+        self._run, self._attempt, self._call, self._folder = run, attempt, call, folder
         self._sent = self._states()
 
     def carry_out(self, threads: int) -> str | None:
