@@ -48,8 +48,11 @@ def play(
         )
     tests = scores_of_tests(snapshot.path) if snapshot is not None else {}
     console = make_console(settings, game, random_seed=seed)
-    sample_rate = console.frames_per_second * console.samples_per_frame
-    shown = _open(display, _title(game, snapshot), sample_rate)
+    title = f"simple_dqn: {game.name}"
+    if snapshot is not None:
+        network, epoch = snapshot.header["network"], snapshot.header["epoch"]
+        title += f", network {network} of epoch {epoch}, {snapshot.path.stem}"
+    shown = _open(display, title, console.sample_rate)
     with contextlib.ExitStack() as stack:
         # NB! Whatever happens, the seed is logged, and not while a terminal shows the game.
         stack.callback(logger.info, "%s, random seed %d", game.name, seed)
@@ -78,14 +81,6 @@ def play(
         if not len(recorder):
             raise UserError("nothing was recorded: no step was played by a person (key m)")
         logger.info("%s: %s steps of yours", record_experience, f"{len(recorder):,}")
-
-
-def _title(game: Game, snapshot: Snapshot | None) -> str:
-    title = f"simple_dqn: {game.name}"
-    if snapshot is not None:
-        network, epoch = snapshot.header["network"], snapshot.header["epoch"]
-        title += f", network {network} of epoch {epoch}, {snapshot.path.stem}"
-    return title
 
 
 def _named_game(settings: Settings, snapshot: Snapshot | None) -> Game:

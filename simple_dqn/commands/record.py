@@ -61,15 +61,14 @@ def record(
     players = list(_players(settings, snapshot, epochs, seed, show_mind=show_mind))
     console = players[0][0].console
     rate = console.frames_per_second
-    sample_rate = rate * console.samples_per_frame
-    if sound is not None and not sample_rate:
+    if sound is not None and not console.sample_rate:
         raise UserError(f"{settings.game} makes no sound; leave out --record_sound_filename")
     skipped = math.ceil(skip_seconds * rate)
     total = None if seconds is None else skipped + math.ceil(seconds * rate / len(players))
     scores: list[float] = []
     with (
         interrupts_held() as check_interrupt,
-        Film(path, frames_per_second=rate, sample_rate=sample_rate, sound_path=sound) as film,
+        Film(path, rate, console.sample_rate, sound) as film,
     ):
 
         def keep(mind: Mind | None, caption: str, frame: Frame, number: int) -> None:

@@ -22,7 +22,7 @@ class VisibleGame(ABC):
     observation_dtype: np.dtype[Any]
     observation_names: Sequence[str] = ()  # of the numbers that the network sees, if they have any
     frames_per_second: int  # of the game's own time
-    samples_per_frame = 0  # of sound, 8 bits each, mono; 0: the game is silent
+    sample_rate = 0  # samples of sound per second, 8 bits each, mono; 0: the game is silent
     can_idle = False  # a frame can be played without an action
     frames = 0  # played in the current game, without the no-op frames at its start
     lives = 0  # that are left; 0 in games without lives
@@ -61,8 +61,8 @@ class VisibleGame(ABC):
         """Release what the game holds; it is not used afterwards."""
 
     def sound(self) -> npt.NDArray[np.uint8]:
-        """Return the sound of the last frame, uint8 (samples_per_frame,); 128 is silence."""
-        return np.zeros(self.samples_per_frame, np.uint8)
+        """Return the sound of the last frame, uint8 (samples,); 128 is silence."""
+        return np.zeros(0, np.uint8)
 
     def keep(self) -> object | None:
         """Return this moment of the game, for `go_back`; None: the game cannot go back."""

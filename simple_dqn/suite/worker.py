@@ -91,7 +91,9 @@ class _Attempt:
         # next snapshot: if the same files are found twice, none was missed in between.
         if earlier.keys() != states.keys():
             return
-        for path in sorted(states, key=_order):
+        # A snapshot is sent last, since it needs the other files; before it its training state.
+        ends = (".safetensors", ".training.safetensors")
+        for path in sorted(states, key=lambda p: (p.endswith(ends[0]), not p.endswith(ends[1]))):
             if states[path] != self._sent.get(path):
                 try:
                     self._send_file(path)
@@ -116,11 +118,6 @@ class _Attempt:
                 state = (self._folder / path).stat()
                 states[path] = (state.st_mtime_ns, state.st_size)
         return states
-
-
-def _order(path: str) -> tuple[bool, bool]:
-    """A snapshot is sent last, since it needs the other files; before it its training state."""
-    return path.endswith(".safetensors"), not path.endswith(".training.safetensors")
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:

@@ -94,7 +94,7 @@ class Play:
         self._filmer = ThreadPoolExecutor(1)  # so that the game does not wait for its film
         self._filmed: deque[Future[None]] = deque()
         self._picture = game.console.picture()
-        self._has_sound = display.has_sound and game.console.samples_per_frame > 0
+        self._has_sound = display.has_sound and game.console.sample_rate > 0
         self._moments: deque[Moment] = deque(maxlen=_MOMENTS)
         self._speed, self._volume = SPEEDS.index(1.0), 50  # percent
         self._frames_due = 0.0
@@ -197,9 +197,8 @@ class Play:
                 self._end_film()
             else:
                 console, path = self._game.console, self._new_file(".mp4")
-                rate = console.frames_per_second
-                sample_rate = rate * console.samples_per_frame
-                self._film = Film(path, frames_per_second=rate, sample_rate=sample_rate)
+                rates = console.frames_per_second, console.sample_rate
+                self._film = Film(path, *rates)
                 self._filmed_mind = self._shown_mind
 
     @contextlib.contextmanager
