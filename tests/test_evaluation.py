@@ -50,7 +50,8 @@ def test_aggregates_are_those_of_the_slow_reference(games: list[list[float]]) ->
 
 def make_result(game: str, scores: list[float]) -> GameResult:
     published = published_scores().get(game)
-    return GameResult(f"{game}_s", game, np.array(scores), (1, 1), published, None, pd.DataFrame())
+    reached = np.array(scores), np.mean(scores), math.nan, (1, 1), published, None
+    return GameResult(f"{game}_s", game, *reached, pd.DataFrame())
 
 
 def test_intervals_are_quantiles_over_all_ways_to_draw() -> None:

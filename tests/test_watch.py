@@ -50,7 +50,7 @@ def test_a_game_is_filmed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """All frames of two games; each screen as a PNG too; never over another film."""
-    monkeypatch.setattr("simple_dqn.commands.record.TEST_FRAMES", 150)
+    monkeypatch.setattr("simple_dqn.watch.games.TEST_FRAMES", 150)
     pictures = root / "pictures"
     arguments = ["record", str(snapshot), "--random_seed", "1", "--play_games", "2"]
     assert main([*arguments, "--record_screen_path", str(pictures)]) == 0

@@ -46,12 +46,12 @@ def play(
         check_output(
             record_experience, "--record_experience", [".safetensors"], overwrite=settings.overwrite
         )
-    tests = scores_of_tests(snapshot.path) if snapshot is not None else {}
     console = make_console(settings, game, random_seed=seed)
-    title = f"simple_dqn: {game.name}"
+    title, mean_of_tests = f"simple_dqn: {game.name}", None
     if snapshot is not None:
         network, epoch = snapshot.header["network"], snapshot.header["epoch"]
         title += f", network {network} of epoch {epoch}, {snapshot.path.stem}"
+        mean_of_tests = scores_of_tests(snapshot.path).get(epoch)
     shown = _open(display, title, console.sample_rate)
     with contextlib.ExitStack() as stack:
         # NB! Whatever happens, the seed is logged, and not while a terminal shows the game.
@@ -64,7 +64,7 @@ def play(
             mind=mind,
             show_mind=show_mind,
             on_step=recorder.add if record_experience is not None else None,
-            mean_of_tests=tests.get(snapshot.header["epoch"]) if snapshot is not None else None,
+            mean_of_tests=mean_of_tests,
             files=root() / "videos" / (snapshot.path.stem if snapshot is not None else game.name),
         )
         try:

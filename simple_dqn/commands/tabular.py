@@ -39,10 +39,7 @@ def tabular(
     overwrite: bool,
     **options: Any,
 ) -> None:
-    """Write a table to standard output, a picture and a CSV file (in results/ by default).
-
-    `options` are others of a run.
-    """
+    """Write a table to standard output, a picture and a CSV file; `options` are others of a run."""
     name = re.sub(r"[^\w.+=-]", "_", environment)
     output = output or root() / "results" / f"{name}_tabular.png"
     csv_file = csv_file or root() / "results" / f"{name}_tabular.csv"

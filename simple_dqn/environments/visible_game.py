@@ -97,12 +97,9 @@ class VisibleGames(Environment):
         self.num_actions = len(self.action_meanings)
         self.observation_shape = games[0].observation_shape
         self.observation_dtype = games[0].observation_dtype
-        self._games = games
-        self._max_frames = max_frames
-        self._frame_skip = frame_skip
-        self._random_starts = random_starts
+        self._games, self._frame_skip, self._max_frames = games, frame_skip, max_frames
+        self._random_starts, self._shows_cut_games = random_starts, shows_cut_games
         self._lost_life_is_terminal = lost_life_is_terminal
-        self._shows_cut_games = shows_cut_games
         self._rngs: list[np.random.Generator] = []  # one a game, so that no game affects another
         self._actions = np.zeros(self.num_games, np.int64)
         self._cut = np.zeros(self.num_games, np.bool_)  # games that were cut in the last step

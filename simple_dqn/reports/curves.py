@@ -283,11 +283,10 @@ def draw_legend(
 
     One group: the phases in a line. Several: a column of groups by colour, one of phases in black.
     """
-    styles_of_phases = styles[0].items()
     black = {"color": "black"} if len(groups) > 1 else {}
     present = {phase for rows in groups.values() for phase in rows["phase"]}
     phases: list[Artist] = [
-        Line2D([], [], **style | black) for phase, style in styles_of_phases if phase in present
+        Line2D([], [], **style | black) for phase, style in styles[0].items() if phase in present
     ]
     if any(num_seeds(rows) > 1 for rows in groups.values()):
         phases.append(Patch(color="#555555", alpha=0.25, label=BANDS[band][0]))

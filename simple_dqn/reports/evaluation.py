@@ -31,21 +31,13 @@ class GameResult(NamedTuple):
     name: str  # of the runs, without the seed
     game: str | None  # None: it is unknown
     scores: Array  # mean score of each seed's last test, float64 (seeds,)
+    mean: float  # over the seeds
+    std: float  # over the seeds, with seeds - 1 in the denominator; nan of one seed
     steps: tuple[int, int]  # trained before the last test, the fewest and the most of a seed
     published: Scores | None  # in the literature
     # Trained before the first test in which the mean over all seeds reached a human's score.
     steps_to_human: int | None
     tests: pd.DataFrame  # scores of all tests: a row for a number of steps trained, a column a seed
-
-    @property
-    def mean(self) -> float:
-        """Mean over the seeds."""
-        return float(self.scores.mean())
-
-    @property
-    def std(self) -> float:
-        """Standard deviation over the seeds, with seeds - 1 in the denominator; nan of one seed."""
-        return float(self.scores.std(ddof=1)) if len(self.scores) > 1 else nan
 
     def normalized(self, score: Any) -> Any:
         """A score, or several, on the scale from random play to a human, in percent; or nan."""
@@ -82,6 +74,8 @@ def result_of(name: str, rows: pd.DataFrame) -> GameResult | None:
         name=name,
         game=game,
         scores=last["average_reward"].to_numpy(np.float64),
+        mean=last["average_reward"].mean(),
+        std=last["average_reward"].std(),
         steps=(steps.min(), steps.max()),
         published=published,
         steps_to_human=None if at_human.empty else int(at_human.iloc[0]),

@@ -123,15 +123,9 @@ class Film(contextlib.AbstractContextManager["Film"]):
         """Make what was filmed since the end of the last chapter a chapter of the film."""
         start = self._chapters[-1]["end"] if self._chapters else 0
         if self.frames > start:
-            self._chapters.append(
-                {
-                    "id": len(self._chapters),
-                    "start": start,
-                    "end": self.frames,
-                    "time_base": Fraction(1, self._rate),
-                    "metadata": {"title": title},
-                }
-            )
+            chapter: dict[str, Any] = {"time_base": Fraction(1, self._rate)}
+            chapter |= {"id": len(self._chapters), "start": start, "end": self.frames}
+            self._chapters.append(chapter | {"metadata": {"title": title}})
 
     def close(self, *, complete: bool = True) -> None:
         """Move the finished film and its sound into place, or remove what is not complete."""

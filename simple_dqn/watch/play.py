@@ -279,10 +279,9 @@ class Play:
             self._card_polls = _CARD_POLLS
         elif frame.step is not None and self._on_step is None:
             console = self._game.console
-            second_later = (
-                self._moments[-1].frame + console.frames_per_second if self._moments else 0
-            )
-            if console.frames >= second_later and (moment := self._game.keep()):
+            latest = self._moments[-1].frame if self._moments else -math.inf
+            is_later = console.frames >= latest + console.frames_per_second
+            if is_later and (moment := self._game.keep()):
                 self._moments.append(moment)
         return frame
 
