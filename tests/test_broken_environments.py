@@ -142,8 +142,7 @@ def test_only_games_that_may_last_longer_are_cut(caplog: pytest.LogCaptureFixtur
             )
         assert bool(caplog.records) == is_logged
         recording = play(game, np.zeros((length + 1, 1), np.int64))
-        assert np.flatnonzero(recording.game_overs).tolist() == [
-            length
-        ]  # a step after the last shows the next game
+        # A step after the last shows the next game.
+        assert np.flatnonzero(recording.game_overs).tolist() == [length]
         assert not recording.terminals.any()
         game.close()

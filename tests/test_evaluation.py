@@ -50,7 +50,8 @@ def test_aggregates_are_those_of_the_slow_reference(games: list[list[float]]) ->
 
 def make_result(game: str, scores: list[float]) -> GameResult:
     published = published_scores().get(game)
-    return GameResult(f"{game}_s", game, np.array(scores), (1, 1), published, None, pd.DataFrame())
+    reached = np.array(scores), np.mean(scores), math.nan, (1, 1), published, None
+    return GameResult(f"{game}_s", game, *reached, pd.DataFrame())
 
 
 def test_intervals_are_quantiles_over_all_ways_to_draw() -> None:
@@ -86,12 +87,6 @@ def test_natures_figures_are_those_of_the_same_games() -> None:
     assert all(math.isnan(aggregate.nature) for aggregate in aggregates(results))
 
 
-def test_games_without_a_scale_have_no_aggregates() -> None:
-    assert aggregates([make_result("CartPole-v1", [500.0])]) == []
-    (first, *_) = aggregates([make_result("CartPole-v1", [500.0]), make_result("pong", [14.6])])
-    assert first.value == pytest.approx(100)
-
-
 # Results of runs.
 
 
@@ -114,13 +109,9 @@ def test_the_last_test_of_each_seed_counts(tmp_path: Path) -> None:
     # 15 and 14 make 14.5, which is below a human's 14.6.
     assert found.steps_to_human == 150
     assert found.normalized(found.mean) == pytest.approx(100 * 38.7 / 35.3)
-
-
-def test_seeds_that_are_not_equally_far(tmp_path: Path) -> None:
-    """Human level is looked for where all seeds have been tested."""
+    # Human level is looked for where all seeds have been tested.
     found = result(
-        write_run(tmp_path / "pong_s1.csv", [1, 20]),
-        write_run(tmp_path / "pong_s2.csv", [2]),
+        write_run(tmp_path / "pong_s1.csv", [1, 20]), write_run(tmp_path / "pong_s2.csv", [2])
     )
     assert found is not None
     assert found.scores.tolist() == [20, 2]

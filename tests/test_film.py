@@ -149,16 +149,3 @@ def test_an_animation_has_the_colours_of_every_third_picture(tmp_path: Path) -> 
     read, durations = read_animation(path)
     assert durations == [50] * 20
     np.testing.assert_array_equal(read, pictures[::3])
-
-
-@pytest.mark.parametrize(("ending", "error"), [(".gif", 10), (".webp", 40)])
-def test_an_animation_is_close_to_pictures_of_many_colours(
-    tmp_path: Path, ending: str, error: int
-) -> None:
-    """Hundreds of dark colours below a white bar; GIF has 256, WebP is lossy."""
-    dark = np.random.default_rng(0).integers(20, size=(64, 96, 3), dtype=np.uint8)
-    dark[:10] = 255
-    path = tmp_path / f"film{ending}"
-    with Film(path, frames_per_second=20, sample_rate=0) as film:
-        film.add(dark, tone(0))
-    assert np.abs(read_animation(path)[0][0].astype(int) - dark).max() < error

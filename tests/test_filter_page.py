@@ -19,13 +19,7 @@ from helpers import make_settings
 from simple_dqn.networks.guided_backpropagation import GuidedNetwork
 from simple_dqn.networks.heads import Values
 from simple_dqn.run import parts
-from simple_dqn.watch.filter_page import (
-    FilterView,
-    around_grey,
-    time_colours,
-    view_filters,
-    write_page,
-)
+from simple_dqn.watch.filter_page import around_grey, time_colours, write_page
 
 Picture = npt.NDArray[np.uint8]
 
@@ -44,9 +38,20 @@ def states() -> Picture:
     return np.random.default_rng(0).integers(256, size=(20, 4, 84, 84), dtype=np.uint8)
 
 
-def view(network: GuidedNetwork, states: Picture, number: int | None) -> list[FilterView]:
-    """Views of filters; in state 7 the action `action 7` was chosen, for example."""
-    return list(view_filters(network, states, [f"action {time}" for time in range(20)], number))
+def write(network: GuidedNetwork, states: Picture, number: int | None = None) -> str:
+    """A page; in state 7 the action `action 7` was chosen, for example."""
+    actions = [f"action {time}" for time in range(20)]
+    return write_page("A <title>", "subtitle", network, states, actions, number)
+
+
+def figures(page: str) -> list[tuple[int, int, str]]:
+    """Layer, filter and HTML of each figure of a page."""
+    pattern = re.compile(r"<figure><figcaption>filter (\d+)(.*?)</figure>", re.DOTALL)
+    return [
+        (layer, int(number), text)
+        for layer, section in enumerate(page.split("<section>")[1:])
+        for number, text in pattern.findall(section)
+    ]
 
 
 def images(page: str) -> dict[str, list[Picture]]:
@@ -65,53 +70,56 @@ KINDS = ("state", "guided gradient")
 
 def test_the_page_holds_every_filters_pictures(network: GuidedNetwork, states: Picture) -> None:
     """At most three states a filter, at least 15 steps apart, as far as the 20 states reach."""
-    views = view(network, states, None)
-    assert len(views) == 16 + 32
-    few = [(view.layer, view.filter) for view in view(network, states, 3)]
-    assert few == [(view.layer, view.filter) for view in (*views[:3], *views[16:19])]
+    page = write(network, states)
+    assert "A &lt;title&gt;" in page
+    assert page.count("never active") == 1
+    found = figures(page)
+    assert len(found) == 16 + 32
+    few = [figure[:2] for figure in figures(write(network, states, 3))]
+    assert few == [figure[:2] for figure in (*found[:3], *found[16:19])]
+    ranks = network.strongest(states, number=3, apart=15)
+    gradients = [
+        [network.project_filters(states, layer, strongest) for strongest in of_layer]
+        for layer, of_layer in enumerate(ranks)
+    ]
     number_of_times = set()
-    for seen in views:
-        page = write_page("A <title>", "subtitle", [seen])
-        pictures = images(page)
-        times = []
-        for number, excitation in enumerate(seen.excitations):
-            shown = [pictures[f"{kind} of filter {seen.filter}"][number] for kind in KINDS]
-            np.testing.assert_array_equal(shown[0], np.moveaxis(excitation.state[1:], 0, -1))
-            gradient = time_colours(around_grey(excitation.projection))
+    for layer, index, text in found:
+        pictures, times = images(text), []
+        captions = re.findall(r"<p>([\d.]+) · action (\d+)</p>", text)
+        for rank, (activation, time) in enumerate(captions):
+            strongest = ranks[layer][rank]
+            assert float(activation) == pytest.approx(strongest.activations[index], abs=0.006)
+            shown = [pictures[f"{kind} of filter {index}"][rank] for kind in KINDS]
+            np.testing.assert_array_equal(shown[0], np.moveaxis(states[int(time)][1:], 0, -1))
+            gradient = time_colours(around_grey(gradients[layer][rank][index]))
             np.testing.assert_array_equal(shown[1], gradient)
-            top, left, bottom, right = excitation.field
+            place = int(strongest.rows[index]), int(strongest.columns[index])
+            top, left, bottom, right = network.receptive_field(layer, *place)
             outside = np.ones((84, 84), np.bool_)
             outside[top:bottom, left:right] = False
             assert (shown[1][outside] == 128).all()
             for kind, picture in zip(KINDS, shown, strict=True):
-                cut = pictures[f"field of the {kind} of filter {seen.filter}"][number]
+                cut = pictures[f"field of the {kind} of filter {index}"][rank]
                 np.testing.assert_array_equal(cut, picture[top:bottom, left:right])
-            times.append(next(t for t in range(20) if (states[t] == excitation.state).all()))
-            assert f"<p>{excitation.activation:.2f} · action {times[-1]}</p>" in page
+            times.append(int(time))
         number_of_times.add(len(times))
         assert all(abs(a - b) >= 15 for i, a in enumerate(times) for b in times[:i])
     assert {1, 2} <= number_of_times <= {1, 2, 3}
-    for layer in (0, 1):
-        activations = [view.excitations[0].activation for view in views if view.layer == layer]
-        assert activations == sorted(activations, reverse=True)
-    page = write_page("A <title>", "subtitle", views)
-    assert "A &lt;title&gt;" in page
-    assert page.count("never active") == 1
+    for layer, (strongest, *_) in enumerate(ranks):
+        order = [index for each, index, _ in found if each == layer]
+        assert (np.diff(strongest.activations[order]) <= 0).all()
 
 
 def test_the_weights_of_the_first_layer_are_shown(network: GuidedNetwork, states: Picture) -> None:
     """For each of the four screens of a state; other layers do not see pixels."""
-    views = view(network, states, None)
-    assert [seen.weights is None for seen in views] == [False] * 16 + [True] * 32
-    first = views[0]
-    assert first.weights is not None
-    np.testing.assert_array_equal(first.weights, network.first_weights()[first.filter])
-    shown = images(write_page("title", "subtitle", [first]))
-    pictures = shown[f"weights of filter {first.filter}"]
+    found = figures(write(network, states))
+    assert ["weights of" in text for _, _, text in found] == [True] * 16 + [False] * 32
+    _, index, text = found[0]
+    pictures = images(text)[f"weights of filter {index}"]
     assert [picture.shape for picture in pictures] == [(8, 8, 3)] * 4
     weights = np.stack(pictures)[..., 0] / 127.5 - 1
-    expected = first.weights / np.abs(first.weights).max()
-    np.testing.assert_allclose(weights, expected, atol=0.005)
+    first = network.first_weights()[index]
+    np.testing.assert_allclose(weights, first / np.abs(first).max(), atol=0.005)
 
 
 def test_time_is_colour() -> None:
@@ -146,7 +154,7 @@ def test_the_page_in_a_browser(
     for event in ("console", "pageerror", "requestfailed"):
         browser_page.on(event, lambda message: logged.append(message))
     page = tmp_path / "page.html"
-    page.write_text(write_page("title", "subtitle", view(network, states, None)))
+    page.write_text(write(network, states))
     browser_page.goto(page.as_uri())
     assert browser_page.locator("figure").count() == 48
     frame = browser_page.locator(".frame").first
@@ -203,7 +211,7 @@ def test_the_page_under_fingers(
 ) -> None:
     """Two fingers zoom a picture; only then the page leaves dragging to the picture."""
     page = tmp_path / "page.html"
-    page.write_text(write_page("title", "subtitle", view(network, states, 2)))
+    page.write_text(write(network, states, 2))
     browser_page = browser.new_page(viewport={"width": 400, "height": 700})
     browser_page.goto(page.as_uri())
     frame = browser_page.locator(".frame").first

@@ -106,7 +106,7 @@ def test_a_near_match_is_offered_or_an_example(text: str, hint: str, tmp_path: P
 @pytest.mark.parametrize(
     ("content", "what_is_wrong"),
     [
-        (b"", "is empty"),
+        (b"", "(0 bytes"),
         (PONG.read_bytes()[:1000], "(1000 bytes"),
         (bytes([PONG.read_bytes()[0] ^ 1]) + PONG.read_bytes()[1:], "(2048 bytes"),
     ],

@@ -205,31 +205,6 @@ def test_ataris_games_have_ids_too() -> None:
         environment.close()
 
 
-def test_an_id_may_name_the_module_to_import(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "someones_package.py").write_text(
-        "import gymnasium\n"
-        "from gymnasium.envs.classic_control import CartPoleEnv\n"
-        "gymnasium.register('Someones-v0', entry_point=CartPoleEnv, max_episode_steps=9)\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    assert make("someones_package:Someones-v0").restart(0).shape == (1, 4)
-
-
-def test_options_reach_the_environment() -> None:
-    """Without slipping, the way to the right is the way to the right."""
-    environment = make("FrozenLake-v1", options={"is_slippery": False, "desc": ["SFFG"]})
-    assert environment.action_meanings == ("LEFT", "DOWN", "RIGHT", "UP")
-    environment.restart(0)
-    for cell in (1, 2):
-        environment.act(np.array([2]))
-        assert environment.observe().observations.argmax() == cell
-    environment.act(np.array([2]))
-    time_step = environment.observe()
-    assert (time_step.rewards, time_step.terminals) == (1, True)
-
-
 def test_dictionaries_and_tuples_are_flattened() -> None:
     """In Gymnasium's order of the keys: the pair, then the place as one of three."""
     environment = make("Dictionary-v0", num_games=2)

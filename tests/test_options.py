@@ -149,16 +149,6 @@ def test_what_a_snapshot_keeps_survives_its_header() -> None:
     assert len(header) == len(KEPT)
 
 
-@pytest.mark.parametrize("path", sorted((REPOSITORY / "snapshots").glob("*.safetensors")))
-def test_old_snapshots_tell_their_options(path: Path) -> None:
-    loaded = snapshot.read_snapshot(path)
-    settings = merge({}, snapshot=loaded)
-    for name, value in loaded.header["options"].items():
-        now = getattr(settings, name)
-        assert (list(now) if isinstance(now, tuple) else now) == value
-    assert (settings.game, settings.label) == (loaded.header["game"], loaded.header["label"])
-
-
 def make_snapshot(folder: Path, options: dict[str, object]) -> snapshot.Snapshot:
     path = folder / "pong_1.safetensors"
     snapshot.write_snapshot(path, {**HEADER, "label": "x", "options": options}, {})
@@ -230,19 +220,6 @@ def test_the_reference_is_todays() -> None:
         assert f"\n## {name}\n\n    scripts/{name}.sh {command.usage[len(name) + 1 :]} " in text
         for row in command.own:
             assert row.positional or f"| `--{row.name} " in text
-
-
-@pytest.mark.parametrize("command", ["play", "record", "nvis", "test"])
-def test_help_tells_the_options_that_do_something(command: str) -> None:
-    """The command's own come first; options of learning are not taken."""
-    text = make_parser(COMMANDS[command]).format_help()
-    assert len(text.splitlines()) <= 120
-    own = [text.index(f"--{row.name} ") for row in COMMANDS[command].own if not row.positional]
-    assert max(own, default=0) < text.index("--frame_skip ")
-    assert "--random_seed " in text
-    for option in ("--learning_rate", "--replay_size", "--train_steps", "--load_weights"):
-        assert f"{option} " not in text
-    assert "--exploration_rate_test " in text
 
 
 def test_help_of_play_tells_the_keys() -> None:

@@ -13,6 +13,7 @@ import pytest
 from test_watched_game import Script, make_console, make_game
 
 from simple_dqn.memory.experience import Step
+from simple_dqn.options.commands import KEYS
 from simple_dqn.watch.mind import Mind
 from simple_dqn.watch.play import Play, ScoreCard
 from simple_dqn.watch.steering import action_of
@@ -88,7 +89,7 @@ def make_play(
     *,
     mind: Mind | None = None,
     on_step: Callable[[Step], None] | None = None,
-    score_card: ScoreCard | None = None,
+    mean_of_tests: float | None = None,
     folder: Path = Path(),
 ) -> Play:
     return Play(
@@ -97,11 +98,8 @@ def make_play(
         mind=mind,
         show_mind=False,
         on_step=on_step,
-        score_card=score_card or ScoreCard(None),
-        help_lines=["keys", "q  quit"],
-        new_file=lambda ending: next(
-            path for number in range(9) if not (path := folder / f"{number}{ending}").exists()
-        ),
+        mean_of_tests=mean_of_tests,
+        files=folder / "a",
     )
 
 
@@ -213,8 +211,7 @@ def test_slow_drawing_costs_pictures_and_no_frames(
 def test_a_card_of_scores_follows_each_game() -> None:
     """The last picture stays until the space bar or some seconds begin the next game."""
     keys = [*[""] * 20, " ", "m", *[""] * 18, "", " ", *[""] * 300]
-    score_card = ScoreCard(20.125)
-    keyboard, steps = run(keys, max_frames=16, score_card=score_card)
+    keyboard, steps = run(keys, max_frames=16, mean_of_tests=20.125)
     card = "Game over", "The network: 0", "The network's tests: mean 20.12", "space: the next game"
     assert keyboard.cards[15] == list(card)
     assert keyboard.cards[:15] == [[]] * 15
@@ -225,14 +222,16 @@ def test_a_card_of_scores_follows_each_game() -> None:
     last = [len(card) for card in keyboard.cards[60:]]
     assert last.index(0) < 260  # the next game begins by itself
     assert [step.first for step in steps].count(True) >= 3
-    score_card.add(8, {"you", "the network"})
-    assert score_card.lines()[1].startswith("You and the network: 8, best 8, mean ")
+    card = ScoreCard(None)
+    card.add(3, {"you", "the network"})
+    card.add(8, {"you", "the network"})
+    assert card.lines() == ["You and the network: 8, best 8, mean 5.5 of 2 games"]
 
 
 def test_help_is_shown_over_the_waiting_game() -> None:
     keyboard, steps = run([""] * 4 + ["h"] + [""] * 9 + ["?"] + [""] * 4)
     assert len(steps) == 2
-    assert keyboard.cards[3:15] == [[], *[["keys", "q  quit"]] * 10, []]
+    assert keyboard.cards[3:15] == [[], *[KEYS.splitlines()] * 10, []]
     assert "h: all keys" in keyboard.lines[0][1]
 
 
@@ -249,13 +248,14 @@ def test_pictures_and_films_are_written_while_playing(tmp_path: Path) -> None:
     """They never take another's place; a film that nobody ended is complete, too."""
     keys = ["", "f12", "f12", "c", *[""] * 58, "v", "c", "", "", "c", *[""] * 29]
     keyboard, _ = run(keys, folder=tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.mp4", "0.png", "1.mp4", "1.png"]
-    first = cv2.cvtColor(cv2.imread(str(tmp_path / "0.png")), cv2.COLOR_BGR2RGB)
+    names = [f"a_play{number}" for number in ("1.mp4", "1.png", "2.mp4", "2.png")]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    first = cv2.cvtColor(cv2.imread(str(tmp_path / "a_play1.png")), cv2.COLOR_BGR2RGB)
     np.testing.assert_array_equal(first, keyboard.pictures[0])
-    for name, frames in (("0.mp4", 60), ("1.mp4", 31)):  # one is played while a person leaves
+    for name, frames in ((names[0], 60), (names[2], 31)):  # one is played while a person leaves
         with av.open(str(tmp_path / name)) as container:
             assert container.streams.video[0].frames == frames
-    assert "0.png" in keyboard.lines[1][0]
+    assert "a_play1.png" in keyboard.lines[1][0]
     assert "filming" in keyboard.lines[30][0]
     assert "filming" not in keyboard.lines[64][0]
 

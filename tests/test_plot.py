@@ -3,7 +3,6 @@
 import csv
 import itertools
 import math
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -437,20 +436,3 @@ def test_suffix_chooses_the_format(csv_2015: Path, tmp_path: Path) -> None:
     assert b"/Type3" not in pdf
     assert b"/CIDFontType2" in pdf
     assert svg.startswith(b"<?xml")
-
-
-def test_unusable_output_is_named_and_leaves_nothing_behind(csv_2015: Path, tmp_path: Path) -> None:
-    (tmp_path / "folder.png").mkdir()
-    os.mkfifo(tmp_path / "pipe.png")
-    before = sorted(tmp_path.rglob("*"))
-    for output, reason in (
-        (tmp_path / "folder.png", "it is a folder; name a file"),
-        (tmp_path / "pipe.png", "it is a pipe or device; name a file"),
-        (Path(), "it is a folder; name a file"),
-        (csv_2015 / "a.png", "File exists"),
-        (tmp_path / "a.xyz", "name a .png, .pdf or .svg file"),
-        (csv_2015, "name a .png, .pdf or .svg file"),
-    ):
-        with pytest.raises(UserError, match=f"cannot write {output}.*{reason}"):
-            draw_file(csv_2015, output)
-    assert sorted(tmp_path.rglob("*")) == before

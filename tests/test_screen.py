@@ -65,12 +65,6 @@ def test_resizing_averages_by_area(
     np.testing.assert_allclose(screen, averages, atol=0.501)
 
 
-def test_luminance_of_a_colour() -> None:
-    for colour, luminance in (((255, 0, 0), 76), ((0, 255, 0), 150), ((0, 0, 255), 29)):
-        picture = np.full((210, 160, 3), colour, np.uint8)
-        assert (to_screen(picture, (84, 84)) == luminance).all()
-
-
 @pytest.mark.parametrize("shape", [(84, 84), (210, 160), (210, 160, 3)])
 def test_a_screen_does_not_share_memory_with_the_picture(shape: tuple[int, ...]) -> None:
     picture = np.random.default_rng(0).integers(256, size=shape, dtype=np.uint8)

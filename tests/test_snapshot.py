@@ -1,6 +1,4 @@
-import json
 import pickle
-import struct
 from pathlib import Path
 
 import numpy as np
@@ -116,13 +114,3 @@ def test_a_runs_snapshots_are_its_own(tmp_path: Path) -> None:
     expected = [(2, "pong_2.safetensors"), (10, "pong_10.safetensors")]
     assert [(epoch, path.name) for epoch, path in found.items()] == expected
     assert snapshot.run_snapshots(tmp_path / "missing" / "pong") == {}
-
-
-def test_the_header_can_be_read_without_the_tool(tmp_path: Path) -> None:
-    """safetensors: 8 bytes of length, then JSON; our header is one string in it."""
-    path = tmp_path / "pong_3.safetensors"
-    snapshot.write_snapshot(path, HEADER, ARRAYS)
-    content = path.read_bytes()
-    (length,) = struct.unpack("<Q", content[:8])
-    metadata = json.loads(content[8 : 8 + length])["__metadata__"]
-    assert json.loads(metadata["simple_dqn"])["game"] == "pong"

@@ -244,6 +244,7 @@ def test_a_run_that_always_fails_is_named_at_the_end(tmp_path: Path) -> None:
         (["pong,nosuchgame"], "unknown game 'nosuchgame'"),
         (["pong,pong"], "pong_s1 is in this suite twice"),
         (["pong,ALE/Pong-v5"], "pong_s1 is in this suite twice"),
+        (["pong", "--seeds", "4,4"], "pong_s4 is in this suite twice"),
         (["pong", ".."], ".. cannot be a folder"),
         (["missing.txt"], "cannot read missing.txt: No such file"),
         ([","], "names no game"),
@@ -260,10 +261,6 @@ def test_a_suite_that_cannot_begin(
     assert not list(root.glob("**/*.csv"))
 
 
-def test_seeds_are_named_once(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "names a seed twice" in refused(capsys, 2, "suite", "pong", "--seeds", "4,4")
-
-
 def test_games(tmp_path: Path) -> None:
     path = tmp_path / "games.txt"
     path.write_text("# mine\npong\n\n breakout \n")
@@ -276,19 +273,16 @@ def test_games(tmp_path: Path) -> None:
 def test_only_the_latest_attempt_writes_and_only_its_own_files(tmp_path: Path) -> None:
     run: PlannedRun = plan_runs(Settings(game="pong", label="mine"), (1,))[0]
     archive = Archive(tmp_path)
-    first, second = archive.begin(run, "here").attempt, archive.begin(run, "there").attempt
+    first, second = (archive.begin(run, place)[0] for place in ("here", "there"))
     path = str(run.csv_file)
-    archive.write(run, second, path, 0, b"half")
+    archive.write(run, second, path, 0, b"half", False)
     assert not (tmp_path / path).exists()
-    archive.write(run, first, path, 0, b"old")
-    archive.finish(run, first, path)
+    archive.write(run, first, path, 0, b"old", True)
     assert not (tmp_path / path).exists()
-    archive.write(run, second, path, 4, b" done")
-    archive.finish(run, second, path)
+    archive.write(run, second, path, 4, b" done", True)
     assert (tmp_path / path).read_bytes() == b"half done"
     for other in ("results/mine/pong_s2.csv", "../x.csv", "snapshots/mine/../pong_s1_1.memory"):
-        archive.write(run, second, other, 0, b"x")
-        archive.finish(run, second, other)
+        archive.write(run, second, other, 0, b"x", True)
     archive.keep(run, second, [])
     assert {path.suffix for path in tmp_path.glob("**/*") if path.is_file()} == {".lock"}
 
@@ -370,18 +364,12 @@ def test_growing_files_of_other_runs_stay(tmp_path: Path) -> None:
     archive = Archive(tmp_path)
     for folder in first.folders[:2]:
         (tmp_path / folder).mkdir(parents=True)
-    growing = [
-        tmp_path / file
-        for run in (first, tenth)
-        for file in (
-            run.prefix.with_name(f".{run.name}_3.memory.7.tmp"),
-            run.csv_file.with_name(f".{run.name}.csv.7.tmp"),
-        )
-    ]
-    for begin in (
-        lambda: archive.begin(first, "here"),
-        lambda: RunFiles(tmp_path / first.csv_file, tmp_path / first.prefix).remove_after(-1),
-    ):
+    growing = []
+    for run in (first, tenth):
+        growing.append(tmp_path / run.prefix.with_name(f".{run.name}_3.memory.7.tmp"))
+        growing.append(tmp_path / run.csv_file.with_name(f".{run.name}.csv.7.tmp"))
+    files = RunFiles(tmp_path / first.csv_file, tmp_path / first.prefix)
+    for begin in (lambda: archive.begin(first, "here"), lambda: files.remove_after(-1)):
         for path in growing:
             path.touch()
         begin()

@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import signal
-import sys
 import wave
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pygame
 import pytest
-from helpers import run_in_terminal, write_play
+from helpers import write_play
 from safetensors.numpy import load_file
 from test_main import refused
 
@@ -50,7 +49,7 @@ def test_a_game_is_filmed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """All frames of two games; each screen as a PNG too; never over another film."""
-    monkeypatch.setattr("simple_dqn.commands.record.TEST_FRAMES", 150)
+    monkeypatch.setattr("simple_dqn.watch.games.TEST_FRAMES", 150)
     pictures = root / "pictures"
     arguments = ["record", str(snapshot), "--random_seed", "1", "--play_games", "2"]
     assert main([*arguments, "--record_screen_path", str(pictures)]) == 0
@@ -132,13 +131,6 @@ def test_a_film_of_some_seconds_and_a_width(root: Path, snapshot: Path, name: st
         assert sum(animation.durations) == 21 * 50
         pictures = list(animation.frames)
     assert {picture.shape[:2] for picture in pictures} == {(104, 160)}
-
-
-def test_the_bar_of_a_film_knows_its_end(root: Path, snapshot: Path) -> None:
-    film = ["record", str(snapshot), "--seconds", "2", "--video_file", str(root / "film.mp4")]
-    status, output = run_in_terminal([sys.executable, "-m", "simple_dqn", *film], root)
-    assert status == 0
-    assert re.search(r"\rfilming: +\d+%\|\S+ *\| \d+/120 \[\d\d:\d\d<\d\d:\d\d, ", output), output
 
 
 def test_a_film_begins_later(

@@ -10,6 +10,7 @@ with its SHA-256.
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,7 @@ def _read_piece(path: Path, memory: ReplayMemory, piece: Piece, num_actions: int
     """
     oldest = memory.total - memory.count
     shape, dtype = memory.observation_shape, memory.observation_dtype
+    held: tuple[npt.NDArray[Any], ...] = memory.actions, memory.rewards, memory.endings
     if not path.is_file():  # it may be a pipe, which waits
         raise UserError(f"{path} cannot be read: there is no such file")
     try:
@@ -121,17 +123,15 @@ def _read_piece(path: Path, memory: ReplayMemory, piece: Piece, num_actions: int
             with decompressor.stream_reader(file) as stream:
                 for game, first, last in _blocks(memory, piece.start, piece.stop):
                     observations = _read(stream, (last - first, *shape), dtype)
-                    actions = _read(stream, (last - first,), np.uint8)
-                    rewards = _read(stream, (last - first,), np.float32)
-                    endings = _read(stream, (last - first,), np.uint8)
+                    columns = [_read(stream, (last - first,), c.dtype) for c in held]
+                    actions, rewards, endings = columns
                     finite = np.isfinite(rewards).all() and np.isfinite(observations).all()
                     if not finite or actions.max() >= num_actions or endings.max() > CUT:
                         raise UserError(f"{piece.name} holds steps that no game has")
                     kept = np.arange(max(first, oldest), last)
                     positions, offsets = kept % memory.lane_size, kept - first
-                    memory.actions[game, positions] = actions[offsets]
-                    memory.rewards[game, positions] = rewards[offsets]
-                    memory.endings[game, positions] = endings[offsets]
+                    for column, values in zip(held, columns, strict=True):
+                        column[game, positions] = values[offsets]
                     # NB! Positions may wrap around the lane's end, and a store is written in a row.
                     for part in np.split(kept, np.flatnonzero(positions == 0)):
                         if len(part):
@@ -143,14 +143,10 @@ def _read_piece(path: Path, memory: ReplayMemory, piece: Piece, num_actions: int
 
 def _read(stream: Any, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """Read an array from a stream."""
-    array = np.empty(shape, dtype)
-    view = memoryview(array.reshape(-1).view(np.uint8).data)
-    while view:
-        number = stream.readinto(view)
-        if not number:
-            raise zstandard.ZstdError("the file ends too early")
-        view = view[number:]
-    return array
+    number = math.prod(shape) * np.dtype(dtype).itemsize
+    if len(data := stream.read(number)) < number:
+        raise zstandard.ZstdError("the file ends too early")
+    return np.frombuffer(data, dtype).reshape(shape)
 
 
 def _facts(memory: ReplayMemory, start: int, stop: int) -> dict[str, Any]:

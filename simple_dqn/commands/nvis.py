@@ -7,14 +7,13 @@ import numpy as np
 from tqdm import tqdm
 
 from simple_dqn import streams
-from simple_dqn.checkpoints.places import check_output, game_of, root
-from simple_dqn.checkpoints.snapshot import Snapshot, check_game
+from simple_dqn.checkpoints.places import check_output, root
+from simple_dqn.checkpoints.snapshot import Snapshot
 from simple_dqn.errors import UserError
 from simple_dqn.files import write_atomically
 from simple_dqn.options.settings import Settings
-from simple_dqn.run.environments import TEST_FRAMES
-from simple_dqn.watch.filter_page import view_filters, write_page
-from simple_dqn.watch.games import make_console, make_watched_game
+from simple_dqn.watch.filter_page import write_page
+from simple_dqn.watch.games import play_network
 
 logger = logging.getLogger(__name__)
 
@@ -26,17 +25,11 @@ def nvis(
     visualization_file: Path | None,
 ) -> None:
     """Make the page and write its name to standard output."""
-    game = game_of(settings)
-    check_game(snapshot, game)
     name = snapshot.path.stem
     path = visualization_file or root() / "results" / f"{name}.html"
     check_output(path, "--visualization_file", [".html", ".htm"], overwrite=settings.overwrite)
-    seed = settings.random_seed or 0
-    console = make_console(settings, game, random_seed=seed)
-    watched, mind = make_watched_game(
-        settings, snapshot, console, random_seed=seed, max_frames=TEST_FRAMES
-    )
-    if mind is None or not mind.guided.num_layers:
+    watched, mind = play_network(settings, snapshot, settings.random_seed or 0)
+    if not mind.guided.num_layers:
         raise UserError(f"the network {settings.network} of {snapshot.path} has no filters to show")
     states, actions = [], []
     with tqdm(desc="playing", unit=" frames", disable=None, leave=False) as bar:
@@ -47,14 +40,14 @@ def nvis(
             bar.update()
     logger.info("played a game of %s steps, score %g", f"{watched.decisions:,}", watched.score)
     blank = min(len(watched.state), len(states)) - 1  # states that begin with blank screens
-    views = view_filters(
-        mind.guided, np.stack(states[blank:]), actions[blank:], visualization_filters
-    )
     page = write_page(
         f"What the filters of {name} see",
-        f"{game.name}, network {settings.network}, epoch {snapshot.header['epoch']}; "
+        f"{snapshot.header['game']}, network {settings.network}, epoch {snapshot.header['epoch']}; "
         f"a game of {watched.decisions:,} steps, score {watched.score:g}",
-        list(views),
+        mind.guided,
+        np.stack(states[blank:]),
+        actions[blank:],
+        visualization_filters,
     )
     write_atomically(path, page.encode())
     streams.write(f"{path}\n")

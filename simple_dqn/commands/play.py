@@ -4,8 +4,6 @@ import contextlib
 import logging
 import secrets
 import sys
-from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,10 +14,9 @@ from simple_dqn.environments.roms import Game
 from simple_dqn.errors import UserError
 from simple_dqn.files import interrupts_held
 from simple_dqn.memory.experience import Recorder, experience_settings, write_experience
-from simple_dqn.options.commands import KEYS
 from simple_dqn.options.settings import Settings
 from simple_dqn.watch.games import make_console, make_watched_game
-from simple_dqn.watch.play import Play, ScoreCard
+from simple_dqn.watch.play import Play
 from simple_dqn.watch.window import Window
 
 if TYPE_CHECKING:
@@ -49,11 +46,13 @@ def play(
         check_output(
             record_experience, "--record_experience", [".safetensors"], overwrite=settings.overwrite
         )
-    tests = scores_of_tests(snapshot.path) if snapshot is not None else {}
-    score_card = ScoreCard(tests.get(snapshot.header["epoch"] if snapshot is not None else 0))
     console = make_console(settings, game, random_seed=seed)
-    sample_rate = console.frames_per_second * console.samples_per_frame
-    shown = _open(display, _title(game, snapshot), sample_rate)
+    title, mean_of_tests = f"simple_dqn: {game.name}", None
+    if snapshot is not None:
+        network, epoch = snapshot.header["network"], snapshot.header["epoch"]
+        title += f", network {network} of epoch {epoch}, {snapshot.path.stem}"
+        mean_of_tests = scores_of_tests(snapshot.path).get(epoch)
+    shown = _open(display, title, console.sample_rate)
     with contextlib.ExitStack() as stack:
         # NB! Whatever happens, the seed is logged, and not while a terminal shows the game.
         stack.callback(logger.info, "%s, random seed %d", game.name, seed)
@@ -65,9 +64,8 @@ def play(
             mind=mind,
             show_mind=show_mind,
             on_step=recorder.add if record_experience is not None else None,
-            score_card=score_card,
-            help_lines=KEYS.splitlines(),
-            new_file=partial(_new_file, snapshot.path.stem if snapshot else game.name),
+            mean_of_tests=mean_of_tests,
+            files=root() / "videos" / (snapshot.path.stem if snapshot is not None else game.name),
         )
         try:
             with contextlib.suppress(KeyboardInterrupt):
@@ -77,26 +75,12 @@ def play(
                 played_with = experience_settings(settings.kept(), game, console.action_meanings)
                 with interrupts_held():
                     write_experience(record_experience, recorder.experience(), played_with)
-    for line in score_card.lines():
+    for line in session.score_card.lines():
         logger.info(line)
     if record_experience is not None:
         if not len(recorder):
             raise UserError("nothing was recorded: no step was played by a person (key m)")
         logger.info("%s: %s steps of yours", record_experience, f"{len(recorder):,}")
-
-
-def _title(game: Game, snapshot: Snapshot | None) -> str:
-    title = f"simple_dqn: {game.name}"
-    if snapshot is not None:
-        network, epoch = snapshot.header["network"], snapshot.header["epoch"]
-        title += f", network {network} of epoch {epoch}, {snapshot.path.stem}"
-    return title
-
-
-def _new_file(name: str, ending: str) -> Path:
-    """The first of videos/<name>_play1, _play2 ... that does not exist."""
-    paths = (root() / "videos" / f"{name}_play{number}{ending}" for number in count(1))
-    return next(path for path in paths if not path.exists())
 
 
 def _named_game(settings: Settings, snapshot: Snapshot | None) -> Game:

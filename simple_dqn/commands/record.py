@@ -3,7 +3,7 @@
 import logging
 import math
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -12,10 +12,9 @@ from typing import Any
 from tqdm import tqdm
 
 from simple_dqn import streams
-from simple_dqn.checkpoints.places import check_output, game_of, root
+from simple_dqn.checkpoints.places import check_output, root
 from simple_dqn.checkpoints.snapshot import (
     Snapshot,
-    check_game,
     read_snapshot,
     run_prefix,
     snapshot_path,
@@ -23,9 +22,8 @@ from simple_dqn.checkpoints.snapshot import (
 from simple_dqn.errors import UserError
 from simple_dqn.files import errors_naming, interrupts_held
 from simple_dqn.options.settings import Settings
-from simple_dqn.run.environments import TEST_FRAMES
 from simple_dqn.watch.film import FORMATS, Film, encode_png
-from simple_dqn.watch.games import make_console, make_watched_game
+from simple_dqn.watch.games import play_network
 from simple_dqn.watch.mind import SECONDS, Mind, beside, write_over
 from simple_dqn.watch.watched_game import Frame, WatchedGame
 
@@ -58,18 +56,19 @@ def record(
     _check_outputs(settings, path, sound, screens and screens / f"{name}_000001.png")
     seed = secrets.randbits(32) if settings.random_seed is None else settings.random_seed
     logger.info("%s, random seed %d", settings.game, seed)
-    players = list(_players(settings, snapshot, epochs, seed, show_mind=show_mind))
+    prefix = run_prefix(snapshot.path)
+    filmed = [read_snapshot(snapshot_path(prefix, epoch)) for epoch in epochs] or [snapshot]
+    players = [play_network(settings, each, seed) for each in filmed]
     console = players[0][0].console
     rate = console.frames_per_second
-    sample_rate = rate * console.samples_per_frame
-    if sound is not None and not sample_rate:
+    if sound is not None and not console.sample_rate:
         raise UserError(f"{settings.game} makes no sound; leave out --record_sound_filename")
     skipped = math.ceil(skip_seconds * rate)
     total = None if seconds is None else skipped + math.ceil(seconds * rate / len(players))
     scores: list[float] = []
     with (
         interrupts_held() as check_interrupt,
-        Film(path, frames_per_second=rate, sample_rate=sample_rate, sound_path=sound) as film,
+        Film(path, rate, console.sample_rate, sound) as film,
     ):
 
         def keep(mind: Mind | None, caption: str, frame: Frame, number: int) -> None:
@@ -86,7 +85,14 @@ def record(
 
         for (watched, mind), epoch in zip(players, epochs or [0], strict=True):
             caption = f"epoch {epoch}" * bool(epochs)
-            scores += _play(watched, play_games, total, film, partial(keep, mind, caption), caption)
+            scores += _play(
+                watched,
+                play_games,
+                total,
+                film,
+                partial(keep, mind if show_mind else None, caption),
+                caption,
+            )
         if not film.frames:
             raise UserError(
                 f"the games ended before --skip_seconds {skip_seconds:g}; give fewer seconds, or "
@@ -104,20 +110,6 @@ def _check_outputs(settings: Settings, film: Path, sound: Path | None, screen: P
     ):
         if path is not None:
             check_output(path, option, endings, overwrite=settings.overwrite)
-
-
-def _players(
-    settings: Settings, snapshot: Snapshot, epochs: Iterable[int], seed: int, *, show_mind: bool
-) -> Iterator[tuple[WatchedGame, Mind | None]]:
-    """Let the network, or those of other epochs of its run, begin to play."""
-    prefix, game = run_prefix(snapshot.path), game_of(settings)
-    for each in [read_snapshot(snapshot_path(prefix, epoch)) for epoch in epochs] or [snapshot]:
-        check_game(each, game)
-        console = make_console(settings, game, random_seed=seed)
-        watched, mind = make_watched_game(
-            settings, each, console, random_seed=seed, max_frames=TEST_FRAMES
-        )
-        yield watched, mind if show_mind else None
 
 
 def _play(

@@ -2,6 +2,8 @@
 
 import logging
 import shlex
+from contextlib import nullcontext
+from typing import Any
 
 from simple_dqn import streams
 from simple_dqn.checkpoints.places import root
@@ -17,16 +19,12 @@ logger = logging.getLogger(__name__)
 
 
 def suite(
-    settings: Settings,
-    seeds: tuple[int, ...],
-    address: str | None,
-    cpus_per_run: float,
-    gpus_per_run: float,
-    max_runs: int | None,
-    retries: int,
-    dry_run: bool,
+    settings: Settings, seeds: tuple[int, ...], retries: int, dry_run: bool, **resources: Any
 ) -> None:
-    """Carry out what is left of a suite: each game that `settings` names with each seed."""
+    """Carry out what is left of a suite: each game that `settings` names with each seed.
+
+    `resources` are those of `launch.Resources`.
+    """
     runs = plan_runs(settings, seeds)
     if dry_run:
         for run in runs:
@@ -42,9 +40,9 @@ def suite(
         logger.info("%s: %d of %d runs are left to do", name, len(left), len(runs))
         failures: list[Failure] = []
         if left:
-            resources = Resources(address, cpus_per_run, gpus_per_run, max_runs)
-            with cluster(resources), Watcher(runs, folder) as watcher:
-                failures = launch(left, folder, resources, retries, watcher.show)
+            given, watcher = Resources(**resources), Watcher(runs, folder)
+            with cluster(given), watcher.live or nullcontext():
+                failures = launch(left, folder, given, retries, watcher.show)
         try:
             report(folder / name, None)
         except UserError as error:  # nothing was tested, for example

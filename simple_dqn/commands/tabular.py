@@ -4,6 +4,7 @@ import re
 import secrets
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -32,16 +33,13 @@ _ITERATIONS = 200  # of value iteration that are drawn
 def tabular(
     environment: str,
     *,
-    environment_options: str,
-    discount_rate: float,
-    train_steps: int,
-    network: str,
     random_seed: int | None,
     output: Path | None,
     csv_file: Path | None,
     overwrite: bool,
+    **options: Any,
 ) -> None:
-    """Write a table to standard output, a picture and a CSV file (in results/ by default)."""
+    """Write a table to standard output, a picture and a CSV file; `options` are others of a run."""
     name = re.sub(r"[^\w.+=-]", "_", environment)
     output = output or root() / "results" / f"{name}_tabular.png"
     csv_file = csv_file or root() / "results" / f"{name}_tabular.csv"
@@ -51,11 +49,8 @@ def tabular(
     settings = Settings(
         game=environment,
         environment="gym",
-        environment_options=environment_options,
         random_seed=seed,
-        discount_rate=discount_rate,
-        train_steps=train_steps,
-        network=network,
+        **options,
         # Rewards as they are; all actions random, so that every state is seen.
         min_reward=-1e9,
         max_reward=1e9,
@@ -67,7 +62,7 @@ def tabular(
         clip_error=0,
         target_steps=100,
     )
-    game = read_environment(settings)
+    game, discount_rate = read_environment(settings), settings.discount_rate
     num_states, num_actions = game.process.rewards.shape
     random_policy = np.full((num_states, num_actions), 1 / num_actions)
     random_values = limit(policy_evaluation(*game.process, discount_rate, random_policy))

@@ -24,7 +24,7 @@ class Console(VisibleGame):
     """
 
     frames_per_second = 60
-    samples_per_frame = 512
+    sample_rate = 60 * 512
     can_idle = True
     _now: npt.NDArray[np.uint8]  # luminance of the last frame
 

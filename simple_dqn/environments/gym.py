@@ -133,8 +133,7 @@ class GymConsole(VisibleGame):
         known = _OBSERVATION_NAMES.get(environment_id.split("-")[0], "").split()
         self.observation_names = known if (len(known),) == self.observation_shape else ()
         self.frames_per_second = max(1, round(self._game.metadata.get("render_fps") or 30))
-        own_limit = self._game.spec.max_episode_steps if self._game.spec else None
-        self.max_steps = own_limit or sys.maxsize
+        self.max_steps = (self._game.spec and self._game.spec.max_episode_steps) or sys.maxsize
         self._seed: int | None = seed
         self._seen: Any = None
 

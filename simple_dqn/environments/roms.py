@@ -108,8 +108,6 @@ def _read_rom(path: Path) -> Game:
     except OSError as error:
         hint = "give a game's name (pong) or a ROM file that can be read"
         raise UserError(f"cannot read ROM file {path}: {error.strerror}; {hint}") from error
-    if not rom:
-        raise UserError(f"ROM file {path} is empty; get the ROM again or give the game's name")
     md5 = hashlib.md5(rom, usedforsecurity=False).hexdigest()
     file = _known_roms().get(md5)
     if file is None:

@@ -8,8 +8,6 @@ import numpy.typing as npt
 
 from simple_dqn.errors import UserError
 
-_SHOWN_HEIGHT = 420  # pixels
-
 
 def to_screen(picture: npt.NDArray[Any], screen_shape: tuple[int, int]) -> npt.NDArray[np.uint8]:
     """Turn a picture into a screen, uint8 `screen_shape`, by pixel area as ALE's vector engine.
@@ -48,11 +46,3 @@ def to_rgb(picture: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     """Return a picture for people, uint8 (h, w, 3)."""
     picture = to_bytes(picture)
     return picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
-
-
-def enlarge(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Resize a picture for people to a height of 420 and an even width."""
-    height, width = picture.shape[:2]
-    size = (max(2, 2 * round(width * _SHOWN_HEIGHT / height / 2)), _SHOWN_HEIGHT)
-    how = cv2.INTER_NEAREST if height <= _SHOWN_HEIGHT // 2 else cv2.INTER_AREA
-    return cv2.resize(picture, size, interpolation=how)  # type: ignore[return-value]

@@ -4,12 +4,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
 from simple_dqn.environment import Environment, Observations, TimeStep
-from simple_dqn.environments.screens import enlarge, to_rgb
+from simple_dqn.environments.screens import to_rgb
 
 
 class VisibleGame(ABC):
@@ -21,7 +22,7 @@ class VisibleGame(ABC):
     observation_dtype: np.dtype[Any]
     observation_names: Sequence[str] = ()  # of the numbers that the network sees, if they have any
     frames_per_second: int  # of the game's own time
-    samples_per_frame = 0  # of sound, 8 bits each, mono; 0: the game is silent
+    sample_rate = 0  # samples of sound per second, 8 bits each, mono; 0: the game is silent
     can_idle = False  # a frame can be played without an action
     frames = 0  # played in the current game, without the no-op frames at its start
     lives = 0  # that are left; 0 in games without lives
@@ -49,16 +50,19 @@ class VisibleGame(ABC):
         """Return what a person sees, uint8 (height, width, 3), RGB."""
 
     def enlarge(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """Enlarge a picture for people, with pixels as wide as high; both sides are even."""
-        return enlarge(picture)
+        """Enlarge a picture for people, here to a height of 420; both sides are even."""
+        height, width = picture.shape[:2]
+        size = (max(2, 2 * round(width * 420 / height / 2)), 420)
+        how = cv2.INTER_NEAREST if height <= 210 else cv2.INTER_AREA
+        return cv2.resize(picture, size, interpolation=how)  # type: ignore[return-value]
 
     @abstractmethod
     def close(self) -> None:
         """Release what the game holds; it is not used afterwards."""
 
     def sound(self) -> npt.NDArray[np.uint8]:
-        """Return the sound of the last frame, uint8 (samples_per_frame,); 128 is silence."""
-        return np.zeros(self.samples_per_frame, np.uint8)
+        """Return the sound of the last frame, uint8 (samples,); 128 is silence."""
+        return np.zeros(0, np.uint8)
 
     def keep(self) -> object | None:
         """Return this moment of the game, for `go_back`; None: the game cannot go back."""
@@ -93,12 +97,9 @@ class VisibleGames(Environment):
         self.num_actions = len(self.action_meanings)
         self.observation_shape = games[0].observation_shape
         self.observation_dtype = games[0].observation_dtype
-        self._games = games
-        self._max_frames = max_frames
-        self._frame_skip = frame_skip
-        self._random_starts = random_starts
+        self._games, self._frame_skip, self._max_frames = games, frame_skip, max_frames
+        self._random_starts, self._shows_cut_games = random_starts, shows_cut_games
         self._lost_life_is_terminal = lost_life_is_terminal
-        self._shows_cut_games = shows_cut_games
         self._rngs: list[np.random.Generator] = []  # one a game, so that no game affects another
         self._actions = np.zeros(self.num_games, np.int64)
         self._cut = np.zeros(self.num_games, np.bool_)  # games that were cut in the last step

@@ -1,6 +1,5 @@
 """The commands, and what each takes besides the options of a run."""
 
-import argparse
 import dataclasses
 from pathlib import Path
 from typing import NamedTuple
@@ -46,19 +45,12 @@ def _snapshot_or_game(value: str) -> Path | str:
     return found if found.suffix in {".safetensors", ".pkl"} else value
 
 
-def _number_or_all(value: object) -> int | None:
-    return None if value in {None, "all"} else int(integer(1, 10_000)(value))
-
-
 def _seeds(value: object) -> tuple[int, ...]:
     """A number N means the seeds 1 to N; several numbers mean themselves."""
     first, *others = str(value).split(",")
     if not others:
         return tuple(range(1, int(integer(1, 1000)(first)) + 1))
-    seeds = [int(ROWS["random_seed"].type(text)) for text in (first, *others) if text]
-    if len(set(seeds)) < len(seeds):
-        raise argparse.ArgumentTypeError(f"{str(value)!r} names a seed twice")
-    return tuple(seeds)
+    return tuple(int(ROWS["random_seed"].type(text)) for text in (first, *others) if text)
 
 
 _DISPLAYS = choice("auto", "window", "terminal")
@@ -67,7 +59,7 @@ _BANDS = choice("range", "stderr", "bootstrap")
 FIELDS = "average_reward,meanq,nr_games,meancost"
 _EPOCH = integer(0, 1_000_000)
 _EPOCHS = ValueType(lambda value: tuple(map(_EPOCH, str(value).split(","))), "N,N")
-_SOME = ValueType(_number_or_all, "N|all")
+_SOME = ValueType(lambda n: None if n in {None, "all"} else integer(1, 10_000)(n), "N|all")
 _RAY = ("ray", "rich")
 
 PRESET = Option(

@@ -114,17 +114,28 @@ def number(minimum: float, maximum: float, *, above: bool = False) -> ValueType:
     return ValueType(check, "X")
 
 
+def like(pattern: str, wanted: str, metavar: str) -> ValueType:
+    """Texts that match a regular expression, which `wanted` says in words."""
+
+    def check(value: object) -> str:
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        if value is None or not re.fullmatch(pattern, text):
+            raise ArgumentTypeError(f"{text!r} is not {wanted}")
+        return text
+
+    return ValueType(check, metavar)
+
+
 def choice(*names: str, own_class: bool = False) -> ValueType:
     """One of some words; with `own_class` also a person's own class, `module:Class`."""
     words = (*names, *["module:Class"] * own_class)
+    pattern = "|".join([*names, *[r"[\w.]+:\w+"] * own_class])
+    return like(pattern, f"one of {', '.join(words)}", "{" + ",".join(words) + "}")
 
-    def check(value: object) -> str:
-        text = as_text(value)  # of True: `true`
-        if text not in names and not (own_class and re.fullmatch(r"[\w.]+:\w+", text)):
-            raise ArgumentTypeError(f"{text!r} is not one of {', '.join(words)}")
-        return text
 
-    return ValueType(check, "{" + ",".join(words) + "}")
+def text(metavar: str) -> ValueType:
+    """Text that is not empty."""
+    return like("(?s).+", "a name", metavar)
 
 
 def _boolean(value: object) -> bool:
@@ -142,30 +153,10 @@ def _rates(value: object) -> float | tuple[float, float]:
     return (rates[0], rates[1]) if len(rates) == 2 else float(rates[0])
 
 
-def _mean(value: object) -> float | str:
-    return "auto" if value == "auto" else float(PROBABILITY(value))
-
-
 def _path(value: object) -> Path:
     if not isinstance(value, str | Path):
         raise ArgumentTypeError(f"{value!r} is not a file name")
     return Path(value)
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value:
-        raise ArgumentTypeError(f"{value!r} is not a name")
-    return value
-
-
-def _network(value: object) -> str:
-    text = str(value)
-    layers = re.fullmatch(r"[1-9]\d{0,4}(,[1-9]\d{0,4})*", text)
-    if text not in {"nature", "nips", "mlp"} and not layers:
-        raise ArgumentTypeError(
-            f"{text!r} is not one of nature, nips, mlp, nor a list of layers like 64,64"
-        )
-    return text
 
 
 def _json_object(value: object) -> str:
@@ -191,13 +182,6 @@ def _folder_or_truth(value: object) -> Path | bool:
         return _path(value)
 
 
-def _label(value: object) -> str:
-    text = str(value)
-    if not text or not all(letter.isalnum() or letter in "-_.+=" for letter in text):
-        raise ArgumentTypeError(f"{text!r}: use letters, digits and - _ . + = only")
-    return text
-
-
 def _no_stochastic_round(value: object) -> bool:
     if str(value).lower() not in {"false", "no", "0"}:
         raise ArgumentTypeError(
@@ -211,17 +195,16 @@ def path(metavar: str) -> ValueType:
     return ValueType(_path, metavar)
 
 
-def text(metavar: str) -> ValueType:
-    """Text that is not empty."""
-    return ValueType(_text, metavar)
-
-
-LABEL = ValueType(_label, "LABEL")
+PROBABILITY = number(0, 1)
+LABEL = like(r"[\w.+=-]+", "made of letters, digits and - _ . + = alone", "LABEL")
 JSON = ValueType(_json_object, "JSON")
-NETWORK = ValueType(_network, "NAME|N,N")
-MEAN = ValueType(_mean, "X|auto")
+NETWORK = like(
+    r"nature|nips|mlp|[1-9]\d{0,4}(,[1-9]\d{0,4})*",
+    "one of nature, nips, mlp, nor a list of layers like 64,64",
+    "NAME|N,N",
+)
+MEAN = ValueType(lambda value: "auto" if value == "auto" else PROBABILITY(value), "X|auto")
 RATES = ValueType(_rates, "X|LOW,HIGH")
 FOLDER_OR_TRUTH = ValueType(_folder_or_truth, "BOOL|FOLDER")
 NO_STOCHASTIC_ROUND = ValueType(_no_stochastic_round, "BOOL")
 BOOLEAN = ValueType(_boolean, "BOOL")  # true or false, yes or no, 1 or 0
-PROBABILITY = number(0, 1)

@@ -77,7 +77,7 @@ PHASE_LINES: Style = {
 # Okabe and Ito's colours, which colour-blind people can tell apart.
 PHASE_COLOURS = {"random": "#555555", "train": "#E69F00", "test": "#0072B2"}
 GROUP_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-HUMAN_LINE: dict[str, Any] = {"linestyle": ":", "linewidth": 1.6, "color": "#000000"}
+HUMAN_LINE: dict[str, Any] = {"label": "human", "ls": ":", "lw": 1.6, "color": "#000000"}
 MARKED_EPOCHS = 30  # a longer curve has no markers
 
 
@@ -107,7 +107,6 @@ def make_figure(
     num_columns = min(2, len(fields))
     num_rows = math.ceil(len(fields) / num_columns)
     figure = new_figure()
-    any_human = False
     for position, field in enumerate(fields, start=1):
         axes = figure.add_subplot(num_rows, num_columns, position)
         is_score = field in SCORES
@@ -116,13 +115,13 @@ def make_figure(
         draw_panel(axes, field, shown, styles, x_axis, smooth, band)
         if normalize:
             axes.set_ylabel("human-normalized score, %")
-            any_human |= draw_human(axes, 100)
+            draw_human(axes, 100)
         elif is_score and several:
             axes.set_ylabel("score, on each game's own scale")
         elif is_score and all_known:
-            any_human |= draw_human(axes, *humans.values())
+            draw_human(axes, *humans.values())
     figure.suptitle(title or _title(groups), fontsize=14, fontweight="bold", parse_math=False)
-    legend_rows = draw_legend(figure, groups, styles, human=any_human, band=band)
+    legend_rows = draw_legend(figure, groups, styles, band)
     height = 3.3 * num_rows + 0.8 + 0.2 * legend_rows
     figure.set_size_inches(11 if num_columns == 2 else 9, height)
     return figure
@@ -198,20 +197,16 @@ def draw_panel(
             ends = [BANDS[band][1](of_epoch.dropna()) for _, of_epoch in by_epoch["y"]]
             curve[["low", "high"]] = np.reshape(ends, (-1, 2))
             _draw_phase(axes, phase, curve, num_seeds(rows) > 1, style[phase])
-    first, last = axes.dataLim.intervalx
-    if first > last:  # there is only random play
-        first = last = 1
+    axes.margins(x=0.03)
     if x_axis == "epochs":
         axes.xaxis.set_major_locator(
             MaxNLocator(nbins=10, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1)
         )
-        margin = max(0.5, 0.02 * (last - first))
     else:
+        axes.set_xlim(left=0)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
         if x_axis != "hours":
             axes.xaxis.set_major_formatter(EngFormatter(sep=""))  # 50k, 2M
-        first, margin = 0, 0.02 * last or 1
-    axes.set_xlim(first - margin, last + margin)
     axes.ticklabel_format(axis="y", useOffset=False)
     label_axes(axes, title, label, unit)
     if axes.dataLim.height < 0:  # nothing was drawn
@@ -270,38 +265,33 @@ def _summary(name: str, rows: pd.DataFrame) -> str:
     return ", ".join(parts)
 
 
-def draw_human(axes: Axes, human: float) -> bool:
-    """Draw a human's score as a line, and return whether it is one.
-
-    If the line would leave the curves less than a quarter of the panel, the score is written.
-    """
+def draw_human(axes: Axes, human: float) -> None:
+    """Draw a human's score as a line, or write it if curves would get less than a quarter."""
     low, high = axes.get_ylim()
     if low - human <= 3 * (high - low) and human - high <= 3 * (high - low):
         axes.axhline(human, **HUMAN_LINE)
-        return True
+        return
     # Learning curves rise, so they are seldom in these corners.
     x, y, side, arrow = (0.02, 0.92, "left", "↑") if human > high else (0.98, 0.04, "right", "↓")
     axes.text(x, y, f"human: {human:,g} {arrow}", ha=side, transform=axes.transAxes, fontsize=9)
-    return False
 
 
 def draw_legend(
-    figure: Figure, groups: Groups, styles: Sequence[Style], *, human: bool, band: str = "range"
+    figure: Figure, groups: Groups, styles: Sequence[Style], band: str = "range"
 ) -> float:
     """Draw the legend below the panels; return its number of rows.
 
     One group: the phases in a line. Several: a column of groups by colour, one of phases in black.
     """
-    styles_of_phases = styles[0].items()
     black = {"color": "black"} if len(groups) > 1 else {}
     present = {phase for rows in groups.values() for phase in rows["phase"]}
     phases: list[Artist] = [
-        Line2D([], [], **style | black) for phase, style in styles_of_phases if phase in present
+        Line2D([], [], **style | black) for phase, style in styles[0].items() if phase in present
     ]
     if any(num_seeds(rows) > 1 for rows in groups.values()):
         phases.append(Patch(color="#555555", alpha=0.25, label=BANDS[band][0]))
-    if human:
-        phases.append(Line2D([], [], label="human", **HUMAN_LINE))
+    if any(line.get_label() == "human" for axes in figure.axes for line in axes.lines):
+        phases.append(Line2D([], [], **HUMAN_LINE))
     entries, columns = phases, len(phases)
     if len(groups) > 1:
         names: list[Artist] = [

@@ -31,21 +31,13 @@ class GameResult(NamedTuple):
     name: str  # of the runs, without the seed
     game: str | None  # None: it is unknown
     scores: Array  # mean score of each seed's last test, float64 (seeds,)
+    mean: float  # over the seeds
+    std: float  # over the seeds, with seeds - 1 in the denominator; nan of one seed
     steps: tuple[int, int]  # trained before the last test, the fewest and the most of a seed
     published: Scores | None  # in the literature
     # Trained before the first test in which the mean over all seeds reached a human's score.
     steps_to_human: int | None
     tests: pd.DataFrame  # scores of all tests: a row for a number of steps trained, a column a seed
-
-    @property
-    def mean(self) -> float:
-        """Mean over the seeds."""
-        return float(self.scores.mean())
-
-    @property
-    def std(self) -> float:
-        """Standard deviation over the seeds, with seeds - 1 in the denominator; nan of one seed."""
-        return float(self.scores.std(ddof=1)) if len(self.scores) > 1 else nan
 
     def normalized(self, score: Any) -> Any:
         """A score, or several, on the scale from random play to a human, in percent; or nan."""
@@ -82,6 +74,8 @@ def result_of(name: str, rows: pd.DataFrame) -> GameResult | None:
         name=name,
         game=game,
         scores=last["average_reward"].to_numpy(np.float64),
+        mean=last["average_reward"].mean(),
+        std=last["average_reward"].std(),
         steps=(steps.min(), steps.max()),
         published=published,
         steps_to_human=None if at_human.empty else int(at_human.iloc[0]),
@@ -110,10 +104,15 @@ def aggregates(results: Sequence[GameResult]) -> list[Aggregate]:
 
 
 def interval(figure: Callable[[OfGames], Array], scores: OfGames) -> Array:
-    """The ends of a figure's 95% interval, float64 (2, ...); (2,) nan if a game has one seed."""
+    """The ends of a figure's 95% interval, float64 (2, ...); (2,) nan if a game has one seed.
+
+    Agarwal et al. 2021, section 4.1: a percentile bootstrap whose strata are the games. As many
+    seeds of each game as there are are drawn, with replacement, RESAMPLES times.
+    """
     if min(map(len, scores)) < 2:
         return np.full(2, nan)
-    resamples = stratified_resamples(scores, np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    resamples = [of[rng.integers(len(of), size=(RESAMPLES, len(of)))] for of in scores]
     return np.quantile(figure(resamples), _OUTSIDE, axis=0)
 
 
@@ -128,15 +127,6 @@ def over_training(results: Sequence[GameResult]) -> pd.DataFrame:
         scores = [of_game.to_numpy() for _, of_game in row.groupby(level=0)]
         found[steps] = [interquartile_mean(scores), *interval(interquartile_mean, scores)]
     return pd.DataFrame.from_dict(found, "index", np.float64, ["value", "low", "high"])
-
-
-def stratified_resamples(scores: OfGames, rng: np.random.Generator) -> list[Array]:
-    """Draw as many seeds of each game as there are, with replacement, RESAMPLES times.
-
-    Agarwal et al. 2021, section 4.1: a percentile bootstrap whose strata are the games. The scores
-    of a game, float64 (seeds,), become float64 (RESAMPLES, seeds).
-    """
-    return [seeds[rng.integers(len(seeds), size=(RESAMPLES, len(seeds)))] for seeds in scores]
 
 
 def median(scores: OfGames) -> Array:

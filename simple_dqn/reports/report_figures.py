@@ -25,16 +25,15 @@ def draw_curves(groups: Groups) -> Figure:
     num_rows = math.ceil(len(groups) / num_columns)
     figure = curves.new_figure(figsize=(max(4.2 * num_columns, 6), 3.0 * num_rows + 0.5))
     (style,) = curves.phase_styles(1)
-    any_human = False
     for position, (name, rows) in enumerate(groups.items(), start=1):
         axes = figure.add_subplot(num_rows, num_columns, position)
         curves.draw_panel(axes, "average_reward", {name: rows}, [style], "steps")
         seeds = num_seeds(rows)
         axes.set_title(f"{name}, {seeds} seed{'s' * (seeds > 1)}", fontsize=11, parse_math=False)
         if published := published_scores().get(game_in(name) or ""):
-            any_human |= curves.draw_human(axes, published.human)
+            curves.draw_human(axes, published.human)
     widest = max(groups, key=lambda name: num_seeds(groups[name]))
-    curves.draw_legend(figure, {widest: groups[widest]}, [style], human=any_human)
+    curves.draw_legend(figure, {widest: groups[widest]}, [style])
     return figure
 
 
@@ -58,7 +57,7 @@ def draw_scores(results: Sequence[GameResult]) -> Figure:
     axes.errorbar(ours, middles + 0.19, xerr=spread, fmt="none", ecolor="black", elinewidth=1)
     label = "DQN after 50 million steps (Mnih et al. 2015)"
     axes.barh(middles - 0.19, np.nan_to_num(papers), 0.38, color=_NATURE_COLOUR, label=label)
-    axes.axvline(HUMAN, **curves.HUMAN_LINE, label="human")
+    axes.axvline(HUMAN, **curves.HUMAN_LINE)
     axes.axvline(0, color="#555555", linewidth=0.8)
     axes.set_xscale("symlog", linthresh=HUMAN, linscale=1.5)
     lowest, highest = axes.get_xlim()
@@ -101,7 +100,7 @@ def draw_over_games(results: Sequence[GameResult]) -> Figure:
         axes.fill_between(x, low, high, color=curves.PHASE_COLOURS["test"], alpha=0.2, linewidth=0)
     if curve.empty:
         left.text(0.5, 0.4, "no common number of steps", transform=left.transAxes, ha="center")
-    left.axhline(HUMAN, **curves.HUMAN_LINE, label="human")
+    left.axhline(HUMAN, **curves.HUMAN_LINE)
     right.axvline(HUMAN, **curves.HUMAN_LINE)
     left.xaxis.set_major_formatter(EngFormatter(sep=""))
     curves.label_axes(left, "Interquartile mean of the runs", "training steps", _SCORE)

@@ -77,11 +77,12 @@ def group_runs(runs: Mapping[Path, pd.DataFrame], options: Mapping[Path, Options
         group[path] = rows.assign(frame_skip=frames)
     for name, (first, *others) in list(groups.items()):
         for other in others:
-            if difference := _difference(options.get(first, {}), options.get(other, {})):
+            one, two = options.get(first, {}), options.get(other, {})
+            if different := [k for k in sorted(one.keys() & two.keys()) if one[k] != two[k]]:
                 logger.warning(
                     "%s and %s are not seeds of one setting, because they differ in %s; each run "
                     "of %s is shown by itself",
-                    *(first, other, difference, name),
+                    *(first, other, different[0], name),
                 )
                 alone = groups.pop(name).items()
                 groups |= {f"{name}/{path.stem}": {path: rows} for path, rows in alone}
@@ -91,12 +92,6 @@ def group_runs(runs: Mapping[Path, pd.DataFrame], options: Mapping[Path, Options
         name.encode(errors="replace").decode(): pd.concat(group, names=["path"])
         for name, group in groups.items()
     }
-
-
-def _difference(one: Options, other: Options) -> str | None:
-    """The first option that both runs have, with different values."""
-    both = sorted(one.keys() & other.keys())
-    return next((name for name in both if one[name] != other[name]), None)
 
 
 def group_name(path: Path, paths: Sequence[Path]) -> str:

@@ -4,20 +4,12 @@ import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from simple_dqn.checkpoints.run_files import RunFiles
 from simple_dqn.files import put_in_place, remove_temporary_files
 from simple_dqn.suite.plan import PlannedRun
 
 CHUNK = 8 * 2**20  # bytes that go over the network at a time
-
-
-class Begun(NamedTuple):
-    """What a run finds when it begins."""
-
-    attempt: int  # number of this attempt at the run
-    files: dict[str, int]  # sizes in bytes, by path from the root folder on
 
 
 class Archive:
@@ -35,8 +27,11 @@ class Archive:
         self._places: dict[str, str] = {}
         self._locks: dict[str, contextlib.ExitStack] = {}  # of the runs that are carried out
 
-    def begin(self, run: PlannedRun, place: str) -> Begun:
-        """Let a new attempt at a run begin; no earlier one and no other command may write then."""
+    def begin(self, run: PlannedRun, place: str) -> tuple[int, dict[str, int]]:
+        """Let a new attempt at a run begin; no earlier one and no other command may write then.
+
+        Return its number, and the bytes of each file that the run has, by path.
+        """
         if run.name not in self._locks:
             locks = contextlib.ExitStack()
             written = RunFiles(self._folder / run.csv_file, self._folder / run.prefix)
@@ -49,7 +44,7 @@ class Archive:
                 self._folder / folder, lambda path: run.owns(path.relative_to(self._folder))
             )
         files = [*run.files(self._folder), *([str(run.rom)] if run.rom else [])]
-        return Begun(attempt, {path: (self._folder / path).stat().st_size for path in files})
+        return attempt, {path: (self._folder / path).stat().st_size for path in files}
 
     def read(self, path: str, offset: int) -> bytes:
         """Return a part of a file, from a byte on."""
@@ -57,20 +52,20 @@ class Archive:
             file.seek(offset)
             return file.read(CHUNK)
 
-    def write(self, run: PlannedRun, attempt: int, path: str, offset: int, data: bytes) -> None:
-        """Take a part of a file; parts come in their order."""
+    def write(
+        self, run: PlannedRun, attempt: int, path: str, offset: int, data: bytes, is_last: bool
+    ) -> None:
+        """Take a part of a file; parts come in their order, and the last puts it in its place."""
         if self._may_write(run, attempt, path):
-            growing = self._growing(path)
+            place = self._folder / path
+            growing = place.with_name(f".{place.name}.{os.getpid()}.tmp")
             growing.parent.mkdir(parents=True, exist_ok=True)
             with growing.open("r+b" if offset else "wb") as file:
                 file.seek(offset)
                 file.truncate()
                 file.write(data)
-
-    def finish(self, run: PlannedRun, attempt: int, path: str) -> None:
-        """Put a file into its place when all of its parts have come."""
-        if self._may_write(run, attempt, path):
-            put_in_place(self._growing(path), self._folder / path)
+            if is_last:
+                put_in_place(growing, place)
 
     def keep(self, run: PlannedRun, attempt: int, paths: Sequence[str]) -> None:
         """Remove the files of a run that are not among these."""
@@ -88,7 +83,3 @@ class Archive:
 
     def _may_write(self, run: PlannedRun, attempt: int, path: str) -> bool:
         return attempt == self._attempts.get(run.name) and run.owns(Path(path))
-
-    def _growing(self, path: str) -> Path:
-        place = self._folder / path
-        return place.with_name(f".{place.name}.{os.getpid()}.tmp")

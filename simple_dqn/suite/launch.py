@@ -41,11 +41,8 @@ class Resources(NamedTuple):
     max_runs: int | None  # at a time; None: as many as fit
 
 
-class Failure(NamedTuple):
-    """A run that was given up."""
-
-    run: PlannedRun
-    reason: str  # last line of its log, or what happened to its machine
+# A run that was given up, and why: the last line of its log, or what happened to its machine.
+Failure = tuple[PlannedRun, str]
 
 
 class Status(NamedTuple):
@@ -173,7 +170,7 @@ def launch(
                     logger.warning("%s is tried again: %s", run.name, reason)
                     waiting.append(run)
                 elif reason is not None:
-                    failures.append(Failure(run, reason))
+                    failures.append((run, reason))
             begun = [run for run in going.values() if run.name in places]
             watch(
                 Status(

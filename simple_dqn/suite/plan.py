@@ -25,40 +25,15 @@ ORIGINAL = ("breakout", "pong", "seaquest", "space_invaders")  # of the text of 
 
 @dataclasses.dataclass(frozen=True)
 class PlannedRun:
-    """A run of a suite: a game and a seed.
+    """A run of a suite: a game and a seed. All paths begin at the root folder."""
 
-    Its files are `results/<suite>/<name>.csv`, a log beside it, and `snapshots/<suite>/<name>_*`.
-    All paths begin at the root folder.
-    """
-
-    suite: str  # its name
     settings: Settings
     rom: Path | None  # the user's own ROM of the game
-
-    @property
-    def name(self) -> str:
-        """Game and seed: `pong_s1`."""
-        return re.sub(r"[^\w.+=-]", "_", f"{self.settings.game}_{self.settings.label}")
-
-    @property
-    def csv_file(self) -> Path:
-        """Where the rows of the run are."""
-        return Path("results") / self.suite / f"{self.name}.csv"
-
-    @property
-    def log_file(self) -> Path:
-        """Where the run's messages are."""
-        return self.csv_file.with_suffix(".log")
-
-    @property
-    def prefix(self) -> Path:
-        """How the paths of the run's snapshots begin."""
-        return Path("snapshots") / self.suite / self.name
-
-    @property
-    def curves(self) -> Path:
-        """Folder of the run's curves for TensorBoard."""
-        return self.csv_file.parent / "tensorboard" / self.name
+    name: str  # game and seed: `pong_s1`
+    csv_file: Path  # where its rows are: `results/<suite>/<name>.csv`
+    log_file: Path  # where its messages are
+    prefix: Path  # how the paths of its snapshots begin: `snapshots/<suite>/<name>`
+    curves: Path  # folder of its curves for TensorBoard
 
     @property
     def folders(self) -> list[Path]:
@@ -148,7 +123,10 @@ def plan_runs(settings: Settings, seeds: tuple[int, ...]) -> list[PlannedRun]:
             is_own = found.rom_path.parent == root() / "roms"
             own = Path("roms") / found.rom_path.name if is_own else None
             run = dataclasses.replace(named, game=found.name, label=f"s{seed}", random_seed=seed)
-            runs.append(PlannedRun(suite, run, own))
+            name = re.sub(r"[^\w.+=-]", "_", f"{run.game}_{run.label}")
+            results, prefix = Path("results") / suite, Path("snapshots") / suite / name
+            files = results / f"{name}.csv", results / f"{name}.log", prefix
+            runs.append(PlannedRun(run, own, name, *files, results / "tensorboard" / name))
     name, times = Counter(run.name for run in runs).most_common(1)[0]
     if times > 1:
         raise UserError(f"{name} is in this suite twice; name each game and seed once")

@@ -58,7 +58,7 @@ def state_of(run: PlannedRun, folder: Path) -> RunState:
 
 
 class Watcher:
-    """Shows the progress of runs; a context."""
+    """Shows the progress of runs; on a terminal within the context `live`."""
 
     def __init__(self, runs: Sequence[PlannedRun], folder: Path) -> None:
         """Prepare to show runs whose files come into a root folder."""
@@ -66,16 +66,7 @@ class Watcher:
         self._states = {run.name: state_of(run, folder) for run in runs}
         self._running: set[str] = set()  # when the runs were shown last
         console = Console(stderr=True)
-        self._live = Live(console=console, auto_refresh=False) if sys.stderr.isatty() else None
-
-    def __enter__(self) -> "Watcher":
-        if self._live is not None:
-            self._live.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._live is not None:
-            self._live.stop()
+        self.live = Live(console=console, auto_refresh=False) if sys.stderr.isatty() else None
 
     def show(self, status: Status) -> None:
         """Show the progress of the runs now."""
@@ -84,16 +75,16 @@ class Watcher:
             if run.name in running | self._running:  # the files of others cannot have changed
                 before, state = self._states[run.name], state_of(run, self._folder)
                 self._states[run.name] = state
-                if self._live is None and state.epoch > before.epoch:
+                if self.live is None and state.epoch > before.epoch:
                     logger.info(
                         "%s: epoch %d/%d, score %s, %s steps/s, %s left",
                         *(run.name, state.epoch, run.settings.epochs, *state[1:4]),
                     )
         self._running = running
-        if self._live is not None:
-            fits = len(self._runs) + _OTHER_LINES < self._live.console.height
+        if self.live is not None:
+            fits = len(self._runs) + _OTHER_LINES < self.live.console.height
             shown = [run for run in self._runs if fits or run.name in running]
-            self._live.update(self._table(shown, status), refresh=True)
+            self.live.update(self._table(shown, status), refresh=True)
 
     def _table(self, runs: Sequence[PlannedRun], status: Status) -> Table:
         waiting, running, failed = map(len, status)
@@ -104,7 +95,7 @@ class Watcher:
         for heading in ("game", "seed", "epoch", "now", "steps/s", "score", "time left", ""):
             table.add_column(heading, justify="left" if heading in {"game", ""} else "right")
         words = dict.fromkeys(status.waiting, "waiting") | status.places
-        words |= {failure.run.name: "failed" for failure in status.failures}
+        words |= {run.name: "failed" for run, _ in status.failures}
         for run in runs:
             epoch, score, speed, left, now = self._states[run.name]
             table.add_row(

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from simple_dqn.suite.archive import CHUNK, Begun
+from simple_dqn.suite.archive import CHUNK
 from simple_dqn.suite.plan import PlannedRun
 
 _SECONDS = 1.0  # from one look at the run's files to the next
@@ -35,8 +35,8 @@ def carry_out(run: PlannedRun, call: Call, place: str, threads: int, mine: Path)
     mine.mkdir(parents=True)
     folder = Path(tempfile.mkdtemp(dir=mine))
     try:
-        begun: Begun = call("begin", run, place)
-        for path, size in begun.files.items():
+        attempt, files = call("begin", run, place)
+        for path, size in files.items():
             copy = folder / path
             copy.parent.mkdir(parents=True, exist_ok=True)
             with copy.open("wb") as file:
@@ -44,7 +44,7 @@ def carry_out(run: PlannedRun, call: Call, place: str, threads: int, mine: Path)
                     file.write(call("read", path, file.tell()))
         if run.is_finished(folder):  # an attempt died when it had sent all
             return None
-        return _Attempt(run, begun, call, folder).carry_out(threads)
+        return _Attempt(run, attempt, call, folder).carry_out(threads)
     finally:
         shutil.rmtree(mine, ignore_errors=True)
 
@@ -52,8 +52,8 @@ def carry_out(run: PlannedRun, call: Call, place: str, threads: int, mine: Path)
 class _Attempt:
     """A process that carries out a run in a folder, and what of its files was sent."""
 
-    def __init__(self, run: PlannedRun, begun: Begun, call: Call, folder: Path) -> None:
-        self._run, self._attempt, self._call, self._folder = run, begun.attempt, call, folder
+    def __init__(self, run: PlannedRun, attempt: int, call: Call, folder: Path) -> None:
+        self._run, self._attempt, self._call, self._folder = run, attempt, call, folder
         self._sent = self._states()
 
     def carry_out(self, threads: int) -> str | None:
@@ -91,7 +91,9 @@ class _Attempt:
         # next snapshot: if the same files are found twice, none was missed in between.
         if earlier.keys() != states.keys():
             return
-        for path in sorted(states, key=_order):
+        # A snapshot is sent last, since it needs the other files; before it its training state.
+        ends = (".safetensors", ".training.safetensors")
+        for path in sorted(states, key=lambda p: (p.endswith(ends[0]), not p.endswith(ends[1]))):
             if states[path] != self._sent.get(path):
                 try:
                     self._send_file(path)
@@ -102,11 +104,11 @@ class _Attempt:
 
     def _send_file(self, path: str) -> None:
         with (self._folder / path).open("rb") as file:
-            offset = 0
-            while data := file.read(CHUNK):
-                self._call("write", self._run, self._attempt, path, offset, data)
-                offset += len(data)
-        self._call("finish", self._run, self._attempt, path)
+            size = os.fstat(file.fileno()).st_size
+            for offset in range(0, max(size, 1), CHUNK):
+                is_last = offset + CHUNK >= size
+                data = file.read(CHUNK)
+                self._call("write", self._run, self._attempt, path, offset, data, is_last)
 
     def _states(self) -> dict[str, tuple[int, int]]:
         """Time and size of each file of the run, by path from the root folder on."""
@@ -116,11 +118,6 @@ class _Attempt:
                 state = (self._folder / path).stat()
                 states[path] = (state.st_mtime_ns, state.st_size)
         return states
-
-
-def _order(path: str) -> tuple[bool, bool]:
-    """A snapshot is sent last, since it needs the other files; before it its training state."""
-    return path.endswith(".safetensors"), not path.endswith(".training.safetensors")
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:

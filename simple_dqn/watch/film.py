@@ -42,7 +42,6 @@ class Film(contextlib.AbstractContextManager["Film"]):
     def __init__(
         self,
         path: Path,
-        *,
         frames_per_second: int,
         sample_rate: int,
         sound_path: Path | None = None,
@@ -61,13 +60,15 @@ class Film(contextlib.AbstractContextManager["Film"]):
         self._rate, self._sample_rate = frames_per_second, sample_rate
         self._samples = 0
         self._chapters: list[Any] = []
-        self._files = [path] if sound_path is None else [path, sound_path]
-        for file in self._files:
+        # By path, where a file grows before it takes its place.
+        files = filter(None, (path, sound_path))
+        self._parts = {file: file.with_name(f"{file.name}.part") for file in files}
+        for file in self._parts:
             with errors_naming(file):
                 file.parent.mkdir(parents=True, exist_ok=True)
         with errors_naming(path):  # NB! FFmpeg takes `a:b.mp4` for a file of the protocol `a`
             self._container = av.open(
-                f"file:{_part(path)}", "w", format=ending[1:], options=file_options
+                f"file:{self._parts[path]}", "w", format=ending[1:], options=file_options
             )
         self._video: Any = None  # made when the first picture shows its size
         self._audio: Any = None
@@ -77,7 +78,7 @@ class Film(contextlib.AbstractContextManager["Film"]):
         self._wave: wave.Wave_write | None = None
         if sound_path is not None:
             with errors_naming(sound_path):
-                self._wave = wave.open(str(_part(sound_path)), "wb")  # noqa: SIM115
+                self._wave = wave.open(str(self._parts[sound_path]), "wb")  # noqa: SIM115
             self._wave.setparams((1, 1, sample_rate, 0, "NONE", ""))  # 8 bits, mono
 
     def add(self, picture: npt.NDArray[np.uint8], sound: npt.NDArray[np.uint8]) -> None:
@@ -105,7 +106,7 @@ class Film(contextlib.AbstractContextManager["Film"]):
             if self._audio is not None:
                 self._add_sound(sound)
         if self._wave is not None:
-            with errors_naming(self._files[-1]):
+            with errors_naming([*self._parts][-1]):
                 self._wave.writeframesraw(sound.tobytes())
         self.frames += 1
 
@@ -122,15 +123,9 @@ class Film(contextlib.AbstractContextManager["Film"]):
         """Make what was filmed since the end of the last chapter a chapter of the film."""
         start = self._chapters[-1]["end"] if self._chapters else 0
         if self.frames > start:
-            self._chapters.append(
-                {
-                    "id": len(self._chapters),
-                    "start": start,
-                    "end": self.frames,
-                    "time_base": Fraction(1, self._rate),
-                    "metadata": {"title": title},
-                }
-            )
+            chapter: dict[str, Any] = {"time_base": Fraction(1, self._rate)}
+            chapter |= {"id": len(self._chapters), "start": start, "end": self.frames}
+            self._chapters.append(chapter | {"metadata": {"title": title}})
 
     def close(self, *, complete: bool = True) -> None:
         """Move the finished film and its sound into place, or remove what is not complete."""
@@ -147,21 +142,16 @@ class Film(contextlib.AbstractContextManager["Film"]):
                 self._container.close()
                 if self._wave is not None:
                     self._wave.close()
-                for file in self._files if complete else []:
-                    put_in_place(_part(file), file)
+                for file, part in self._parts.items() if complete else ():
+                    put_in_place(part, file)
                     seconds = self.frames / self._rate
                     logger.info("wrote %s: %d frames, %.1f s", file, self.frames, seconds)
         finally:
-            for file in self._files:
-                _part(file).unlink(missing_ok=True)
+            for part in self._parts.values():
+                part.unlink(missing_ok=True)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.close(complete=kind is None or issubclass(kind, KeyboardInterrupt))
-
-
-def _part(path: Path) -> Path:
-    """Where a file grows before it takes its place."""
-    return path.with_name(f"{path.name}.part")
 
 
 def _with_palette(picture: npt.NDArray[np.uint8]) -> av.VideoFrame:

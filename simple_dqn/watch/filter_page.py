@@ -2,10 +2,9 @@
 
 import base64
 import html
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from string import Template
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,60 +15,6 @@ from simple_dqn.watch.film import encode_png
 _EXCITATIONS = 3  # of each filter
 _STEPS_APART = 15  # a second of an Atari game
 _HEADS = '<p class="heads"><span>why</span><span>state</span><span>what the filter sees</span></p>'
-
-
-class Excitation(NamedTuple):
-    """A state that excites a filter."""
-
-    activation: float  # after the ReLU, where it is the highest in the state
-    field: ReceptiveField  # the pixels that the filter sees there
-    state: npt.NDArray[np.uint8]  # (history, height, width)
-    projection: npt.NDArray[np.float32]  # the activation's guided gradient, like the state
-    action: str  # name of the action that was chosen in the state
-
-
-class FilterView(NamedTuple):
-    """A filter and what excites it."""
-
-    layer: int  # from 0
-    filter: int  # within the layer, from 0
-    # (history, size, size) in the first convolution; the inputs of others are not pixels.
-    weights: npt.NDArray[np.float32] | None
-    excitations: list[Excitation]  # at least one, the strongest first; 0 if it was never active
-
-
-def view_filters(
-    network: GuidedNetwork,
-    states: npt.NDArray[np.uint8],
-    actions: Sequence[str],
-    filters_per_layer: int | None,
-) -> Iterator[FilterView]:
-    """Find what excites the filters, the most active filter of each layer first.
-
-    The states are uint8 (n, history, height, width), in their order, with the names of the n
-    actions that were chosen in them. `filters_per_layer` is None for all.
-    """
-    for layer, ranks in enumerate(
-        network.strongest(states, number=_EXCITATIONS, apart=_STEPS_APART)
-    ):
-        projections = [network.project_filters(states, layer, strongest) for strongest in ranks]
-        order = np.argsort(-ranks[0].activations, kind="stable")[:filters_per_layer]
-        for index in map(int, order):
-            excitations = [
-                Excitation(
-                    float(found.activations[index]),
-                    network.receptive_field(
-                        layer, int(found.rows[index]), int(found.columns[index])
-                    ),
-                    states[found.states[index]],
-                    projection[index],
-                    actions[found.states[index]],
-                )
-                for found, projection in zip(ranks, projections, strict=True)
-                if found.activations[index] > 0 or found is ranks[0]
-            ]
-            weights = network.first_weights()[index] if layer == 0 else None
-            yield FilterView(layer, index, weights, excitations)
 
 
 def time_colours(screens: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -88,44 +33,74 @@ def around_grey(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     return (127.5 + 127.5 * (values / largest)).round().astype(np.uint8)
 
 
-def write_page(title: str, subtitle: str, views: list[FilterView]) -> str:
-    """Make the page: one HTML text that holds all pictures."""
-    sections = []
-    for layer in sorted({view.layer for view in views}):
-        figures = "\n".join(_figure(view) for view in views if view.layer == layer)
-        sections.append(
-            f'<section><h2>Convolution {layer + 1}</h2>\n<div class="filters">{figures}</div>'
-            "</section>"
+def write_page(
+    title: str,
+    subtitle: str,
+    network: GuidedNetwork,
+    states: npt.NDArray[np.uint8],
+    actions: Sequence[str],
+    filters_per_layer: int | None,
+) -> str:
+    """Make the page: one HTML text that holds all pictures, each layer's most active filter first.
+
+    The states are uint8 (n, history, height, width), in their order, with the names of the n
+    actions that were chosen in them. `filters_per_layer` is None for all.
+    """
+    sections = ""
+    for layer, ranks in enumerate(
+        network.strongest(states, number=_EXCITATIONS, apart=_STEPS_APART)
+    ):
+        projections = [network.project_filters(states, layer, strongest) for strongest in ranks]
+        order = np.argsort(-ranks[0].activations, kind="stable")[:filters_per_layer]
+        figures = []
+        for index in map(int, order):
+            name = f"filter {index}"
+            rows = ""
+            for found, projection in zip(ranks, projections, strict=True):
+                activation, time = found.activations[index], found.states[index]
+                if activation > 0 or found is ranks[0]:
+                    place = int(found.rows[index]), int(found.columns[index])
+                    field = network.receptive_field(layer, *place)
+                    rows += _pictures(name, field, states[time], projection[index])
+                    rows += f"<p>{activation:.2f} · {html.escape(actions[time])}</p>"
+            # Inputs of other layers are not pixels.
+            weights = _weights(name, network.first_weights()[index]) if layer == 0 else ""
+            strongest = ranks[0].activations[index]
+            dead = "" if strongest > 0 else " · never active"
+            figures.append(
+                f"<figure><figcaption>{name} · activation {strongest:.2f}{dead}</figcaption>"
+                f"{weights}{_HEADS}{rows}</figure>"
+            )
+        sections += (
+            f'<section><h2>Convolution {layer + 1}</h2>\n<div class="filters">'
+            + "\n".join(figures)
+            + "</div></section>\n"
         )
     page = Path(__file__).with_name("filter_page.html").read_text("utf-8")
     return Template(page).substitute(
         title=html.escape(title),
         subtitle=html.escape(subtitle),
         apart=_STEPS_APART,
-        sections="\n".join(sections),
+        sections=sections,
     )
 
 
-def _figure(view: FilterView) -> str:
-    name = f"filter {view.filter}"
-    strongest = view.excitations[0].activation
-    dead = "" if strongest > 0 else " · never active"
-    weights = ""
-    if view.weights is not None:
-        colours = np.repeat(around_grey(view.weights)[..., None], 3, axis=3)  # grey in RGB
-        images = [_image(picture, f"weights of {name}") for picture in colours]
-        weights = f'<div class="weights">{"".join(images)}</div>'
-    rows = "".join(_row(excitation, name) for excitation in view.excitations)
-    return (
-        f"<figure><figcaption>{name} · activation {strongest:.2f}{dead}</figcaption>"
-        f"{weights}{_HEADS}{rows}</figure>"
-    )
+def _weights(name: str, weights: npt.NDArray[np.float32]) -> str:
+    """The pictures of a filter's weights, (history, size, size)."""
+    colours = np.repeat(around_grey(weights)[..., None], 3, axis=3)  # grey in RGB
+    images = [_image(picture, f"weights of {name}") for picture in colours]
+    return f'<div class="weights">{"".join(images)}</div>'
 
 
-def _row(excitation: Excitation, name: str) -> str:
-    """The pictures of a state, and its field cut out of them."""
-    height, width = excitation.state.shape[1:]
-    top, left, bottom, right = excitation.field
+def _pictures(
+    name: str,
+    field: ReceptiveField,
+    state: npt.NDArray[np.uint8],
+    projection: npt.NDArray[np.float32],
+) -> str:
+    """The pictures of a state and of a guided gradient like it, and the field cut out of them."""
+    height, width = state.shape[1:]
+    top, left, bottom, right = field
     box = (
         f'<i class="field" style="left:{100 * left / width:.3f}%;top:{100 * top / height:.3f}%;'
         f"width:{100 * (right - left) / width:.3f}%;"
@@ -133,16 +108,13 @@ def _row(excitation: Excitation, name: str) -> str:
     )
     frames, cuts = "", ""
     for kind, picture in (
-        ("guided gradient", time_colours(around_grey(excitation.projection))),
-        ("state", time_colours(excitation.state)),
+        ("guided gradient", time_colours(around_grey(projection))),
+        ("state", time_colours(state)),
     ):
         image = _image(picture, f"{kind} of {name}")
         frames += f'<div class="frame"><div class="moved">{image}{box}</div></div>'
         cuts += _image(picture[top:bottom, left:right], f"field of the {kind} of {name}")
-    return (
-        f'<div class="pair" data-zoom="1">{frames}</div><div class="fields">{cuts}</div>'
-        f"<p>{excitation.activation:.2f} · {html.escape(excitation.action)}</p>"
-    )
+    return f'<div class="pair" data-zoom="1">{frames}</div><div class="fields">{cuts}</div>'
 
 
 def _image(picture: npt.NDArray[np.uint8], text: str) -> str:

@@ -4,12 +4,13 @@ import dataclasses
 
 import numpy as np
 
-from simple_dqn.checkpoints.snapshot import Snapshot, check_same_actions
+from simple_dqn.checkpoints.places import game_of
+from simple_dqn.checkpoints.snapshot import Snapshot, check_game, check_same_actions
 from simple_dqn.environments.roms import Game
 from simple_dqn.environments.visible_game import OwnGame, VisibleGame
 from simple_dqn.errors import UserError
 from simple_dqn.options.settings import Settings
-from simple_dqn.run.environments import CONSOLES, make_environment
+from simple_dqn.run.environments import CONSOLES, TEST_FRAMES, make_environment
 from simple_dqn.run.parts import history_length
 from simple_dqn.run.trained import load_network, look_inside
 from simple_dqn.watch.mind import Mind
@@ -58,6 +59,18 @@ def make_watched_game(
         return game, None
     check_same_actions(snapshot, game.action_meanings)
     return game, Mind(game, network, look_inside(args, snapshot, shape))
+
+
+def play_network(settings: Settings, snapshot: Snapshot, seed: int) -> tuple[WatchedGame, Mind]:
+    """Let the network of a snapshot begin to play its game, with test's rules and length."""
+    game = game_of(settings)
+    check_game(snapshot, game)
+    console = make_console(settings, game, random_seed=seed)
+    watched, mind = make_watched_game(
+        settings, snapshot, console, random_seed=seed, max_frames=TEST_FRAMES
+    )
+    assert mind is not None
+    return watched, mind
 
 
 def _two_seeds(random_seed: int) -> list[int]:

@@ -72,6 +72,7 @@ class Mind:
             return
         self._panel = self._panel[:0]
         self._decision, self._state = game.decisions, game.seen
+        self._shows_screens = game.seen.ndim == 3 and game.seen.dtype == np.uint8  # else numbers
         self._values = values = self._network.predict(game.seen[None])[0]
         # While a person plays, the panel shows what the network would do.
         self._action = action = int(values.argmax()) if game.person_plays else game.action
@@ -91,11 +92,6 @@ class Mind:
             self._why = "if the network played"
         elif values[action] < values.max():
             self._why = "exploring"  # the network itself never chooses less than the best
-
-    @property
-    def _shows_screens(self) -> bool:
-        """Whether the state consists of screens, not of numbers."""
-        return self._state.ndim == 3 and bool(self._state.dtype == np.uint8)
 
     def lines(self) -> list[str]:
         """Write the latest decision as lines of up to 30 characters."""

@@ -1,10 +1,11 @@
 """A person plays: what the keys do, in a window and in a terminal alike."""
 
 import contextlib
+import itertools
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 from simple_dqn.errors import UserError
 from simple_dqn.files import write_atomically
 from simple_dqn.memory.experience import Step
+from simple_dqn.options.commands import KEYS
 from simple_dqn.watch.film import Film, encode_png
 from simple_dqn.watch.mind import Mind, beside
 from simple_dqn.watch.steering import STEERING, action_of
@@ -71,18 +73,17 @@ class Play:
         mind: Mind | None,
         show_mind: bool,
         on_step: Callable[[Step], None] | None,
-        score_card: ScoreCard,
-        help_lines: Sequence[str],
-        new_file: Callable[[str], Path],
+        mean_of_tests: float | None,
+        files: Path,
     ) -> None:
         """Prepare to play a game that has started; without a mind, a person plays alone.
 
-        `on_step` takes each step; None: no steps are recorded, and the game can be rewound.
-        `help_lines` explain the keys. `new_file` takes an ending and names a new file.
+        `on_step` takes each step; None: no steps are recorded, and the game can be rewound. The
+        network's tests had a mean score. Names of pictures and films begin with `files`.
         """
         self._game, self._display, self._mind = game, display, mind
-        self._on_step, self._score_card = on_step, score_card
-        self._help_lines, self._new_file = help_lines, new_file
+        self._on_step, self._files = on_step, files
+        self.score_card = ScoreCard(mean_of_tests)
         # "help" and "mind" are shown; "paused"; "one step" is played all the same; "left".
         self._modes = {"mind"} if show_mind else set[str]()
         self._players: set[str] = set()  # of the current game
@@ -93,7 +94,7 @@ class Play:
         self._filmer = ThreadPoolExecutor(1)  # so that the game does not wait for its film
         self._filmed: deque[Future[None]] = deque()
         self._picture = game.console.picture()
-        self._has_sound = display.has_sound and game.console.samples_per_frame > 0
+        self._has_sound = display.has_sound and game.console.sample_rate > 0
         self._moments: deque[Moment] = deque(maxlen=_MOMENTS)
         self._speed, self._volume = SPEEDS.index(1.0), 50  # percent
         self._frames_due = 0.0
@@ -142,7 +143,7 @@ class Play:
             self._end_film()
 
     def _show(self) -> None:
-        card = self._help_lines if "help" in self._modes else self._card
+        card = KEYS.splitlines() if "help" in self._modes else self._card
         mind = self._shown_mind
         enlarge = self._game.console.enlarge if mind is None else mind.over
         self._display.show(enlarge(self._picture), self._lines(), card, mind)
@@ -177,6 +178,11 @@ class Play:
             percent = min(max(round(100 * self._game.exploration_rate) + by, 0), 100)
             self._game.exploration_rate = percent / 100
 
+    def _new_file(self, ending: str) -> Path:
+        """The first of <files>_play1, _play2 ... that does not exist."""
+        names = (f"{self._files.name}_play{number}{ending}" for number in itertools.count(1))
+        return next(p for p in map(self._files.with_name, names) if not p.exists())
+
     def _take_picture(self) -> None:
         with self._failures_noticed():
             path = self._new_file(".png")
@@ -191,9 +197,8 @@ class Play:
                 self._end_film()
             else:
                 console, path = self._game.console, self._new_file(".mp4")
-                rate = console.frames_per_second
-                sample_rate = rate * console.samples_per_frame
-                self._film = Film(path, frames_per_second=rate, sample_rate=sample_rate)
+                rates = console.frames_per_second, console.sample_rate
+                self._film = Film(path, *rates)
                 self._filmed_mind = self._shown_mind
 
     @contextlib.contextmanager
@@ -269,15 +274,14 @@ class Play:
         if frame.step is not None and self._on_step is not None:
             self._on_step(frame.step)
         if frame.game_over:
-            self._score_card.add(self._game.score, self._players)
-            self._card = ["Game over", *self._score_card.lines(), "space: the next game"]
+            self.score_card.add(self._game.score, self._players)
+            self._card = ["Game over", *self.score_card.lines(), "space: the next game"]
             self._card_polls = _CARD_POLLS
         elif frame.step is not None and self._on_step is None:
             console = self._game.console
-            second_later = (
-                self._moments[-1].frame + console.frames_per_second if self._moments else 0
-            )
-            if console.frames >= second_later and (moment := self._game.keep()):
+            latest = self._moments[-1].frame if self._moments else -math.inf
+            is_later = console.frames >= latest + console.frames_per_second
+            if is_later and (moment := self._game.keep()):
                 self._moments.append(moment)
         return frame
 
