@@ -147,6 +147,20 @@ def test_catch_is_learned() -> None:
     assert float(rows[-1]["average_reward"]) > 0.9
 
 
+@pytest.mark.parametrize("able", [pytest.param(True, marks=needs_amx), False])
+def test_auto_is_bfloat16_where_a_cpu_can(
+    able: bool, root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not able:
+        monkeypatch.setattr(bfloat16, "processor", str)
+    words = ["--arithmetic", "auto", "--random_seed", "1", "--epochs", "1"]
+    assert main(["train", "pong", *TINY, *words]) == 0
+    assert ("--arithmetic auto: bfloat16" in capsys.readouterr().err) == able
+    header = read_snapshot(root / "snapshots" / "pong_1.safetensors").header
+    assert header["options"]["arithmetic"] == "auto"
+    assert (header["versions"]["kernels"] == "native-bfloat16") == able
+
+
 @needs_amx
 def test_a_run_keeps_its_arithmetic_and_can_be_repeated(
     root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

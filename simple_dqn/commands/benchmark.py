@@ -219,7 +219,7 @@ def _our_works(args: Settings, environment: Environment, threads: parts.Threads)
     steps = math.lcm(args.train_frequency, games)  # so that updates come evenly
     if args.memory == "online":
         steps *= args.stretch  # the first of which has no updates
-    act = in_bfloat16(network.predict) if args.arithmetic == "bfloat16" else network.predict
+    act = in_bfloat16(network.predict) if args.arithmetic != "float32" else network.predict
 
     def train(number: int, *, busy: bool) -> float:
         stopwatch.busy = busy

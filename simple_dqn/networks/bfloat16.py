@@ -87,6 +87,7 @@ class HiddenLayer(native.HiddenLayer):
 class BFloat16Kernels(Kernels):
     """Kernels of a network whose gradient steps are done in bfloat16."""
 
+    name = "native-bfloat16"
     hidden_layer = HiddenLayer
 
     def __init__(

@@ -22,7 +22,7 @@ _LEVELS = choice("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _HEADS = choice("none", "c51", "qr", own_class=True)
 _TARGETS = choice("max", "double", "expected", "munchausen", own_class=True)
 _DATATYPES = choice("float16", "float32", "float64")
-_ARITHMETICS = choice("float32", "bfloat16")
+_ARITHMETICS = choice("float32", "bfloat16", "auto")
 _OPTIMIZERS = choice("rmsprop", "adam", "adadelta", "radam")
 _MEMORIES = choice("uniform", "prioritized", "online", own_class=True)
 _LAYER_NORMS = choice("false", "true", "all")
@@ -148,7 +148,7 @@ class Settings:
     device_id: int = option(0, integer(0, 1023), "number of the GPU, from 0 on", "play", kept=False)
     datatype: str = option("float32", _DATATYPES, "type of weights and arithmetic", "play")
     arithmetic: str = option(
-        "float32", _ARITHMETICS, "of products in gradient steps; bfloat16 needs AMX or a GPU"
+        "float32", _ARITHMETICS, "of products in training; auto: bfloat16 on a CPU with AMX"
     )
     threads: int | None = option(
         None, integer(1, 1024), "threads of the network on a CPU (one per idle core)", suite=False

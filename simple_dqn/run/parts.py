@@ -1,5 +1,6 @@
 """From options to parts: each function makes one part of a run out of the options it needs."""
 
+import logging
 import math
 import os
 import time
@@ -42,6 +43,8 @@ from simple_dqn.returns import NStepReturn
 from simple_dqn.run.classes import find_class
 from simple_dqn.run.idle_cores import IdleCores
 from simple_dqn.run.schedules import LinearSchedule
+
+logger = logging.getLogger(__name__)
 
 NUM_ATOMS, _LARGEST_RETURN = 51, 10.0  # of C51; Bellemare et al. 2017, section 5
 NUM_QUANTILES = 51  # a quarter of Dabney et al. 2018: as many outputs as C51 has
@@ -211,7 +214,7 @@ def make_network(
         ),
         as_graph=CudaGraph if device.type == "cuda" else lambda step: step,
     )
-    made.kernels = "native" if kernels else f"torch-{device.type}"
+    made.kernels = kernels.name if kernels else f"torch-{device.type}"
     return made
 
 
@@ -318,8 +321,7 @@ def _compile_kernels(
     pictures = convolutions and len(observation_shape) == 2
     plain = not args.batch_norm and args.layer_norm != "all"  # nothing before the ReLUs
     able = args.native_kernels and args.datatype == "float32" and plain and pictures
-    low = args.arithmetic == "bfloat16"
-    if low and not able:
+    if args.arithmetic == "bfloat16" and not able:
         raise UserError(
             "--arithmetic bfloat16 needs a network with convolutions, --datatype float32, "
             "--batch_norm false, --layer_norm false or true, and --native_kernels true"
@@ -327,9 +329,18 @@ def _compile_kernels(
     if not able or threads.device != "cpu":
         return None
     height, width = observation_shape
-    history = history_length(args, observation_shape)
-    make = BFloat16Kernels if low else compile_kernels
-    return make(convolutions, history, (height, width))
+    what = convolutions, history_length(args, observation_shape), (height, width)
+    if args.arithmetic != "float32":
+        try:
+            kernels = BFloat16Kernels(*what)
+        except UserError:
+            if args.arithmetic == "bfloat16":
+                raise
+        else:
+            if args.arithmetic == "auto":
+                logger.info("--arithmetic auto: bfloat16, see scripts/README.md")
+            return kernels
+    return compile_kernels(*what)
 
 
 def make_agent(
@@ -348,7 +359,7 @@ def make_agent(
     explore: Callable[[], ChooseActions] = (
         repeated if args.exploration_repeat > 1 else lambda: choose
     )
-    low = args.arithmetic == "bfloat16"
+    low = args.arithmetic != "float32"
     end = args.exploration_rate_end
     rate_end: Rate = np.linspace(*end, args.num_games) if isinstance(end, tuple) else end
     agent = Agent(
