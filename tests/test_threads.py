@@ -45,18 +45,19 @@ def test_cores_that_this_process_keeps_busy_are_its_own(monkeypatch: pytest.Monk
     monkeypatch.setattr(psutil, "cpu_percent", lambda **_: [100.0, 100.0, 100.0, 60.0])
     seconds = itertools.count(1)
     monkeypatch.setattr(time, "perf_counter", lambda: float(next(seconds)))
-    for own, emulators, threads in (
-        (0.0, 0, 1),
-        (0.9, 0, 2),
-        (1.6, 0, 3),
-        (1.6, 1, 2),
-        (0.0, 1, 1),
+    for phase, own, learning, threads in (
+        ("test", 0.0, 0.0, 1),
+        ("test", 0.9, 0.9, 2),
+        ("test", 1.6, 0.9, 3),
+        ("train", 1.6, 0.9, 2),  # the emulators take 0.7 of a core, and it is left to them
+        ("train", 1.6, 1.1, 3),  # less than learning
     ):
-        spent = iter((0.0, 0.0, own))
-        monkeypatch.setattr(time, "process_time", lambda spent=spent: next(spent))
-        cores = IdleCores(emulators)
+        of_process, of_thread = iter((0.0, 0.0, own)), iter((0.0, 0.0, learning))
+        monkeypatch.setattr(time, "process_time", lambda times=of_process: next(times))
+        monkeypatch.setattr(time, "thread_time", lambda times=of_thread: next(times))
+        cores = IdleCores()
         cores.threads()
-        cores.on_phase_start("train")
+        cores.on_phase_start(phase)
         assert cores.threads() == threads
 
 

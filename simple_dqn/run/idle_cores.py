@@ -10,6 +10,7 @@ from simple_dqn.networks.device import cores_at_hand
 from simple_dqn.networks.native import Kernels
 
 _SECONDS = 0.5  # from one look at the cores to the next
+_MUCH = 0.6  # emulation, by the time that learning takes
 _MOST = 8  # more threads than a minibatch keeps busy
 
 
@@ -20,15 +21,14 @@ class IdleCores(Callback):
     threads changes speeds and nothing else, since threads share no sum.
     """
 
-    def __init__(self, emulators: int = 0) -> None:
-        """Leave so many cores to the emulators in training."""
-        self._time = self._own = 0.0
-        self._emulators, self._left = emulators, emulators
+    def __init__(self) -> None:
+        self._time = self._own = self._main = 0.0
+        self._emulators = 0  # cores that are left to them
         self.threads()
 
     @override
     def on_phase_start(self, phase: str, *_: object) -> None:
-        self._left = self._emulators if phase == "train" else 0
+        self._emulators = len(cores_at_hand()) // 2 if phase == "train" else 0
 
     @override
     def on_step(self, *_: object) -> None:
@@ -36,11 +36,19 @@ class IdleCores(Callback):
             Kernels.num_threads = self.threads()
 
     def threads(self) -> int:
-        """Return a thread for each core that was idle since the last call, or busy with ours."""
+        """Return a thread for each core that was idle since the last call, or busy with ours.
+
+        In training half of the cores are left to the emulators, if they need them about as long as
+        the network does; otherwise they share its cores.
+        """
         cores = cores_at_hand()
         busy: list[float] = psutil.cpu_percent(percpu=True)  # since the last call
-        now, own = time.perf_counter(), time.process_time()
+        now, own, main = time.perf_counter(), time.process_time(), time.thread_time()
         busy += [0.0] * max(cores)  # a container may show fewer cores than it names
         others = sum(busy[core] for core in cores) / 100 - (own - self._own) / (now - self._time)
-        self._time, self._own = now, own
-        return min(max(1, len(cores) - self._left - round(others)), _MOST)
+        learning = main - self._main  # and as long in each of the network's other threads
+        emulation = own - self._own - Kernels.num_threads * learning
+        if emulation < _MUCH * self._emulators * learning:
+            self._emulators = 0
+        self._time, self._own, self._main = now, own, main
+        return min(max(1, len(cores) - self._emulators - round(others)), _MOST)

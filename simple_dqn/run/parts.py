@@ -48,7 +48,6 @@ logger = logging.getLogger(__name__)
 
 NUM_ATOMS, _LARGEST_RETURN = 51, 10.0  # of C51; Bellemare et al. 2017, section 5
 NUM_QUANTILES = 51  # a quarter of Dabney et al. 2018: as many outputs as C51 has
-_MANY_STATES = 4  # learned a step
 _SMALL_LAYER = 256  # units; a second thread does not make it faster
 
 
@@ -74,20 +73,10 @@ def choose_threads(args: Settings) -> Threads:
     if not network and not layers.convolutions and max(layers.hidden) <= _SMALL_LAYER:
         network = 1
     if not network:
-        idle = IdleCores(_cores_of_emulators(args))
+        idle = IdleCores()
         time.sleep(0.2)
         network = idle.threads()
     return Threads(device, network, min(args.num_games, max(1, emulators)))
-
-
-def _cores_of_emulators(args: Settings) -> int:
-    """Return how many cores the network leaves to the emulators in training.
-
-    With few states a step, emulation takes as long as learning, and 64 games of Breakout on two
-    cores train 1.4 times as fast with a core for each. With many, learning needs all cores.
-    """
-    learned = args.batch_size * args.train_repeat / args.train_frequency
-    return len(cores_at_hand()) // 2 if learned < _MANY_STATES else 0
 
 
 def _wanted_threads(args: Settings) -> int:
@@ -379,5 +368,5 @@ def make_agent(
         random_seed=random_seed,
     )
     if not _wanted_threads(args):
-        agent.callbacks.append(IdleCores(_cores_of_emulators(args)))
+        agent.callbacks.append(IdleCores())
     return agent
