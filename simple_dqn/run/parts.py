@@ -204,6 +204,9 @@ def make_network(
         as_graph=CudaGraph if device.type == "cuda" else lambda step: step,
     )
     made.kernels = kernels.name if kernels else f"torch-{device.type}"
+    if args.arithmetic == "auto":
+        low = isinstance(kernels, BFloat16Kernels)
+        logger.info("--arithmetic auto: %s", "bfloat16" if low else args.datatype)
     return made
 
 
@@ -321,14 +324,10 @@ def _compile_kernels(
     what = convolutions, history_length(args, observation_shape), (height, width)
     if args.arithmetic != "float32":
         try:
-            kernels = BFloat16Kernels(*what)
+            return BFloat16Kernels(*what)
         except UserError:
             if args.arithmetic == "bfloat16":
                 raise
-        else:
-            if args.arithmetic == "auto":
-                logger.info("--arithmetic auto: bfloat16, see scripts/README.md")
-            return kernels
     return compile_kernels(*what)
 
 

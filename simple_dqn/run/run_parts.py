@@ -92,7 +92,7 @@ def make_parts(
         threads.environment,
         threads.device,
         threads.network,
-        "bfloat16" if settings.arithmetic == "bfloat16" else settings.datatype,
+        settings.datatype if settings.arithmetic == "float32" else settings.arithmetic,
     )
     logger.debug("options: %s", vars(settings))
     with contextlib.ExitStack() as stack:
