@@ -1,3 +1,4 @@
+from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -503,16 +504,20 @@ def make_distributions(n_step: int, **settings: Any) -> Distributions:
     return Distributions(network, batch, weights_of(network), target)
 
 
+@pytest.mark.parametrize("head", ["c51", "hl_gauss"])
 @pytest.mark.parametrize(
     ("double_q", "exploration", "n_step"),
     [(False, 0.0, 1), (True, 0.0, 1), (False, 0.0, 3), (False, 0.3, 1), (True, 0.3, 3)],
 )
 def test_c51_targets_and_costs_equal_a_reference_by_hand(
-    double_q: bool, exploration: float, n_step: int
+    head: str, double_q: bool, exploration: float, n_step: int
 ) -> None:
-    """Bellemare et al. 2017, algorithm 1, one transition and one atom after the other."""
+    """Bellemare et al. 2017, algorithm 1, one transition and one atom after the other.
+
+    The same for HL-Gauss, whose target is a Gaussian around a number.
+    """
     settings = {"double_q": double_q, "target_exploration_rate": exploration}
-    known = make_distributions(n_step, distributional="c51", **settings)
+    known = make_distributions(n_step, distributional=head, **settings)
     atoms = [-10 + 0.4 * i for i in range(51)]
     values, errors = [], []
     for index in range(8):
@@ -526,6 +531,12 @@ def test_c51_targets_and_costs_equal_a_reference_by_hand(
         mixed = (1 - exploration) * distributions[0][chosen]
         for distribution in distributions[0]:
             mixed = mixed + exploration / 3 * distribution
+        if head == "hl_gauss":
+            number = min(max(r + discount * float(mixed @ atoms), -10), 10)
+            gauss = NormalDist(number, 0.3)
+            m = [gauss.cdf(atom + 0.2) - gauss.cdf(atom - 0.2) for atom in atoms]
+            m = [share / sum(m) for share in m]
+            mixed = [0.0] * 51
         for atom, p in zip(atoms, mixed, strict=True):
             b = (min(max(r + discount * atom, -10), 10) + 10) / 0.4
             lower, upper = int(np.floor(b)), int(np.ceil(b))

@@ -85,6 +85,12 @@ def equal(
     return all(np.array_equal(weights[name], others[name]) for name in weights.keys() | others)
 
 
+ONLINE = {
+    **{"num_games": 8, "memory": "online", "stretch": 10, "target_steps": 0, "train_frequency": 8},
+    **{"train_steps": 4000, "learning_rate": 0.002, "adam_epsilon": 1e-8},
+}
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -98,11 +104,8 @@ def equal(
             **{"num_games": 4, "optimizer": "adam", "game": VectorCatch, "network_name": "mlp"},
             **{"learning_rate": 0.005, "epochs": 4},
         },
-        {
-            **{"num_games": 8, "optimizer": "radam", "memory": "online", "stretch": 10},
-            **{"target_steps": 0, "gradient_norm": 10.0, "learning_rate": 0.002},
-            **{"train_frequency": 8, "train_steps": 4000, "adam_epsilon": 1e-8},
-        },
+        {**ONLINE, "optimizer": "radam", "gradient_norm": 10.0},
+        {**ONLINE, "optimizer": "adam", "distributional": "hl_gauss", "layer_norm": "true"},
     ],
     ids=str,
 )

@@ -28,7 +28,7 @@ VARIANTS = {
     "--num_games 2 --layer_norm true",
     "batch_norm": "--batch_norm true --network nips --optimizer adadelta --prioritized true",
     "online": "--memory online --num_games 2 --stretch 9 --train_frequency 4 --target_steps 0 "
-    "--optimizer radam --gradient_norm 1",
+    "--optimizer radam --gradient_norm 1 --distributional hl_gauss",
     "emulator": "--prioritized true --load_experience PLAY",
 }
 HELD_OUT = 60  # steps that gather the held-out states, before the run; 15 without an emulator

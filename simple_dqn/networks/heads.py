@@ -1,7 +1,7 @@
 """Heads: what a network's outputs mean, the targets they learn, and the loss.
 
 `Values` is DQN's: an output is a Q-value. `C51` and `QuantileRegression` are distributional: the
-outputs of an action are the distribution of its return.
+outputs of an action are the distribution of its return. Those of `HLGauss` are a Q-value's bins.
 """
 
 from abc import ABC, abstractmethod
@@ -108,7 +108,7 @@ class C51(Head):
         """Return Q = sum_i z_i p_i, (n, num_actions); see `Head`."""
         return predictions @ self._atoms
 
-    def distribution(self, predictions: Tensor) -> tuple[Tensor, Tensor]:
+    def distribution(self, predictions: Tensor) -> tuple[Tensor, Tensor] | None:
         """Return the atoms and the predicted probabilities; see `Head`."""
         return self._atoms, predictions
 
@@ -133,6 +133,30 @@ class C51(Head):
         log_probabilities = outputs.to(self._atoms.dtype).log_softmax(-1)
         losses = (torch.xlogy(targets, targets) - targets * log_probabilities).sum(-1)
         return losses, losses.detach()
+
+
+class HLGauss(C51):
+    """Outputs are logits of the shares of bins around z_0 ... z_(N-1), whose mean is a Q-value.
+
+    The Q-value is learned as a class is: by the cross entropy with a Gaussian around its target.
+
+        m_i = P(z_i - spacing / 2 < x < z_i + spacing / 2)   where x ~ N(t, (0.75 spacing)^2)
+        t = clip(r + discount sum_j z_j p_j, -limit, limit)
+
+    Farebrother et al. 2024 (Stop regressing: training value functions via classification for
+    scalable deep RL), section 3.1; what the outer bins do not hold is spread over all.
+    """
+
+    def distribution(self, predictions: Tensor) -> None:
+        """Return None: the shares are not those of returns; see `Head`."""
+
+    def targets(self, predictions: Tensor, returns: Tensor, discounts: Tensor) -> Tensor:
+        """Return the shares m, (batch, num_atoms); see `Head`."""
+        targets = (returns + discounts * self.values(predictions)).clamp(-self._limit, self._limit)
+        places = (targets[:, None] + self._limit) / self._spacing  # in bins, from z_0
+        lower, upper = ((self._indexes + side - places) / 0.75 for side in (-0.5, 0.5))
+        shares: Tensor = torch.special.ndtr(upper) - torch.special.ndtr(lower)
+        return shares / shares.sum(1, keepdim=True)
 
 
 class QuantileRegression(Head):

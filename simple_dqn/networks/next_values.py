@@ -53,11 +53,16 @@ class MaximumValue(NextValue):
 class NoValue(NextValue):
     """Nothing: returns are complete, as those of `OnlineMemory` are."""
 
+    def __init__(self, head: Head) -> None:
+        self._head = head
+
     @override
     def __call__(
         self, prestates: Tensor, actions: Tensor, poststates: Tensor
     ) -> tuple[Tensor | float, Tensor]:
-        return 0.0, torch.zeros(len(actions), device=actions.device)
+        atoms = self._head.num_atoms
+        shape = (len(actions), atoms) if atoms > 1 else (len(actions),)
+        return 0.0, self._head.predictions(torch.zeros(shape, device=actions.device))
 
 
 class DoubleValue(MaximumValue):

@@ -19,7 +19,7 @@ _STEPS, _EPOCHS, _LARGEST = integer(0, 10**12), integer(0, 10**6), 1e38
 _SOME_STEPS, _PIXELS = integer(1, 10**12), integer(36, 1024)
 _REWARD, _RATE = number(-_LARGEST, _LARGEST), number(0, 1e30)
 _LEVELS = choice("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-_HEADS = choice("none", "c51", "qr", own_class=True)
+_HEADS = choice("none", "c51", "hl_gauss", "qr", own_class=True)
 _TARGETS = choice("max", "double", "expected", "munchausen", own_class=True)
 _DATATYPES = choice("float16", "float32", "float64")
 _ARITHMETICS = choice("float32", "bfloat16", "auto")

@@ -24,7 +24,7 @@ from simple_dqn.networks.bfloat16 import AutocastQNetwork, BFloat16Kernels, in_b
 from simple_dqn.networks.cuda_graph import CudaGraph
 from simple_dqn.networks.device import cores_at_hand, find_device, prepare
 from simple_dqn.networks.guided_backpropagation import GuidedNetwork
-from simple_dqn.networks.heads import C51, Head, QuantileRegression, Values
+from simple_dqn.networks.heads import C51, Head, HLGauss, QuantileRegression, Values
 from simple_dqn.networks.layers import QNetwork, architecture_of
 from simple_dqn.networks.native import Kernels, NativeQNetwork, compile_kernels
 from simple_dqn.networks.next_values import (
@@ -145,7 +145,7 @@ def _make_prioritized(args: Settings, **settings: Any) -> ReplayMemory:
 
 
 def _make_online(args: Settings, **settings: Any) -> ReplayMemory:
-    plain = {"n_step": 1, "distributional": "none", "target": "max", "double_q": False}
+    plain = {"n_step": 1, "target": "max", "double_q": False}
     plain |= {"target_exploration_rate": 0.0, "exploration_repeat": 1, "prioritized": False}
     plain |= {"load_experience": ()}
     others = [f"--{name}" for name, value in plain.items() if getattr(args, name) != value]
@@ -259,16 +259,18 @@ def _make_c51(args: Settings, device: torch.device, dtype: torch.dtype) -> Head:
     rewards = args.min_reward, args.max_reward, args.terminal_reward or 0.0
     if max(map(abs, rewards)) > _LARGEST_RETURN:
         raise UserError(
-            f"--distributional c51 knows returns of +-{_LARGEST_RETURN:g} only; "
+            f"--distributional {args.distributional} knows returns of +-{_LARGEST_RETURN:g} only; "
             "bring --min_reward, --max_reward and --terminal_reward within"
         )
-    return C51(NUM_ATOMS, _LARGEST_RETURN, device, dtype)
+    kind = HLGauss if args.distributional == "hl_gauss" else C51
+    return kind(NUM_ATOMS, _LARGEST_RETURN, device, dtype)
 
 
 # By the value of --distributional; a class of your own is called with the same arguments.
 HEADS: dict[str, Callable[[Settings, torch.device, torch.dtype], Head]] = {
     "none": lambda args, *_: Values(args.clip_error or math.inf),
     "c51": _make_c51,
+    "hl_gauss": _make_c51,
     "qr": lambda args, *place: QuantileRegression(NUM_QUANTILES, args.clip_error, *place),
 }
 
@@ -279,12 +281,12 @@ def make_next_value(
     """Make the value of the next state in a target; or say what does not go with it."""
     name = "double" if args.double_q and args.target in {"max", "expected"} else args.target
     if args.memory == "online":
-        return NoValue()
+        return NoValue(head)
     if name == "double" and not args.target_steps:
         raise UserError("Double Q-learning needs a target network; give --target_steps above 0")
     if args.target == "expected" and not args.target_exploration_rate:
         raise UserError("--target expected needs --target_exploration_rate above 0")
-    if name == "munchausen" and (args.distributional == "c51" or args.n_step > 1):
+    if name == "munchausen" and (args.distributional in {"c51", "hl_gauss"} or args.n_step > 1):
         raise UserError(
             "--target munchausen needs --n_step 1, and --distributional none or qr; give both"
         )
