@@ -16,9 +16,9 @@ LEAST_SCORES = {
     "boxing_qr_s1_16": 7,
     "breakout_online_s1_21": 150,
     "pong_s1_11": 15,
-    "road_runner_qr_s1_6": 3000,
-    "seaquest_qr_s1_20": 400,
-    "space_invaders_qr_s1_12": 350,
+    "road_runner_online_s1_8": 10_000,
+    "seaquest_online_s1_6": 900,
+    "space_invaders_online_s1_12": 500,
 }
 
 
