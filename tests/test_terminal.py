@@ -189,6 +189,7 @@ def test_a_game_in_a_terminal(tmp_path: Path) -> None:
     game.wait_for(r"\x1b\[\?1049h\x1b\[\?25l", "n")
     game.wait_for("paused", "\x03")
     game.wait_for(r"\x1b\[\?25h\x1b\[\?1049l")
+    game.process.wait(60)
     assert termios.tcgetattr(game.controller) == settings
     assert game.end() == 0
     assert 2 in load_file(tmp_path / "played.safetensors")["actions"]  # up is Pong's right
