@@ -255,22 +255,21 @@ def make_head(args: Settings, device: torch.device, dtype: torch.dtype) -> Head:
     return head
 
 
-def _make_c51(args: Settings, device: torch.device, dtype: torch.dtype) -> Head:
+def _make_bins(kind: type[C51], args: Settings, device: torch.device, dtype: torch.dtype) -> Head:
     rewards = args.min_reward, args.max_reward, args.terminal_reward or 0.0
     if max(map(abs, rewards)) > _LARGEST_RETURN:
         raise UserError(
             f"--distributional {args.distributional} knows returns of +-{_LARGEST_RETURN:g} only; "
             "bring --min_reward, --max_reward and --terminal_reward within"
         )
-    kind = HLGauss if args.distributional == "hl_gauss" else C51
     return kind(NUM_ATOMS, _LARGEST_RETURN, device, dtype)
 
 
 # By the value of --distributional; a class of your own is called with the same arguments.
 HEADS: dict[str, Callable[[Settings, torch.device, torch.dtype], Head]] = {
     "none": lambda args, *_: Values(args.clip_error or math.inf),
-    "c51": _make_c51,
-    "hl_gauss": _make_c51,
+    "c51": partial(_make_bins, C51),
+    "hl_gauss": partial(_make_bins, HLGauss),
     "qr": lambda args, *place: QuantileRegression(NUM_QUANTILES, args.clip_error, *place),
 }
 
