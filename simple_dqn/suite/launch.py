@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import ray
 from ray._private import ray_constants
 from ray._private import worker as ray_worker
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import NodeDiedError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from simple_dqn.errors import UserError
@@ -164,7 +164,7 @@ def launch(
                 ray.get(archive.end.remote(run))
                 if len(run.rows(folder)) > done_before[run.name]:
                     left[run.name] = retries
-                reason = _failure(reference)
+                reason = _failure(reference, resources)
                 if reason is not None and left[run.name] > 0:
                     left[run.name] -= 1
                     logger.warning("%s is tried again: %s", run.name, reason)
@@ -187,13 +187,15 @@ def launch(
     return failures
 
 
-def _failure(reference: Any) -> str | None:
-    """What went wrong in a run that has ended, or None."""
+def _failure(reference: Any, resources: Resources) -> str | None:
+    """What went wrong in a run that has ended, or None; raise where the only machine is gone."""
     try:
         reason: str | None = ray.get(reference)
     except RayTaskError as error:
         return f"{type(error.cause).__name__}: {error.cause}"
     except RayError as error:
+        if isinstance(error, NodeDiedError) and resources.address is None:
+            raise
         return f"its machine or its process is gone ({type(error).__name__})"
     return reason
 
