@@ -6,6 +6,7 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
+import torch
 from test_main import refused
 
 from simple_dqn.commands import benchmark
@@ -66,6 +67,13 @@ def test_works_take_turns_and_the_median_counts() -> None:
     assert rates == pytest.approx({"slow": 4, "fast": 8000})
     # A turn takes its share of the time.
     assert turns[warm_up:] == [("slow", 8), ("fast", 2000)] * benchmark.TURNS
+
+
+def test_what_torch_computes_has_as_many_threads_as_kernels() -> None:
+    """That is the products and the peer, to compare with; beside kernels torch has one thread."""
+    seen, threads = list[int](), torch.get_num_threads()
+    benchmark._repeated(lambda: seen.append(torch.get_num_threads()), threads=threads + 1).run(1)
+    assert [*seen, torch.get_num_threads()] == [threads + 1, threads]
 
 
 RATES = {

@@ -269,16 +269,6 @@ def test_weights_are_of_the_network_that_is_asked_for(
     assert all(".lock" in name for name in after.keys() - before.keys())
 
 
-def test_another_frame_skip_of_loaded_weights_is_logged(
-    trained: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    load = [*TINY, "--load_weights", trained, "--epochs", "0", "--frame_skip"]
-    for number in ("4", "3"):
-        assert main(["train", "pong", number, *load, number]) == 0
-        message = "--frame_skip is 3 and was 4 when the network was trained"
-        assert (message in capsys.readouterr().err) == (number == "3")
-
-
 def test_a_resumed_run_without_target_network_keeps_its_weights(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

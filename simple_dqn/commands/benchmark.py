@@ -227,7 +227,9 @@ def _our_works(args: Settings, environment: Environment, threads: parts.Threads)
         return stopwatch.seconds
 
     return {
-        "matrix product": _repeated(lambda: (matrix @ matrix)[0, 0].item(), units=2 * size**3),
+        "matrix product": _repeated(
+            lambda: (matrix @ matrix)[0, 0].item(), units=2 * size**3, threads=threads.network
+        ),
         "update": _repeated(partial(network.train, minibatch), wait=network.mean_cost),
         "predict": _repeated(partial(act, states)),
         "emulation": _repeated(
@@ -273,18 +275,26 @@ def _peer_training(settings: Settings, game: Game, threads: parts.Threads) -> Wo
     )
     model.learn(FILL_STEPS)  # random play
     steps *= 25  # of a call, so that beginning one costs little
-    return _repeated(partial(model.learn, steps, reset_num_timesteps=False), units=steps)
+    learn = partial(model.learn, steps, reset_num_timesteps=False)
+    return _repeated(learn, units=steps, threads=threads.network)
 
 
 def _repeated(
-    call: Callable[[], object], units: int = 1, wait: Callable[[], object] = lambda: None
+    call: Callable[[], object],
+    units: int = 1,
+    wait: Callable[[], object] = lambda: None,
+    threads: int = 1,  # of torch; the kernels have threads of their own
 ) -> Work:
     def run(number: int) -> float:
+        before = torch.get_num_threads()  # 1 beside kernels
+        torch.set_num_threads(max(threads, before))
         start = time.perf_counter()
         for _ in range(number):
             call()
         wait()
-        return time.perf_counter() - start
+        seconds = time.perf_counter() - start
+        torch.set_num_threads(before)
+        return seconds
 
     return Work(run, units)
 
