@@ -100,25 +100,26 @@ def test_convolutions_are_torchs(
 
 @needs_amx
 @pytest.mark.parametrize(("inputs", "outputs", "number"), [(2592, 256, 32), (64, 512, 45)])
-def test_hidden_layers_are_torchs(inputs: int, outputs: int, number: int) -> None:
+def test_hidden_layers_are_torchs(
+    inputs: int, outputs: int, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     generator = torch.Generator().manual_seed(5)
-    rows, slopes = (
-        torch.randn((number, size), generator=generator, dtype=torch.float64).float()
-        for size in (inputs, outputs)
-    )
-    layer = bfloat16.HiddenLayer(inputs, outputs)
+    rows, slopes = (torch.randn(number, size, generator=generator) for size in (inputs, outputs))
+    layer = BFloat16Kernels(NIPS, 4, (84, 84)).hidden_layer(inputs, outputs)
     ours, exact = rows.clone().requires_grad_(), rows.double().requires_grad_()
     found = layer(ours)
     weight, bias = (p.detach().double().requires_grad_() for p in layer.parameters())
-    product = rounded(with_rounded_gradient(rounded(exact) @ rounded(weight).t()))
-    expected = product + bias
+    expected = with_rounded_gradient(rounded(exact) @ rounded(weight).t()) + bias
     found.backward(slopes)
     expected.backward(slopes.double())  # type: ignore[no-untyped-call]
     gradients = ours.grad, layer.weight.grad, layer.bias.grad
     assert exact.grad is not None
-    theirs = expected, rounded(exact.grad), weight.grad, bias.grad
+    theirs = expected, exact.grad, weight.grad, bias.grad
     for our, their in zip((found, *gradients), theirs, strict=True):
         assert_near(our, their)
+    monkeypatch.setattr(Kernels, "num_threads", 3)
+    assert torch.equal(layer(ours), found)
+    assert all(map(torch.equal, layer.gradients(slopes, rows), gradients))
     with torch.inference_mode():
         assert torch.equal(layer(rows), HiddenLayer.forward(layer, rows))
 
@@ -143,7 +144,8 @@ def test_gradient_steps_are_rounded_and_acting_in_training(device: str) -> None:
 
 @needs_amx
 def test_catch_is_learned() -> None:
-    rows = run(arithmetic="bfloat16", history_length=4, optimizer="adam", learning_rate=0.001).rows
+    settings = {"optimizer": "adam", "learning_rate": 0.001, "train_steps": 2500}
+    rows = run(arithmetic="bfloat16", history_length=4, **settings).rows
     assert float(rows[-1]["average_reward"]) > 0.9
 
 
@@ -159,7 +161,7 @@ def test_auto_is_bfloat16_where_a_cpu_can(
     assert f"--arithmetic auto: {used}" in capsys.readouterr().err
     header = read_snapshot(root / "snapshots" / "pong_1.safetensors").header
     assert header["options"]["arithmetic"] == "auto"
-    assert (header["versions"]["kernels"] == "native-bfloat16") == able
+    assert (header["versions"]["kernels"] == "native-amx") == able
 
 
 @needs_amx

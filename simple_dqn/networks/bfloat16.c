@@ -272,7 +272,8 @@ INLINE void turn(const Layer *l, const BFloat16 *from, BFloat16 *to) {
 /* Features of `number` states: bytes, [channel][row][column], `state_stride` apart.
  *
  * arrays: w and bias of each layer in turn. features: [filter][row][column] of each state. kept: of
- * each state, for `backward`, the outputs of each layer; if not `keep`, of each thread. packed: scratch for the weights.
+ * each state, for `backward`, the outputs of each layer; if not `keep`, of each thread. packed: scratch
+ * for the weights.
  */
 void forward(int threads, long number, const unsigned char *states, long state_stride,
              const float *const *arrays, float *features, BFloat16 *kept, int keep,
@@ -295,6 +296,80 @@ void forward(int threads, long number, const unsigned char *states, long state_s
             for (int f = 0; f < last->filters; f++)
                 EACH_OUTPUT(last, q, at) *to++ = ((Bits){.bits = x[at + f] << 16}).number;
         }
+        _tile_release();
+    }
+}
+
+/* A hidden layer's outputs for `number` rows of inputs: sums[output][row], of rows filled up to 16.
+ *
+ * w: [output][input]. packed: scratch for the rows' numbers, in pairs. */
+void hidden(int threads, long number, int inputs, int outputs, const float *rows, const BFloat16 *w,
+            const float *bias, BFloat16 *packed, float *sums) {
+    const int line = filled(number, 16);
+#pragma omp parallel num_threads(threads) if (threads > 1)
+    {
+        configure();
+#pragma omp for
+        for (int k = 0; k < inputs; k += 32)
+            for (long row = 0; row < number; row++)
+                for (int i = k; i < k + 32; i += 2) {
+                    const float *pair = rows + row * inputs + i;
+                    ((unsigned *)packed)[i / 2 * line + row] = rounded(pair[0]) | rounded(pair[1]) << 16;
+                }
+#pragma omp for schedule(dynamic)
+        for (int f = 0; f < outputs; f += 32) {
+            for (int i = f; i < f + 32; i++)
+                for (int row = 0; row < line; row++) sums[i * line + row] = bias[i];
+            multiply(32, line, 1, inputs, (Factor){w + (long)f * inputs, inputs, 0},
+                     (Factor){packed, 2 * line, 0}, sums + f * line, line, 1);
+        }
+        _tile_release();
+    }
+}
+
+/* Gradients of its inputs, drows, for rows filled up to 32, and of its weights, dw[output][input].
+ *
+ * slopes: [row][output]. scratch: for the slopes twice and for the rows, filled up. */
+void hidden_backward(int threads, long number, int inputs, int outputs, const float *rows, const BFloat16 *w,
+                     const float *slopes, BFloat16 *scratch, float *drows, float *dw) {
+    enum { BLOCK = 512 }; /* inputs at once */
+    const int line = filled(number, 32);
+    BFloat16 *turned = scratch + line * outputs, *paired = turned + line * outputs;
+#pragma omp parallel num_threads(threads) if (threads > 1)
+    {
+        BFloat16 of_w[32 * BLOCK];
+        configure();
+#pragma omp for
+        for (int f = 0; f < outputs; f++)
+            for (int row = 0; row < line; row++) {
+                const BFloat16 slope = row < number ? rounded(slopes[row * outputs + f]) : 0;
+                scratch[row * outputs + f] = turned[f * line + row] = slope;
+            }
+#pragma omp for schedule(dynamic)
+        for (int k = 0; k < inputs; k += BLOCK) {
+            const int width = k + BLOCK < inputs ? BLOCK : inputs - k;
+            for (int f = 0; f < outputs; f += 32) {
+                const BFloat16 *from = w + (long)f * inputs + k;
+                for (int i = 0; i < 32; i += 2, from += 2 * inputs)
+                    for (int j = 0; j < width; j += 32)
+                        for (int half = 0; half < 2; half++)
+                            _mm512_storeu_si512(of_w + i * width + 2 * j + 32 * half,
+                                                pairs(from + j, from + inputs + j, half));
+                multiply(line, width, 1, 32, (Factor){scratch + f, outputs, 0}, (Factor){of_w, 2 * width, 0},
+                         drows + k, inputs, f > 0);
+            }
+            for (long row = 0; row < line; row += 2) {
+                const float *a = rows + row * inputs, *b = a + inputs;
+                for (int i = k; i < k + width; i++)
+                    ((unsigned *)paired)[row / 2 * inputs + i] =
+                        (row < number ? rounded(a[i]) : 0) | (row + 1 < number ? rounded(b[i]) << 16 : 0);
+            }
+        }
+#pragma omp for schedule(dynamic)
+        for (int f = 0; f < outputs; f += 32)
+            multiply(32, inputs, 1, line, (Factor){turned + f * line, line, 0},
+                     (Factor){paired, 2 * inputs, 0},
+                     dw + (long)f * inputs, inputs, 0);
         _tile_release();
     }
 }

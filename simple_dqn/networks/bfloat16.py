@@ -9,6 +9,7 @@ which training acts, see `in_bfloat16`.
 import ctypes
 import subprocess
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -57,11 +58,12 @@ def in_bfloat16(act: _Act) -> _Act:
 class HiddenLayer(native.HiddenLayer):
     """A hidden layer whose gradient steps are done in bfloat16, from a rounded copy of its weights.
 
-    Its outputs and the gradients of its inputs are rounded, too; those of its weights are not.
+    What enters a product is rounded, what leaves it is not. Both sizes are multiples of 32.
     """
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, library: ctypes.CDLL, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs)
+        self._library = library
         self._version, self._low = -1, torch.empty_like(self.weight, dtype=torch.bfloat16)
 
     @override
@@ -72,23 +74,38 @@ class HiddenLayer(native.HiddenLayer):
             with native.kernels_threads():
                 self._low.copy_(self.weight.detach())
             self._version = self.weight._version
-        return (self._low @ rows.bfloat16().t()).t() + self.bias  # two threads would share sums
+        sums = torch.empty(self.out_features, _filled(len(rows), 16))
+        packed = torch.empty(self.in_features * sums.shape[1], dtype=torch.bfloat16)
+        self._call(self._library.hidden, rows.contiguous(), self._low, self.bias, packed, sums)
+        return sums[:, : len(rows)].t()
 
     @override
     def gradients(self, slopes: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        torch.set_float32_matmul_precision("medium")  # rounds what is multiplied
-        try:
-            with native.kernels_threads():
-                return (slopes.bfloat16() @ self._low).float(), slopes.t() @ rows
-        finally:
-            torch.set_float32_matmul_precision("highest")
+        number, slopes, rows = len(rows), slopes.contiguous(), rows.contiguous()
+        check_tensor("slopes of a hidden layer", slopes, (number, self.out_features))
+        drows = torch.empty(_filled(number, 32), self.in_features)
+        dweight = torch.empty_like(self.weight)
+        sizes = 2 * self.out_features + self.in_features
+        scratch = torch.empty(len(drows), sizes, dtype=torch.bfloat16)
+        self._call(self._library.hidden_backward, rows, self._low, slopes, scratch, drows, dweight)
+        return drows[:number], dweight
+
+    def _call(self, function: Callable[..., object], rows: Tensor, *others: Tensor) -> None:
+        check_tensor("inputs of a hidden layer", rows, (len(rows), self.in_features))
+        function(
+            *(Kernels.num_threads, len(rows), self.in_features, self.out_features),
+            *(each.data_ptr() for each in (rows, *others)),
+        )
+
+
+def _filled(number: int, to: int) -> int:
+    return -(-number // to) * to
 
 
 class BFloat16Kernels(Kernels):
     """Kernels of a network whose gradient steps are done in bfloat16."""
 
-    name = "native-bfloat16"
-    hidden_layer = HiddenLayer
+    name = "native-amx"
 
     def __init__(
         self,
@@ -113,6 +130,9 @@ class BFloat16Kernels(Kernels):
                 f"({reason.splitlines()[0]}); give --arithmetic float32"
             ) from error
         p, i, n = ctypes.c_void_p, ctypes.c_int, ctypes.c_long
+        self.hidden_layer = partial(HiddenLayer, self._low)
+        self._low.hidden.argtypes = i, n, i, i, p, p, p, p, p
+        self._low.hidden_backward.argtypes = i, n, i, i, p, p, p, p, p, p
         self._low.forward.argtypes = i, n, p, n, p, p, p, i, p
         self._low.backward.argtypes = i, n, n, p, n, p, p, p, p, p, p, p
         sizes = self._low.kept_size, self._low.weights_size, self._low.scratch_size

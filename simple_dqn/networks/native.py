@@ -105,12 +105,12 @@ class Kernels:
         num_threads: of all kernels and hidden layers of this process; anything else that torch
             does beside them is done by one thread. Results do not depend on it.
         num_features: outputs of the last convolution.
-        hidden_layer: class of the hidden layers that go with them.
+        hidden_layer: makes the hidden layers that go with them.
     """
 
     name = "native"
     num_threads = 1
-    hidden_layer: type[FullyConnected] = HiddenLayer
+    hidden_layer: Callable[[int, int], FullyConnected] = HiddenLayer
 
     def __init__(
         self,
