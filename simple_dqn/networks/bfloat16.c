@@ -1,4 +1,4 @@
-/* A Q-network's convolutions in bfloat16, forward and backward, for CPUs with AMX.
+/* A Q-network's convolutions and hidden layers in bfloat16, forward and backward, for CPUs with AMX.
  *
  * bfloat16.py compiles this file for one network and calls it. Weights come as for convolutions.c and
  * are rounded at each call; sums are float32, and so are biases and gradients.
@@ -368,8 +368,7 @@ void hidden_backward(int threads, long number, int inputs, int outputs, const fl
 #pragma omp for schedule(dynamic)
         for (int f = 0; f < outputs; f += 32)
             multiply(32, inputs, 1, line, (Factor){turned + f * line, line, 0},
-                     (Factor){paired, 2 * inputs, 0},
-                     dw + (long)f * inputs, inputs, 0);
+                     (Factor){paired, 2 * inputs, 0}, dw + (long)f * inputs, inputs, 0);
         _tile_release();
     }
 }
